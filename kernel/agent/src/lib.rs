@@ -1,0 +1,1 @@
+//! A turn: context, provider, checkpoint, tool, reply; budgets, approvals, taint.

@@ -1,0 +1,141 @@
+//! What stands in a session's log, and the log as a list of exchanges.
+
+use carapace_contract::Ulid;
+use carapace_contract::completion::ModelRef;
+use carapace_contract::decision::{Origin, PlannedCall};
+use carapace_contract::message::{Part, ToolResult};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The content of one row, stored as JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Entry {
+    /// What came in.
+    User {
+        /// Who is behind it.
+        origin: Origin,
+        /// What they said.
+        parts: Vec<Part>,
+    },
+    /// What a model said, tool calls and thought included.
+    Assistant {
+        /// Which model; none if the kernel itself speaks.
+        model: Option<ModelRef>,
+        /// What.
+        parts: Vec<Part>,
+        /// It ended before the model was done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
+    },
+    /// A call with side effects is about to be made.
+    ToolCall(PlannedCall),
+    /// What it answered, for the model.
+    ToolResult {
+        /// The result.
+        result: ToolResult,
+        /// Images and files beside it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<Part>,
+    },
+    /// Something the model and the owner should know.
+    Note {
+        /// The text.
+        text: String,
+    },
+}
+
+impl Entry {
+    /// The row's kind in the log.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::User { .. } => "user",
+            Self::Assistant { .. } => "assistant",
+            Self::ToolCall(_) => "tool-call",
+            Self::ToolResult { .. } => "tool-result",
+            Self::Note { .. } => "note",
+        }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) id: Ulid,
+    pub(crate) at_ms: u64,
+    pub(crate) run: Ulid,
+    pub(crate) tainted: bool,
+    pub(crate) entry: Entry,
+}
+
+/// All rows of one run: a user's message and everything up to its answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Exchange {
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Exchange {
+    /// The results in it, by call id.
+    pub(crate) fn results(&self) -> HashMap<&str, (&ToolResult, &[Part], bool)> {
+        let mut out = HashMap::new();
+        for row in &self.rows {
+            if let Entry::ToolResult { result, beside } = &row.entry {
+                out.insert(result.call_id.as_str(), (result, beside.as_slice(), row.tainted));
+            }
+        }
+        out
+    }
+}
+
+/// A session's log as a turn sees it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Transcript {
+    /// Finished exchanges, oldest first.
+    pub(crate) earlier: Vec<Exchange>,
+    /// The one that is being answered.
+    pub(crate) current: Exchange,
+}
+
+impl Transcript {
+    /// Sorts rows (in the order of the log) into exchanges. Messages that wait behind `run` are not part of what it sees.
+    pub(crate) fn of(rows: Vec<Row>, run: Ulid) -> Self {
+        let mut order: Vec<Ulid> = Vec::new();
+        let mut exchanges: HashMap<Ulid, Exchange> = HashMap::new();
+        for row in rows {
+            let exchange = exchanges.entry(row.run).or_insert_with(|| {
+                order.push(row.run);
+                Exchange::default()
+            });
+            exchange.rows.push(row);
+        }
+        let current = exchanges.remove(&run).unwrap_or_default();
+        let earlier = order.iter().take_while(|r| **r != run).filter_map(|r| exchanges.remove(r)).collect();
+        Self { earlier, current }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(run: u128, text: &str) -> Row {
+        let entry = Entry::User { origin: Origin::Owner, parts: vec![Part::text(text)] };
+        Row { id: Ulid::generate(), at_ms: 0, run: Ulid::from_parts(0, run), tainted: false, entry }
+    }
+
+    #[test]
+    fn a_message_that_waits_is_not_seen_by_the_turn_before_it() {
+        let rows = vec![user(1, "a"), user(2, "b"), user(3, "c"), user(1, "still a")];
+        let t = Transcript::of(rows, Ulid::from_parts(0, 2));
+        assert_eq!(t.earlier.len(), 1);
+        assert_eq!(t.earlier[0].rows.len(), 2);
+        assert_eq!(t.current.rows.len(), 1);
+    }
+
+    #[test]
+    fn a_row_reads_back_as_it_was_written() {
+        let entry = Entry::Assistant { model: None, parts: vec![Part::Reasoning { text: "hm".into() }], cut: true };
+        let json = serde_json::to_string(&entry).unwrap();
+        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+    }
+}

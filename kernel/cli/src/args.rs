@@ -1,0 +1,232 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A personal AI assistant whose every model and tool is a signed, sandboxed component.
+#[derive(Debug, Parser)]
+#[command(name = "carapace", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Where all state lives.
+    #[arg(long, global = true, env = "CARAPACE_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The configuration file (default: carapace.json5 in the state directory).
+    #[arg(long, global = true, env = "CARAPACE_CONFIG_PATH", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the assistant and serve until stopped.
+    Start(StartArgs),
+    /// Talk to the assistant; starts one if none is running.
+    Chat(ChatArgs),
+    /// Stop a running assistant.
+    Stop,
+    /// Show what runs.
+    Status(OutputArgs),
+    /// Find what is wrong and how to fix it.
+    Doctor(OutputArgs),
+    /// Components: look, verify, build, sign.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Whom to trust.
+    #[command(subcommand)]
+    Publisher(PublisherCommand),
+    /// Secrets of component instances.
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The chained record of what happened.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+/// `--json`
+#[derive(Debug, Args, Clone, Copy)]
+pub struct OutputArgs {
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `start`.
+#[derive(Debug, Args, Clone, Default)]
+pub struct StartArgs {
+    /// Directory of bundled components (default: `bundle` beside the binary).
+    #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Grant the bundled components what they ask, without asking at the terminal.
+    #[arg(long)]
+    pub accept_bundled: bool,
+    /// Port to listen on instead of the configured one (0 = any free one).
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Print one JSON line when ready.
+    #[arg(long)]
+    pub json: bool,
+    /// Do not open a conversation in this terminal.
+    #[arg(long)]
+    pub no_chat: bool,
+}
+
+/// Options of `chat`.
+#[derive(Debug, Args, Clone, Default)]
+pub struct ChatArgs {
+    /// Send one message, print the answer, end.
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// The conversation.
+    #[arg(short, long, default_value = "main", value_name = "KEY")]
+    pub session: String,
+    /// The model, as `instance/model` (default: the configured route).
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Print JSON: one object per event with the last one holding the answer.
+    #[arg(long)]
+    pub json: bool,
+    /// How to start an assistant if none is running.
+    #[command(flatten)]
+    pub start: ChatStart,
+}
+
+/// How `chat` starts an assistant of its own.
+#[derive(Debug, Args, Clone, Default)]
+pub struct ChatStart {
+    /// Directory of bundled components (default: `bundle` beside the binary).
+    #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Grant the bundled components what they ask, without asking at the terminal.
+    #[arg(long)]
+    pub accept_bundled: bool,
+}
+
+/// `plugin …`
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// What is installed and how it stands.
+    List(OutputArgs),
+    /// Who signed a file, what it asks for, what it could do.
+    Inspect {
+        /// A `.wasm` file.
+        file: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Check signature, publisher and manifest without installing.
+    Verify {
+        /// A `.wasm` file with its `.sigstore.json` beside it.
+        file: PathBuf,
+        /// Its bundle, if elsewhere.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make a package from a core module (or component) and its manifest.
+    Build {
+        /// What the compiler made.
+        #[arg(long, value_name = "WASM")]
+        core: PathBuf,
+        /// carapace.toml
+        #[arg(long, value_name = "TOML")]
+        manifest: PathBuf,
+        /// Where to write the package.
+        #[arg(long, value_name = "WASM")]
+        out: PathBuf,
+    },
+    /// Sign packages with a publisher's key.
+    Sign {
+        /// `.wasm` packages.
+        #[arg(required_unless_present = "bundle")]
+        files: Vec<PathBuf>,
+        /// Sign every package of a directory instead.
+        #[arg(long, value_name = "DIR", conflicts_with = "files")]
+        bundle: Option<PathBuf>,
+        /// The key file (default: the local publisher's, made and pinned if missing).
+        #[arg(long, value_name = "PEM")]
+        key: Option<PathBuf>,
+    },
+    /// Make a publisher key.
+    Keygen {
+        /// Where to write it (mode 0600).
+        #[arg(long, value_name = "PEM")]
+        out: PathBuf,
+    },
+    /// Take an instance's grant away; it bites on its next call into the kernel.
+    Revoke {
+        /// `publisher/name[/instance]`
+        instance: String,
+    },
+    /// Give back a grant that was revoked.
+    Grant {
+        /// `publisher/name[/instance]`
+        instance: String,
+    },
+}
+
+/// `publisher …`
+#[derive(Debug, Subcommand)]
+pub enum PublisherCommand {
+    /// The pinned publishers.
+    List(OutputArgs),
+    /// Pin a publisher's key.
+    Add {
+        /// Its id.
+        id: String,
+        /// `ed25519:<base64>`
+        key: String,
+    },
+    /// Forget a publisher; what it signed no longer loads.
+    Remove {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// `secrets …`
+#[derive(Debug, Subcommand)]
+pub enum SecretsCommand {
+    /// Store a secret; its value is read from standard input or asked for, never taken from the command line.
+    Set {
+        /// Its name in the component's manifest.
+        name: String,
+        /// `publisher/name[/instance]`
+        #[arg(long, value_name = "INSTANCE")]
+        instance: String,
+    },
+    /// Names, never values.
+    List(OutputArgs),
+    /// Remove a secret.
+    Rm {
+        /// Its name in the component's manifest.
+        name: String,
+        /// `publisher/name[/instance]`
+        #[arg(long, value_name = "INSTANCE")]
+        instance: String,
+    },
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the file; every problem at once.
+    Check(OutputArgs),
+    /// Where it is.
+    Path,
+    /// Its JSON Schema, for editors.
+    Schema,
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Walk every chain and name the first broken link.
+    Verify(OutputArgs),
+}

@@ -1,0 +1,2 @@
+//! The `carapace` binary.
+fn main() {}

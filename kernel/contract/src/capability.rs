@@ -1,0 +1,156 @@
+//! What a component asks for, in a form that can be granted, compared and read aloud.
+
+use crate::decision::Effects;
+use crate::limits::{Life, Limits, Profile};
+use crate::manifest::{Auth, Capture, Manifest, Use};
+use crate::name::{EndpointName, SecretName};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything a manifest asks for; or the part of it that was granted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CapabilitySet {
+    /// Endpoints by name.
+    pub http: BTreeMap<EndpointName, HttpCapability>,
+    /// Any public address.
+    pub public_http: bool,
+    /// A kv namespace.
+    pub kv: bool,
+    /// Secrets by name.
+    pub secrets: BTreeMap<SecretName, SecretCapability>,
+    /// Tools by name.
+    pub tools: BTreeMap<String, ToolCapability>,
+    /// May be asked to complete.
+    pub provider: bool,
+    /// Engine profile.
+    pub profile: Profile,
+    /// Life of a store.
+    pub life: Life,
+    /// Limits asked for.
+    pub limits: Limits,
+    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `secret:<name>`) in this set.
+    pub optional: BTreeSet<String>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpCapability {
+    /// Base URL as signed.
+    pub url: url::Url,
+    /// Environment variable for the operator's own base URL.
+    pub url_env: Option<String>,
+    /// Further hosts.
+    pub hosts: BTreeSet<String>,
+    /// Methods.
+    pub methods: BTreeSet<String>,
+    /// Path patterns; empty = all.
+    pub paths: BTreeSet<String>,
+    /// What the kernel adds, and thereby which secret goes there.
+    pub auth: Auth,
+    /// Values set in bodies, and thereby which secrets go there.
+    pub inject: Vec<crate::manifest::Inject>,
+    /// Values hidden in responses.
+    pub capture: BTreeSet<Capture>,
+}
+
+/// One secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretCapability {
+    /// Environment variable it may be taken from.
+    pub env: Option<String>,
+    /// Usable for HMAC.
+    pub hmac: bool,
+}
+
+/// One tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCapability {
+    /// What a call is linked to.
+    pub uses: BTreeSet<Use>,
+    /// What a call may do.
+    pub effects: Effects,
+}
+
+/// One line of the consent screen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sentence {
+    /// `http:api`, `secret:bot-token`, `kv`, `tool:math_eval`, `limits`, …
+    pub capability: String,
+    /// For a person.
+    pub text: String,
+    /// It works without.
+    pub optional: bool,
+}
+
+impl CapabilitySet {
+    /// Nothing at all.
+    pub fn none() -> Self {
+        Self {
+            http: BTreeMap::new(),
+            public_http: false,
+            kv: false,
+            secrets: BTreeMap::new(),
+            tools: BTreeMap::new(),
+            provider: false,
+            profile: Profile::Metered,
+            life: Life::Fresh,
+            limits: Limits::default(),
+            optional: BTreeSet::new(),
+        }
+    }
+}
+
+impl From<&Manifest> for CapabilitySet {
+    fn from(m: &Manifest) -> Self {
+        let mut optional = BTreeSet::new();
+        let mut http = BTreeMap::new();
+        for e in &m.http {
+            if e.optional {
+                optional.insert(format!("http:{}", e.endpoint));
+            }
+            http.insert(
+                e.endpoint.clone(),
+                HttpCapability {
+                    url: e.url.clone(),
+                    url_env: e.url_env.clone(),
+                    hosts: e.hosts.iter().cloned().collect(),
+                    methods: e.methods.iter().cloned().collect(),
+                    paths: e.paths.iter().cloned().collect(),
+                    auth: e.auth.clone(),
+                    inject: e.inject.clone(),
+                    capture: e.capture.iter().cloned().collect(),
+                },
+            );
+        }
+        if m.kv.is_some_and(|kv| kv.optional) {
+            optional.insert("kv".to_owned());
+        }
+        for (name, s) in &m.secrets {
+            if s.optional {
+                optional.insert(format!("secret:{name}"));
+            }
+        }
+        Self {
+            http,
+            public_http: m.public_http,
+            kv: m.kv.is_some(),
+            secrets: m
+                .secrets
+                .iter()
+                .map(|(n, s)| (n.clone(), SecretCapability { env: s.env.clone(), hmac: s.hmac }))
+                .collect(),
+            tools: m
+                .tools
+                .iter()
+                .map(|t| {
+                    (t.name.clone(), ToolCapability { uses: t.uses.iter().cloned().collect(), effects: t.effects })
+                })
+                .collect(),
+            provider: m.provider.is_some(),
+            profile: m.instance.profile,
+            life: m.instance.life,
+            limits: m.limits,
+            optional,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Between the contract's WIT types and the rooms' plain types.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use carapace_contract::completion::{
+    CompletionEvent, CompletionFailure, CompletionRequest, FailureKind, ModelInfo, ModelRef, StopReason, ToolChoice,
+    Usage,
+};
+use carapace_contract::message::{Message, Part, Role, ToolCall};
+use carapace_contract::name::InstanceId;
+use carapace_contract::ports::ToolFailure;
+use carapace_runtime::bindings::{completion, provider, tools, types};
+
+/// What one call to `complete` gets.
+pub(crate) fn request(model: &str, request: &CompletionRequest) -> provider::Request {
+    provider::Request {
+        model: model.to_owned(),
+        messages: request.messages.iter().map(message).collect(),
+        tools: request
+            .tools
+            .iter()
+            .map(|t| provider::ToolSpec {
+                name: t.name.clone(),
+                description: t.description.clone(),
+                parameters: t.parameters.to_string(),
+            })
+            .collect(),
+        tool_choice: match &request.tool_choice {
+            ToolChoice::Auto => provider::ToolChoice::Auto,
+            ToolChoice::None => provider::ToolChoice::None,
+            ToolChoice::Required => provider::ToolChoice::Required,
+            ToolChoice::Named(name) => provider::ToolChoice::Named(name.clone()),
+        },
+        max_output: request.max_output,
+        temperature: request.temperature,
+        top_p: request.top_p,
+        seed: request.seed,
+        stop: request.stop.clone(),
+        json_schema: request.json_schema.clone(),
+        extra: request.extra.clone(),
+    }
+}
+
+fn message(m: &Message) -> provider::Message {
+    provider::Message {
+        role: match m.role {
+            Role::System => provider::Role::System,
+            Role::User => provider::Role::User,
+            Role::Assistant => provider::Role::Assistant,
+            Role::Tool => provider::Role::Tool,
+        },
+        parts: m.parts.iter().map(part).collect(),
+    }
+}
+
+fn part(p: &Part) -> provider::Part {
+    match p {
+        Part::Text { text } => provider::Part::Text(text.clone()),
+        Part::Image { mime, data } => match BASE64.decode(data) {
+            Ok(data) => provider::Part::Image(types::Image { mime: mime.clone(), data }),
+            // The edges check images; what still is not base64 is said rather than dropped.
+            Err(_) => provider::Part::Text(format!("[an image of type {mime} that could not be read]")),
+        },
+        Part::Reasoning { text } => provider::Part::Reasoning(text.clone()),
+        Part::ToolCall(c) => provider::Part::ToolCall(completion::ToolCall {
+            id: c.id.clone(),
+            name: c.name.clone(),
+            arguments: c.arguments.clone(),
+            extra: Vec::new(),
+        }),
+        Part::ToolResult(r) => provider::Part::ToolResult(provider::ToolResult {
+            call_id: r.call_id.clone(),
+            name: r.name.clone(),
+            content: r.content.clone(),
+            is_error: r.is_error,
+        }),
+        Part::Other { name, value } => provider::Part::Other((name.clone(), value.clone())),
+    }
+}
+
+/// What a provider pushed.
+pub(crate) fn event(e: completion::Event) -> CompletionEvent {
+    match e {
+        completion::Event::Text(text) => CompletionEvent::Text(text),
+        completion::Event::Reasoning(text) => CompletionEvent::Reasoning(text),
+        completion::Event::ToolCall(c) => {
+            CompletionEvent::ToolCall(ToolCall { id: c.id, name: c.name, arguments: c.arguments })
+        }
+        completion::Event::Usage(u) => CompletionEvent::Usage(Usage {
+            input: u.input,
+            output: u.output,
+            cached_input: u.cached_input,
+            reasoning: u.reasoning,
+        }),
+        completion::Event::Stop(s) => CompletionEvent::Stop(match s {
+            completion::StopReason::End => StopReason::End,
+            completion::StopReason::ToolCalls => StopReason::ToolCalls,
+            completion::StopReason::Length => StopReason::Length,
+            completion::StopReason::ContentFilter => StopReason::ContentFilter,
+            completion::StopReason::Other(other) => StopReason::Other(other),
+        }),
+        completion::Event::Other((name, value)) => CompletionEvent::Other { name, value },
+    }
+}
+
+/// What a provider returned as its error.
+pub(crate) fn failure(f: provider::Failure) -> CompletionFailure {
+    CompletionFailure {
+        kind: match f.kind {
+            provider::FailureKind::Authentication => FailureKind::Authentication,
+            provider::FailureKind::RateLimited => FailureKind::RateLimited,
+            provider::FailureKind::InvalidRequest => FailureKind::InvalidRequest,
+            provider::FailureKind::ContextLength => FailureKind::ContextLength,
+            provider::FailureKind::UnknownModel => FailureKind::UnknownModel,
+            provider::FailureKind::Unavailable => FailureKind::Unavailable,
+            provider::FailureKind::Interrupted => FailureKind::Interrupted,
+            provider::FailureKind::Cancelled => FailureKind::Cancelled,
+            provider::FailureKind::Other(other) => FailureKind::Other(other),
+        },
+        message: f.message,
+        retryable: f.retryable,
+        retry_after_ms: f.retry_after_ms,
+    }
+}
+
+/// A model that a provider listed.
+pub(crate) fn model(instance: &InstanceId, m: provider::Model) -> ModelInfo {
+    ModelInfo {
+        reference: ModelRef { instance: instance.clone(), model: m.id },
+        name: m.name,
+        context: m.context,
+        output: m.output,
+        tools: m.tools,
+        images: m.images,
+    }
+}
+
+/// What a tool answered.
+pub(crate) fn content(c: tools::Content) -> Part {
+    match c {
+        tools::Content::Text(text) => Part::Text { text },
+        tools::Content::Image(i) => Part::Image { mime: i.mime, data: BASE64.encode(i.data) },
+        tools::Content::File(f) => Part::Other {
+            name: "file".to_owned(),
+            value: serde_json::json!({ "name": f.name, "mime": f.mime, "data": BASE64.encode(f.data) }).to_string(),
+        },
+        tools::Content::Structured(json) => Part::Other { name: "structured".to_owned(), value: json },
+        tools::Content::Other(other) => Part::Other { name: "other".to_owned(), value: other },
+    }
+}
+
+/// What a tool returned as its error.
+pub(crate) fn tool_failure(e: tools::ToolError) -> ToolFailure {
+    let (kind, message) = match e {
+        tools::ToolError::InvalidArguments(text) => ("invalid-arguments", text),
+        tools::ToolError::NotFound(text) => ("not-found", text),
+        tools::ToolError::Denied(text) => ("denied", text),
+        tools::ToolError::Unavailable(text) => ("unavailable", text),
+        tools::ToolError::Failed(text) | tools::ToolError::Other(text) => ("failed", text),
+    };
+    ToolFailure { kind: kind.to_owned(), message }
+}

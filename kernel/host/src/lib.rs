@@ -1,0 +1,1 @@
+//! The kernel's side of every WIT import, one module per interface.

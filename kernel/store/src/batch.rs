@@ -1,0 +1,236 @@
+//! What is committed together: all of it, or nothing.
+
+use crate::rows::{
+    ApprovalChange, ApprovalRow, AuditRow, CallRow, InboxRow, InboxState, KvWrite, LogRow, MemoryRow, OutboxChange,
+    OutboxRow, PackageRow, RunRow, SecretId, SecretWrite, SessionRow, UsageRow,
+};
+use carapace_contract::grant::Grant;
+use carapace_contract::{ComponentId, InstanceId};
+use secrecy::SecretString;
+use serde_json::Value;
+use ulid::Ulid;
+
+/// What must have happened before `commit` answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Written; survives the death of the process. A power cut may lose it, never tear it.
+    Relaxed,
+    /// On the disk. For everything an acknowledgement, a side effect or a reply depends on. The default.
+    #[default]
+    Full,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Session(SessionRow),
+    Append(LogRow),
+    Inbox(InboxRow),
+    InboxState(Ulid, InboxState),
+    Run(RunRow),
+    Outbox(OutboxRow),
+    OutboxState(Ulid, OutboxChange),
+    CallBegin(CallRow),
+    CallEnd(String, Value, u64),
+    KvSet(KvWrite),
+    KvSwap(KvWrite, Option<u64>),
+    KvDelete(String, String),
+    Grant(Box<Grant>),
+    GrantRevoke(InstanceId),
+    Package(PackageRow),
+    PackageState(InstanceId, bool),
+    PackageDelete(InstanceId),
+    HighestVersion(ComponentId, semver::Version),
+    Usage(UsageRow),
+    Audit(AuditRow),
+    SecretPut(SecretWrite),
+    SecretDelete(SecretId),
+    Approval(Box<ApprovalRow>),
+    ApprovalState(Ulid, ApprovalChange),
+    Memory(MemoryRow),
+    MemoryDelete(String, String),
+    Erase(Vec<Ulid>),
+    EraseSession(String),
+}
+
+/// A list of changes that [`Store::commit`](crate::Store::commit) applies in order, in one transaction.
+///
+/// If any of them fails, none is applied. If one meets a *duplicate* (see [`Receipt::duplicate_of`]), none is
+/// applied either, and that is not an error.
+#[derive(Debug, Clone, Default)]
+#[must_use = "a batch does nothing until it is committed"]
+pub struct Batch {
+    pub(crate) durability: Durability,
+    pub(crate) leases: Vec<(String, u64)>,
+    pub(crate) ops: Vec<Op>,
+}
+
+impl Batch {
+    /// An empty batch, [`Durability::Full`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// An empty batch, [`Durability::Relaxed`].
+    pub fn relaxed() -> Self {
+        Self { durability: Durability::Relaxed, ..Self::default() }
+    }
+    /// Sets the durability.
+    pub fn durability(mut self, d: Durability) -> Self {
+        self.durability = d;
+        self
+    }
+    /// Nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+    /// Changes in it.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+    fn op(mut self, op: Op) -> Self {
+        self.ops.push(op);
+        self
+    }
+
+    /// Guard: refuses the batch ([`Fenced`](crate::StoreError::Fenced)) unless `token` is still the lease's.
+    pub fn lease(mut self, name: impl Into<String>, token: u64) -> Self {
+        self.leases.push((name.into(), token));
+        self
+    }
+
+    /// Makes or updates a session.
+    pub fn session_upsert(self, row: SessionRow) -> Self {
+        self.op(Op::Session(row))
+    }
+    /// Appends to a session's log. An id that exists is a conflict.
+    pub fn append(self, row: LogRow) -> Self {
+        self.op(Op::Append(row))
+    }
+    /// Erases the contents of log rows; the rows stay in the chain as tombstones. Also drops the request, the last event,
+    /// the arguments and outcomes of the *ended* runs these rows belong to, and sent parts of theirs. Unknown ids are ignored.
+    pub fn erase_content(self, ids: impl IntoIterator<Item = Ulid>) -> Self {
+        self.op(Op::Erase(ids.into_iter().collect()))
+    }
+    /// [`erase_content`](Self::erase_content) of every row of a session, and its title and meta.
+    pub fn erase_session(self, session: impl Into<String>) -> Self {
+        self.op(Op::EraseSession(session.into()))
+    }
+
+    /// Accepts an event. A known `(source, dedupe_key)` makes the batch a duplicate of the earlier row.
+    pub fn inbox_put(self, row: InboxRow) -> Self {
+        self.op(Op::Inbox(row))
+    }
+    /// Moves an event on.
+    pub fn inbox_state(self, id: Ulid, state: InboxState) -> Self {
+        self.op(Op::InboxState(id, state))
+    }
+    /// Makes or updates a run. A known idempotency key of *another* run makes the batch a duplicate of that run;
+    /// moving a run backwards is a conflict. `request`, `idempotency_key` and `started_ms` are those of the first write.
+    pub fn run_upsert(self, row: RunRow) -> Self {
+        self.op(Op::Run(row))
+    }
+
+    /// Queues a part. A known `(instance, idempotency_key)` is a conflict.
+    pub fn outbox_put(self, row: OutboxRow) -> Self {
+        self.op(Op::Outbox(row))
+    }
+    /// Moves a part on. `Sent` and `Dead` are final, except that `Dead` may go back to `Pending`.
+    pub fn outbox_state(self, id: Ulid, change: OutboxChange) -> Self {
+        self.op(Op::OutboxState(id, change))
+    }
+
+    /// Notes that a call with side effects is about to happen: commit this *before* it. The same id again is allowed only while
+    /// the earlier attempt is *interrupted* and everything is the same; otherwise it is a conflict.
+    pub fn call_begin(self, row: CallRow) -> Self {
+        self.op(Op::CallBegin(row))
+    }
+    /// Notes what came of it. An ended call is a conflict.
+    pub fn call_end(self, call_id: impl Into<String>, outcome: Value, at_ms: u64) -> Self {
+        self.op(Op::CallEnd(call_id.into(), outcome, at_ms))
+    }
+
+    /// Sets a key. Its version is in [`Receipt::kv_versions`].
+    pub fn kv_set(self, write: KvWrite) -> Self {
+        self.op(Op::KvSet(write))
+    }
+    /// Sets a key if its version is `expected` (none = it does not exist), else the batch is a conflict.
+    pub fn kv_swap(self, write: KvWrite, expected: Option<u64>) -> Self {
+        self.op(Op::KvSwap(write, expected))
+    }
+    /// Deletes a key. Whether it existed is in [`Receipt::deleted`].
+    pub fn kv_delete(self, instance: impl Into<String>, key: impl Into<String>) -> Self {
+        self.op(Op::KvDelete(instance.into(), key.into()))
+    }
+
+    /// Records a grant; it replaces the instance's earlier one.
+    pub fn grant_put(self, grant: Grant) -> Self {
+        self.op(Op::Grant(Box::new(grant)))
+    }
+    /// Revokes the instance's grant; it stays on record. None there: an error.
+    pub fn grant_revoke(self, instance: InstanceId) -> Self {
+        self.op(Op::GrantRevoke(instance))
+    }
+    /// Records an installed package; it replaces the instance's earlier one.
+    pub fn package_put(self, row: PackageRow) -> Self {
+        self.op(Op::Package(row))
+    }
+    /// Enables or disables it.
+    pub fn package_state(self, instance: InstanceId, enabled: bool) -> Self {
+        self.op(Op::PackageState(instance, enabled))
+    }
+    /// Uninstalls it. The highest version seen stays.
+    pub fn package_delete(self, instance: InstanceId) -> Self {
+        self.op(Op::PackageDelete(instance))
+    }
+    /// Notes a version of a component; the highest one ever noted is kept.
+    pub fn highest_version(self, component: ComponentId, version: semver::Version) -> Self {
+        self.op(Op::HighestVersion(component, version))
+    }
+
+    /// Adds to a day's usage.
+    pub fn usage_add(self, row: UsageRow) -> Self {
+        self.op(Op::Usage(row))
+    }
+    /// Appends to the audit log.
+    pub fn audit(self, row: AuditRow) -> Self {
+        self.op(Op::Audit(row))
+    }
+
+    /// Stores a secret, encrypted. At least 8 bytes; needs an unlocked store (see [`crate::secrets`]).
+    pub fn secret_put(self, id: SecretId, value: SecretString) -> Self {
+        self.op(Op::SecretPut(SecretWrite { id, value }))
+    }
+    /// Deletes a secret. Whether it existed is in [`Receipt::deleted`].
+    pub fn secret_delete(self, id: SecretId) -> Self {
+        self.op(Op::SecretDelete(id))
+    }
+
+    /// Asks the owner. A known id is a conflict.
+    pub fn approval_put(self, row: ApprovalRow) -> Self {
+        self.op(Op::Approval(Box::new(row)))
+    }
+    /// Answers, withdraws or spends it; a move that is not allowed ([`ApprovalState`](crate::ApprovalState)) is a conflict.
+    pub fn approval_state(self, id: Ulid, change: ApprovalChange) -> Self {
+        self.op(Op::ApprovalState(id, change))
+    }
+
+    /// Remembers; replaces what the key held.
+    pub fn memory_put(self, row: MemoryRow) -> Self {
+        self.op(Op::Memory(row))
+    }
+    /// Forgets. Whether there was something is in [`Receipt::deleted`].
+    pub fn memory_delete(self, namespace: impl Into<String>, key: impl Into<String>) -> Self {
+        self.op(Op::MemoryDelete(namespace.into(), key.into()))
+    }
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// **Nothing was applied**, because an earlier row is the same event: the id of that inbox row (`inbox_put` with a known
+    /// `(source, dedupe_key)`) or of that run (`run_upsert` with a known idempotency key), whichever came first in the batch.
+    pub duplicate_of: Option<Ulid>,
+    /// The new version of each `kv_set` and `kv_swap`, in order.
+    pub kv_versions: Vec<u64>,
+    /// Of each `kv_delete`, `secret_delete`, `memory_delete` and `package_delete`, in order: whether there was something.
+    pub deleted: Vec<bool>,
+}

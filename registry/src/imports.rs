@@ -1,0 +1,186 @@
+//! What a component really imports and exports, compared with what its manifest asks. Nothing is compiled for it.
+
+use crate::package::PackageError;
+use carapace_contract::manifest::Manifest;
+use std::collections::BTreeSet;
+use wit_component::DecodedWasm;
+use wit_parser::{InterfaceId, Resolve, TypeDefKind, WorldItem, WorldKey};
+
+/// The contract's WIT package.
+pub const PACKAGE: &str = "carapace:plugin";
+/// Its version, as components name it.
+pub const VERSION: &str = "0.1.0-dev";
+
+/// Always linked, without being asked for.
+const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
+/// Linked when asked for and granted; with the manifest lines that ask.
+const GRANTED: [(&str, &str); 4] = [
+    ("http", "an `[[http]]` endpoint, or `http = \"public\"`"),
+    ("kv", "`[kv]`"),
+    ("secrets", "`[secrets.<name>]`"),
+    ("completion", "`[provider]`"),
+];
+const EXPORTS: [(&str, &str); 2] =
+    [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`")];
+
+/// Functions and resources that a component imports and exports, by interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surface {
+    /// Full names of imported interfaces, e.g. `carapace:plugin/kv@0.1.0-dev`.
+    pub imports: BTreeSet<String>,
+    /// Full names of exported ones.
+    pub exports: BTreeSet<String>,
+}
+
+/// How a component and its manifest compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each refuses the package.
+    pub problems: Vec<String>,
+    /// Asked for and not used.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes a component's world. Interfaces that only hold types are left out: they need no grant.
+///
+/// # Errors
+/// The bytes are no valid component.
+pub fn decode(component: &[u8]) -> Result<Surface, PackageError> {
+    let decoded = wit_component::decode(component).map_err(|e| PackageError::Wasm(format!("{e:#}")))?;
+    let DecodedWasm::Component(resolve, world) = decoded else {
+        return Err(PackageError::Wasm("it holds WIT text, not code".to_owned()));
+    };
+    let world = resolve
+        .worlds
+        .get(world)
+        .ok_or_else(|| PackageError::Wasm("it describes no world of imports and exports".to_owned()))?;
+    let names = |items: &mut dyn Iterator<Item = (&WorldKey, &WorldItem)>| -> BTreeSet<String> {
+        items.filter_map(|(key, item)| name_of(&resolve, key, item)).collect()
+    };
+    Ok(Surface { imports: names(&mut world.imports.iter()), exports: names(&mut world.exports.iter()) })
+}
+
+fn name_of(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option<String> {
+    match item {
+        WorldItem::Interface { id, .. } if !does_something(resolve, *id) => None,
+        WorldItem::Interface { id, .. } => Some(match key {
+            WorldKey::Name(name) => name.clone(),
+            WorldKey::Interface(_) => resolve.id_of(*id).unwrap_or_else(|| "a nameless interface".to_owned()),
+        }),
+        WorldItem::Function(f) => Some(f.name.clone()),
+        WorldItem::Type { .. } => None,
+    }
+}
+
+fn does_something(resolve: &Resolve, id: InterfaceId) -> bool {
+    resolve.interfaces.get(id).is_none_or(|interface| {
+        let resource = |t: &wit_parser::TypeId| {
+            resolve.types.get(*t).is_none_or(|t| matches!(t.kind, TypeDefKind::Resource))
+        };
+        !interface.functions.is_empty() || interface.types.values().any(resource)
+    })
+}
+
+/// Compares a component with its manifest.
+///
+/// # Errors
+/// The bytes are no valid component.
+pub fn check(component: &[u8], manifest: &Manifest) -> Result<Report, PackageError> {
+    let surface = decode(component)?;
+    let mut report = Report::default();
+    imports(&surface, manifest, &mut report);
+    exports(&surface, manifest, &mut report);
+    Ok(report)
+}
+
+fn imports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
+    let mut used = BTreeSet::new();
+    for full in &surface.imports {
+        match interface(full) {
+            Ok(name) if BASELINE.contains(&name) => {}
+            Ok(name) => match GRANTED.iter().find(|(known, _)| *known == name) {
+                Some((known, line)) => {
+                    used.insert(*known);
+                    if !asks(manifest, known) {
+                        report.problems.push(format!(
+                            "it imports `{full}`, which the manifest does not ask for; add {line} to carapace.toml, or stop using it"
+                        ));
+                    }
+                }
+                None => report.problems.push(format!(
+                    "it imports `{full}`, which the contract {VERSION} does not have; rebuild it against this kernel's wit/"
+                )),
+            },
+            Err(why) => report.problems.push(format!("it imports `{full}`: {why}")),
+        }
+    }
+    for (name, line) in GRANTED {
+        // A secret that only goes into requests needs no import of `secrets`, and endpoints report themselves.
+        let expected = match name {
+            "secrets" => manifest.secrets.values().any(|s| s.hmac),
+            _ => asks(manifest, name),
+        };
+        if expected && !used.contains(name) {
+            report.warnings.push(format!("the manifest asks for `{name}` and the component never imports it; drop {line}"));
+        }
+    }
+}
+
+fn exports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
+    let mut given = BTreeSet::new();
+    for full in &surface.exports {
+        match interface(full) {
+            Ok(name) => match EXPORTS.iter().find(|(known, _)| *known == name) {
+                Some((known, line)) => {
+                    given.insert(*known);
+                    if !declares(manifest, known) {
+                        report.problems.push(format!(
+                            "it exports `{full}`, which the manifest does not declare; add {line} to carapace.toml"
+                        ));
+                    }
+                }
+                None => report.problems.push(format!("it exports `{full}`, which the contract {VERSION} does not have")),
+            },
+            Err(why) if full.starts_with(PACKAGE) => report.problems.push(format!("it exports `{full}`: {why}")),
+            Err(_) => report.warnings.push(format!("it exports `{full}`, which nothing here calls")),
+        }
+    }
+    for (name, line) in EXPORTS {
+        if declares(manifest, name) && !given.contains(name) {
+            report.problems.push(format!(
+                "the manifest declares {line}, and the component does not export `{PACKAGE}/{name}@{VERSION}`"
+            ));
+        }
+    }
+}
+
+/// The bare name of an interface of this contract, or why it is none.
+fn interface(full: &str) -> Result<&str, String> {
+    let (package, rest) = full.split_once('/').unwrap_or((full, ""));
+    if package != PACKAGE {
+        return Err(format!("only interfaces of `{PACKAGE}` are offered (no WASI, no plain functions)"));
+    }
+    match rest.split_once('@') {
+        Some((name, VERSION)) => Ok(name),
+        Some((_, other)) => Err(format!("this kernel speaks contract {VERSION}, not {other}; rebuild the component")),
+        None => Err(format!("it names no contract version; this kernel speaks {VERSION}")),
+    }
+}
+
+fn asks(manifest: &Manifest, import: &str) -> bool {
+    match import {
+        "http" => manifest.public_http || !manifest.http.is_empty(),
+        "kv" => manifest.kv.is_some(),
+        "secrets" => !manifest.secrets.is_empty(),
+        "completion" => manifest.provider.is_some(),
+        _ => false,
+    }
+}
+
+fn declares(manifest: &Manifest, export: &str) -> bool {
+    match export {
+        "tools" => !manifest.tools.is_empty(),
+        "provider" => manifest.provider.is_some(),
+        _ => false,
+    }
+}

