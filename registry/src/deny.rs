@@ -17,7 +17,7 @@ pub const MAX_BYTES: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DenyError {
     /// Nobody may sign one.
-    #[error("no deny-list key is pinned; pin one with `carapace deny-list pin KEY`")]
+    #[error("no deny-list key is pinned here, so nobody may sign a deny-list")]
     NoKey,
     /// Another key is pinned.
     #[error("the deny-list key {0} is pinned already; delete deny-list.json to start over")]
@@ -147,8 +147,7 @@ impl DenyList {
     fn accept(&mut self, envelope: Envelope) -> Result<bool, DenyError> {
         let key = self.key.ok_or(DenyError::NoKey)?;
         let payload = envelope.open(PAYLOAD_TYPE, &key)?;
-        let content: DenyContent =
-            serde_json::from_slice(&payload).map_err(|e| DenyError::Content(e.to_string()))?;
+        let content: DenyContent = serde_json::from_slice(&payload).map_err(|e| DenyError::Content(e.to_string()))?;
         if let Some(current) = &self.content {
             if *current == content {
                 return Ok(false);
@@ -171,7 +170,7 @@ impl DenyList {
     pub fn warning(&self, now_ms: u64) -> Option<String> {
         let content = self.content.as_ref().filter(|c| c.expires_ms < now_ms)?;
         Some(format!(
-            "the deny-list (version {}) expired; it is still applied, but newer entries are missing: run `carapace deny-list update FILE`",
+            "the deny-list (version {}) expired; it is still applied, but newer entries are missing; get the current one from its signer",
             content.version
         ))
     }
@@ -200,3 +199,6 @@ pub fn sign(content: &DenyContent, key: &SigningKey) -> Result<Vec<u8>, DenyErro
     let envelope = Envelope::sign(PAYLOAD_TYPE, &payload, key);
     serde_json::to_vec(&envelope).map_err(|e| DenyError::Content(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,12 +101,51 @@ impl Envelope {
         };
         let signature = BASE64.decode(&signature.sig).map_err(|_| EnvelopeError::Base64("signature"))?;
         let payload = BASE64.decode(&self.payload).map_err(|_| EnvelopeError::Base64("payload"))?;
-        let signature: [u8; 64] =
-            signature.try_into().map_err(|s: Vec<u8>| EnvelopeError::SignatureLength(s.len()))?;
+        let signature: [u8; 64] = signature.try_into().map_err(|s: Vec<u8>| EnvelopeError::SignatureLength(s.len()))?;
         if key.verify(&pae(payload_type, &payload), &signature) {
             Ok(payload)
         } else {
             Err(EnvelopeError::Signature(*key))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::key;
+
+    #[test]
+    fn the_encoding_is_the_one_of_the_specification() {
+        assert_eq!(
+            pae("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+
+    #[test]
+    fn type_and_payload_are_signed_together() {
+        let envelope = Envelope::sign("a", b"bc", &key(1));
+        assert_eq!(envelope.open("a", &key(1).public()).unwrap(), b"bc");
+        let moved = Envelope { payload_type: "b".into(), ..envelope.clone() };
+        assert!(matches!(moved.open("b", &key(1).public()), Err(EnvelopeError::Signature(_))));
+        assert!(matches!(envelope.open("a", &key(2).public()), Err(EnvelopeError::Signature(_))));
+    }
+
+    #[test]
+    fn base64_has_one_spelling() {
+        let good = Envelope::sign("a", b"x", &key(1));
+        assert_eq!(good.payload, "eA==");
+        for bad in ["eA", "eA=", "eB==", " eA==", "eA==\n", "e-=="] {
+            let envelope = Envelope { payload: bad.into(), ..good.clone() };
+            assert_eq!(envelope.open("a", &key(1).public()), Err(EnvelopeError::Base64("payload")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_signature_is_named() {
+        let mut envelope = Envelope::sign("a", b"x", &key(1));
+        envelope.signatures[0].sig = "AAAA".into();
+        assert_eq!(envelope.open("a", &key(1).public()), Err(EnvelopeError::SignatureLength(3)));
     }
 }

@@ -20,8 +20,7 @@ const GRANTED: [(&str, &str); 4] = [
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
 ];
-const EXPORTS: [(&str, &str); 2] =
-    [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`")];
+const EXPORTS: [(&str, &str); 2] = [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`")];
 
 /// Functions and resources that a component imports and exports, by interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,9 +73,8 @@ fn name_of(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option<String
 
 fn does_something(resolve: &Resolve, id: InterfaceId) -> bool {
     resolve.interfaces.get(id).is_none_or(|interface| {
-        let resource = |t: &wit_parser::TypeId| {
-            resolve.types.get(*t).is_none_or(|t| matches!(t.kind, TypeDefKind::Resource))
-        };
+        let resource =
+            |t: &wit_parser::TypeId| resolve.types.get(*t).is_none_or(|t| matches!(t.kind, TypeDefKind::Resource));
         !interface.functions.is_empty() || interface.types.values().any(resource)
     })
 }
@@ -103,7 +101,7 @@ fn imports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
                     used.insert(*known);
                     if !asks(manifest, known) {
                         report.problems.push(format!(
-                            "it imports `{full}`, which the manifest does not ask for; add {line} to carapace.toml, or stop using it"
+                            "it imports `{full}`, which the manifest does not ask for; put {line} into carapace.toml, or stop using it"
                         ));
                     }
                 }
@@ -114,14 +112,16 @@ fn imports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
             Err(why) => report.problems.push(format!("it imports `{full}`: {why}")),
         }
     }
-    for (name, line) in GRANTED {
+    for (name, _) in GRANTED {
         // A secret that only goes into requests needs no import of `secrets`, and endpoints report themselves.
         let expected = match name {
             "secrets" => manifest.secrets.values().any(|s| s.hmac),
             _ => asks(manifest, name),
         };
         if expected && !used.contains(name) {
-            report.warnings.push(format!("the manifest asks for `{name}` and the component never imports it; drop {line}"));
+            report.warnings.push(format!(
+                "the manifest asks for `{name}` and the component never imports it; remove it from carapace.toml"
+            ));
         }
     }
 }
@@ -139,7 +139,9 @@ fn exports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
                         ));
                     }
                 }
-                None => report.problems.push(format!("it exports `{full}`, which the contract {VERSION} does not have")),
+                None => {
+                    report.problems.push(format!("it exports `{full}`, which the contract {VERSION} does not have"))
+                }
             },
             Err(why) if full.starts_with(PACKAGE) => report.problems.push(format!("it exports `{full}`: {why}")),
             Err(_) => report.warnings.push(format!("it exports `{full}`, which nothing here calls")),
@@ -184,3 +186,6 @@ fn declares(manifest: &Manifest, export: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

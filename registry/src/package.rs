@@ -19,10 +19,10 @@ pub enum PackageError {
     #[error("the file is not a valid WebAssembly component: {0}")]
     Wasm(String),
     /// A core module.
-    #[error("the file is a core module, not a component; build it with `carapace component build`")]
+    #[error("the file is a core module, not a component; build it with `carapace plugin build`")]
     Module,
     /// No manifest.
-    #[error("the component has no `{SECTION}` section; build it with `carapace component build`")]
+    #[error("the component has no `{SECTION}` section; build it with `carapace plugin build`")]
     Missing,
     /// More than one manifest.
     #[error("the component has more than one `{SECTION}` section; exactly one is allowed")]
@@ -75,8 +75,7 @@ pub fn build(wasm: &[u8], manifest_text: &str) -> Result<Vec<u8>, PackageError> 
 pub fn sign(package: &[u8], key: &SigningKey) -> Result<Vec<u8>, PackageError> {
     let (manifest, _) = read_manifest(package)?;
     let c = manifest.component;
-    let predicate =
-        PackagePredicate { name: c.name.to_string(), version: c.version.to_string(), contract: c.contract };
+    let predicate = PackagePredicate { name: c.name.to_string(), version: c.version.to_string(), contract: c.contract };
     Ok(bundle::sign(package, &predicate, key)?)
 }
 
@@ -167,3 +166,6 @@ fn leb128(out: &mut Vec<u8>, mut value: usize) {
         out.push(low | 0x80);
     }
 }
+
+#[cfg(test)]
+mod tests;

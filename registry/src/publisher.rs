@@ -17,7 +17,9 @@ const FORMAT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum PublisherError {
     /// The key belongs to somebody else already.
-    #[error("the key {key} is pinned for `{owner}`; two publishers cannot share a key (`carapace publisher remove {owner}` first)")]
+    #[error(
+        "the key {key} is pinned for `{owner}`; two publishers cannot share a key (`carapace publisher remove {owner}` first)"
+    )]
     Shared {
         /// The key.
         key: PublicKey,
@@ -287,3 +289,6 @@ pub fn rotation(old: &SigningKey, new: &PublicKey, retire_old: bool) -> Result<V
     let envelope = Envelope::sign(IN_TOTO, &statement.to_json()?, old);
     serde_json::to_vec(&envelope).map_err(|e| BundleError::Json(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,3 +47,34 @@ pub fn verified(component: impl AsRef<[u8]>, manifest_text: &str) -> VerifiedPac
     let (package, bundle) = package(component, manifest_text, &key);
     verify(package, &bundle, &trust("local", &key)).unwrap_or_else(|e| panic!("the fixture's package: {e}"))
 }
+
+/// Component text that imports and exports these interfaces of the contract, each with one function that does nothing.
+pub fn component(imports: &[&str], exports: &[&str]) -> String {
+    let full = |name: &&str| {
+        if name.contains(['/', ':']) {
+            (*name).to_owned()
+        } else {
+            format!("carapace:plugin/{name}@{}", crate::imports::VERSION)
+        }
+    };
+    let imports: String =
+        imports.iter().map(|i| format!("(import \"{}\" (instance (export \"touch\" (func))))", full(i))).collect();
+    let exports: String = exports
+        .iter()
+        .enumerate()
+        .map(|(n, e)| {
+            format!("(instance $x{n} (export \"touch\" (func $touch))) (export \"{}\" (instance $x{n}))", full(e))
+        })
+        .collect();
+    format!(
+        "(component {imports} (core module $m (func (export \"touch\"))) (core instance $i (instantiate $m)) \
+         (func $touch (canon lift (core func $i \"touch\"))) {exports})"
+    )
+}
+
+/// A manifest of that name and version, and `more`.
+pub fn manifest(name: &str, version: &str, more: &str) -> String {
+    format!(
+        "[component]\nname = \"{name}\"\nversion = \"{version}\"\ncontract = \"0.1\"\ndescription = \"A fixture\"\n{more}"
+    )
+}

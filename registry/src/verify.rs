@@ -114,7 +114,9 @@ pub enum TrustProblem {
     #[error("the signature is good, but what was signed is not a statement about this kind of package: {0}")]
     Statement(String),
     /// `E-TRUST-007`
-    #[error("the signed digest is {signed}, and the file's is {actual}: the file was changed, or the bundle is another package's")]
+    #[error(
+        "the signed digest is {signed}, and the file's is {actual}: the file was changed, or the bundle is another package's"
+    )]
     Digest {
         /// In the statement.
         signed: Digest,
@@ -151,7 +153,9 @@ pub enum TrustProblem {
         digest: Digest,
     },
     /// `E-TRUST-013`
-    #[error("this is `{actual}`, and `{expected}` was expected: the same name by another publisher is another component")]
+    #[error(
+        "this is `{actual}`, and `{expected}` was expected: the same name by another publisher is another component"
+    )]
     Unexpected {
         /// Asked for.
         expected: ComponentId,
@@ -211,14 +215,16 @@ impl TrustError {
             TrustProblem::Digest { .. } | TrustProblem::Signature(_) => {
                 "get the .wasm and the .sigstore.json again, both from the publisher".to_owned()
             }
-            TrustProblem::Downgrade { digest, .. } => {
-                format!("if you want the older one, `carapace component install FILE --allow-downgrade {digest}`")
+            TrustProblem::Downgrade { seen, digest, .. } => {
+                format!(
+                    "install {seen} or a newer version; an older one is let in only by its owner, by digest ({digest})"
+                )
             }
             TrustProblem::Package(_) | TrustProblem::Mismatch { .. } | TrustProblem::Imports(_) => {
-                "its author must build and sign it again with `carapace component build`".to_owned()
+                "its author must build and sign it again with `carapace plugin build`".to_owned()
             }
             TrustProblem::Bundle(_) | TrustProblem::Statement(_) => {
-                "its author must sign it again with `carapace component sign`".to_owned()
+                "its author must sign it again with `carapace plugin sign`".to_owned()
             }
             TrustProblem::Unexpected { actual, .. } => format!("to use the other one, name it: `{actual}`"),
             TrustProblem::TooBig(_) | TrustProblem::Denied(_) => String::new(),
@@ -280,8 +286,7 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
     if let Some(what) = trust.deny.denies(&actual, &publisher.id, &pinned.key) {
         return Err(refuse(TrustProblem::Denied(what)));
     }
-    let (manifest, manifest_text) =
-        package::read_manifest(&bytes).map_err(|e| refuse(TrustProblem::Package(e)))?;
+    let (manifest, manifest_text) = package::read_manifest(&bytes).map_err(|e| refuse(TrustProblem::Package(e)))?;
     let component = &manifest.component;
     for (what, signed, manifest) in [
         ("name", &predicate.name, component.name.to_string()),
@@ -335,3 +340,6 @@ pub fn verify_as(
     let problem = TrustProblem::Unexpected { expected: expected.clone(), actual: package.id };
     Err(TrustError { problem: Box::new(problem), publisher })
 }
+
+#[cfg(test)]
+mod tests;

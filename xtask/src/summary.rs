@@ -26,19 +26,22 @@ impl Counts {
     }
 }
 
-/// What a test runner's output line says, if it is a summary.
-///
-/// `cargo test` prints one per binary: `test result: ok. 5 passed; 0 failed; 1 ignored; …`; nextest prints one at the end:
-/// `Summary [   0.1s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 3 skipped`.
-fn counts(line: &str) -> Option<Counts> {
+/// Whose summary to read. Each prints the other's lines, too: nextest shows a failed test's output, which libtest ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runner {
+    /// `cargo test`, one line per binary: `test result: ok. 5 passed; 0 failed; 1 ignored; …`
+    Libtest,
+    /// nextest, one line at the end: `Summary [   0.1s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 3 skipped`
+    Nextest,
+}
+
+/// What an output line says, if it is a summary.
+fn counts(runner: Runner, line: &str) -> Option<Counts> {
     let plain = without_colours(line);
     let text = plain.trim();
-    let figures = if let Some(rest) = text.strip_prefix("test result: ") {
-        rest.split_once(". ")?.1
-    } else if text.starts_with("Summary [") {
-        text.split_once("run: ")?.1
-    } else {
-        return None;
+    let figures = match runner {
+        Runner::Libtest => text.strip_prefix("test result: ")?.split_once(". ")?.1,
+        Runner::Nextest => text.strip_prefix("Summary [")?.split_once("run: ")?.1,
     };
     let mut found = Counts::default();
     for part in figures.split([',', ';', '(', ')']) {
@@ -75,7 +78,7 @@ fn without_colours(line: &str) -> String {
 }
 
 /// Runs a test command, passing its output on and counting; also says whether it succeeded.
-pub(crate) fn run_counted(command: &mut Command) -> Result<(Counts, bool)> {
+pub(crate) fn run_counted(runner: Runner, command: &mut Command) -> Result<(Counts, bool)> {
     let shown = crate::cargo::shown(command);
     eprintln!("   $ {shown}");
     let mut child = command
@@ -86,8 +89,8 @@ pub(crate) fn run_counted(command: &mut Command) -> Result<(Counts, bool)> {
     let stderr = child.stderr.take().context("no pipe to the test run")?;
     let stdout = child.stdout.take().context("no pipe to the test run")?;
     let (out, err) = std::thread::scope(|scope| {
-        let err = scope.spawn(|| pass_on(stderr, std::io::stderr()));
-        (pass_on(stdout, std::io::stdout()), err.join().unwrap_or_default())
+        let err = scope.spawn(|| pass_on(runner, stderr, std::io::stderr()));
+        (pass_on(runner, stdout, std::io::stdout()), err.join().unwrap_or_default())
     });
     let mut total = out;
     total.add(err);
@@ -95,12 +98,12 @@ pub(crate) fn run_counted(command: &mut Command) -> Result<(Counts, bool)> {
     Ok((total, good))
 }
 
-fn pass_on(from: impl std::io::Read, mut to: impl Write) -> Counts {
+fn pass_on(runner: Runner, from: impl std::io::Read, mut to: impl Write) -> Counts {
     let mut total = Counts::default();
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         // A closed terminal is no reason to stop counting.
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
-        if let Some(found) = counts(&String::from_utf8_lossy(&line)) {
+        if let Some(found) = counts(runner, &String::from_utf8_lossy(&line)) {
             total.add(found);
         }
     }
@@ -114,23 +117,24 @@ mod tests {
     #[test]
     fn a_libtest_line_is_counted_without_what_was_filtered_out() {
         let line = "test result: FAILED. 5 passed; 2 failed; 1 ignored; 0 measured; 40 filtered out; finished in 0.1s";
-        assert_eq!(counts(line), Some(Counts { passed: 5, failed: 2, skipped: 1 }));
+        assert_eq!(counts(Runner::Libtest, line), Some(Counts { passed: 5, failed: 2, skipped: 1 }));
     }
 
     #[test]
     fn a_nextest_line_is_counted_with_time_outs_as_failures() {
         let line = "     Summary [   0.123s] 15 tests run: 10 passed (2 slow), 1 failed, 1 timed out, 3 skipped";
-        assert_eq!(counts(line), Some(Counts { passed: 10, failed: 2, skipped: 3 }));
+        assert_eq!(counts(Runner::Nextest, line), Some(Counts { passed: 10, failed: 2, skipped: 3 }));
     }
 
     #[test]
     fn colours_do_not_hide_a_summary() {
         let line = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.1s] \u{1b}[1m2\u{1b}[0m tests run: \u{1b}[1m2\u{1b}[0m passed, 0 skipped";
-        assert_eq!(counts(line), Some(Counts { passed: 2, failed: 0, skipped: 0 }));
+        assert_eq!(counts(Runner::Nextest, line), Some(Counts { passed: 2, failed: 0, skipped: 0 }));
     }
 
     #[test]
     fn a_tests_own_output_is_no_summary() {
-        assert_eq!(counts("5 passed, 3 failed"), None);
+        assert_eq!(counts(Runner::Libtest, "5 passed, 3 failed"), None);
+        assert_eq!(counts(Runner::Nextest, "test result: FAILED. 0 passed; 1 failed; 0 ignored"), None);
     }
 }

@@ -81,7 +81,8 @@ fn problem(error: &jsonschema::ValidationError<'_>) -> String {
 
 /// Known names that look like `name`, nearest first.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut scored: Vec<(f64, &str)> = known.map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(s, _)| *s > 0.7).collect();
+    let mut scored: Vec<(f64, &str)> =
+        known.map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(s, _)| *s > 0.7).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().take(3).map(|(_, k)| k).collect()
 }
@@ -106,7 +107,9 @@ mod tests {
     #[test]
     fn a_wrong_argument_is_named_with_its_path_and_what_was_expected() {
         let s = Schemas::default();
-        let t = tool(json!({"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "integer"}}}}, "required": ["a"]}));
+        let t = tool(
+            json!({"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "integer"}}}}, "required": ["a"]}),
+        );
         let e = s.check(&t, r#"{"a":{"b":"x"}}"#).unwrap_err();
         assert!(e.contains("/a/b") && e.contains("integer"), "{e}");
         let e = s.check(&t, "").unwrap_err();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// A personal AI assistant whose every model and tool is a signed, sandboxed component.
 #[derive(Debug, Parser)]
 #[command(name = "carapace", version, about, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Where all state lives.
     #[arg(long, global = true, env = "CARAPACE_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Start the assistant and serve until stopped.
     Start(StartArgs),
     /// Talk to the assistant; starts one if none is running.
@@ -50,7 +50,7 @@ pub enum Command {
 
 /// `--json`
 #[derive(Debug, Args, Clone, Copy)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,
@@ -58,7 +58,7 @@ pub struct OutputArgs {
 
 /// Options of `start`.
 #[derive(Debug, Args, Clone, Default)]
-pub struct StartArgs {
+pub(crate) struct StartArgs {
     /// Directory of bundled components (default: `bundle` beside the binary).
     #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
     pub bundle: Option<PathBuf>,
@@ -78,7 +78,7 @@ pub struct StartArgs {
 
 /// Options of `chat`.
 #[derive(Debug, Args, Clone, Default)]
-pub struct ChatArgs {
+pub(crate) struct ChatArgs {
     /// Send one message, print the answer, end.
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
@@ -98,7 +98,7 @@ pub struct ChatArgs {
 
 /// How `chat` starts an assistant of its own.
 #[derive(Debug, Args, Clone, Default)]
-pub struct ChatStart {
+pub(crate) struct ChatStart {
     /// Directory of bundled components (default: `bundle` beside the binary).
     #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
     pub bundle: Option<PathBuf>,
@@ -109,7 +109,7 @@ pub struct ChatStart {
 
 /// `plugin …`
 #[derive(Debug, Subcommand)]
-pub enum PluginCommand {
+pub(crate) enum PluginCommand {
     /// What is installed and how it stands.
     List(OutputArgs),
     /// Who signed a file, what it asks for, what it could do.
@@ -173,7 +173,7 @@ pub enum PluginCommand {
 
 /// `publisher …`
 #[derive(Debug, Subcommand)]
-pub enum PublisherCommand {
+pub(crate) enum PublisherCommand {
     /// The pinned publishers.
     List(OutputArgs),
     /// Pin a publisher's key.
@@ -192,7 +192,7 @@ pub enum PublisherCommand {
 
 /// `secrets …`
 #[derive(Debug, Subcommand)]
-pub enum SecretsCommand {
+pub(crate) enum SecretsCommand {
     /// Store a secret; its value is read from standard input or asked for, never taken from the command line.
     Set {
         /// Its name in the component's manifest.
@@ -215,7 +215,7 @@ pub enum SecretsCommand {
 
 /// `config …`
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Check the file; every problem at once.
     Check(OutputArgs),
     /// Where it is.
@@ -226,7 +226,7 @@ pub enum ConfigCommand {
 
 /// `audit …`
 #[derive(Debug, Subcommand)]
-pub enum AuditCommand {
+pub(crate) enum AuditCommand {
     /// Walk every chain and name the first broken link.
     Verify(OutputArgs),
 }

@@ -1,2 +1,144 @@
-//! The `carapace` binary.
-fn main() {}
+//! The `carapace` binary: reads arguments, wires the rooms, prints for people.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the binary owns the command line's files and hands the environment on"
+)]
+
+mod args;
+mod assembly;
+mod bundled;
+mod client;
+mod commands;
+mod failure;
+mod owner;
+mod records;
+mod trust;
+
+use args::{AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
+use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
+use carapace_contract::control::ControlRequest;
+use clap::Parser;
+use commands::{audit, chat, config, doctor, plugin, publisher, secrets, start, status};
+use failure::{Exit, Failure, Outcome};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+fn main() -> ExitCode {
+    // The compile worker is this executable in a cage; it must not do anything else first.
+    let mut arguments = std::env::args_os();
+    arguments.next();
+    if arguments.next().is_some_and(|a| a == carapace_runtime::WORKER_ARGUMENT) {
+        return carapace_runtime::worker_main(arguments);
+    }
+    let cli = Cli::parse();
+    let as_json = wants_json(&cli.command);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let exit = failure.exit;
+            if as_json {
+                println!("{}", failure.json());
+            } else {
+                eprintln!("{:?}", miette::Report::new(failure));
+            }
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+/// The directories: from the command line, else from the environment, else the platform's.
+struct Given<'a>(&'a Cli);
+
+impl Env for Given<'_> {
+    fn var(&self, name: &str) -> Option<String> {
+        let given = match name {
+            "CARAPACE_STATE_DIR" => &self.0.state_dir,
+            "CARAPACE_CONFIG_PATH" => &self.0.config,
+            _ => &None,
+        };
+        given.as_ref().map(|p| p.display().to_string()).or_else(|| SystemEnv.var(name))
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let paths = StatePaths::resolve(&Given(&cli)).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    match cli.command {
+        // These look at files only; they work with a broken configuration and without a runtime.
+        Command::Plugin(PluginCommand::Build { core, manifest, out }) => plugin::build(&core, &manifest, &out),
+        Command::Plugin(PluginCommand::Sign { files, bundle, key }) => {
+            plugin::sign(&paths, &files, bundle.as_deref(), key.as_deref())
+        }
+        Command::Plugin(PluginCommand::Keygen { out }) => plugin::keygen(&out),
+        Command::Plugin(PluginCommand::Inspect { file, output }) => plugin::inspect(&paths, &file, output.json),
+        Command::Plugin(PluginCommand::Verify { file, signature, output }) => {
+            plugin::verify(&paths, &file, signature.as_deref(), output.json)
+        }
+        Command::Publisher(PublisherCommand::List(output)) => publisher::list(&paths, output.json),
+        Command::Publisher(PublisherCommand::Add { id, key }) => publisher::add(&paths, &id, &key),
+        Command::Publisher(PublisherCommand::Remove { id }) => publisher::remove(&paths, &id),
+        Command::Config(ConfigCommand::Path) => {
+            println!("{}", paths.config().display());
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Schema) => {
+            plugin::print_json(&carapace_config::Config::json_schema());
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Check(output)) => config::check(&paths, output.json),
+        other => {
+            let handle = ConfigHandle::load(paths.config(), Arc::new(SystemEnv))
+                .map_err(|e| Failure::new(Exit::Usage, e.to_string()).help("carapace config check"))?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(with_runtime(other, paths, Arc::new(handle)))
+        }
+    }
+}
+
+async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHandle>) -> Outcome {
+    match command {
+        Command::Start(args) => start::run(&paths, config, args).await,
+        Command::Chat(args) => chat::run(&paths, config, args).await,
+        Command::Stop => start::stop(&paths).await,
+        Command::Status(output) => status::run(&paths, output.json).await,
+        Command::Doctor(output) => doctor::run(&paths, &config, output.json).await,
+        Command::Plugin(PluginCommand::Revoke { instance }) => {
+            let instance = assembly::instance_id(&instance)?;
+            let request = ControlRequest::GrantRevoke { instance: instance.clone() };
+            owner::carry_out(&paths, config, request).await?;
+            println!("{instance} may do nothing any more. `carapace plugin grant {instance}` gives the grant back.");
+            Ok(())
+        }
+        Command::Plugin(PluginCommand::Grant { instance }) => {
+            let instance = assembly::instance_id(&instance)?;
+            let request = ControlRequest::GrantRestore { instance: instance.clone() };
+            owner::carry_out(&paths, config, request).await?;
+            println!("{instance} is granted.");
+            Ok(())
+        }
+        Command::Plugin(_) => status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await,
+        Command::Secrets(SecretsCommand::Set { name, instance }) => secrets::set(&paths, config, &name, &instance).await,
+        Command::Secrets(SecretsCommand::List(output)) => secrets::list(&paths, config, output.json).await,
+        Command::Secrets(SecretsCommand::Rm { name, instance }) => {
+            secrets::remove(&paths, config, &name, &instance).await
+        }
+        Command::Audit(AuditCommand::Verify(output)) => audit::verify(&paths, config, output.json).await,
+        Command::Publisher(_) | Command::Config(_) => Ok(()),
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    match command {
+        Command::Start(a) => a.json,
+        Command::Chat(a) => a.json,
+        Command::Status(o)
+        | Command::Doctor(o)
+        | Command::Plugin(PluginCommand::List(o))
+        | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
+        | Command::Publisher(PublisherCommand::List(o))
+        | Command::Secrets(SecretsCommand::List(o))
+        | Command::Config(ConfigCommand::Check(o))
+        | Command::Audit(AuditCommand::Verify(o)) => o.json,
+        _ => false,
+    }
+}

@@ -21,9 +21,21 @@ pub(crate) fn problems(root: &Node, value: &Value) -> Vec<Problem> {
 /// Whether a key is one under which people keep secrets.
 pub(crate) fn names_a_secret(key: &str) -> bool {
     let folded: String = key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    ["apikey", "token", "password", "passphrase", "secret", "secretkey", "privatekey", "accesskey", "secretaccesskey", "credential", "credentials"]
-        .iter()
-        .any(|s| folded.ends_with(s))
+    [
+        "apikey",
+        "token",
+        "password",
+        "passphrase",
+        "secret",
+        "secretkey",
+        "privatekey",
+        "accesskey",
+        "secretaccesskey",
+        "credential",
+        "credentials",
+    ]
+    .iter()
+    .any(|s| folded.ends_with(s))
 }
 
 pub(crate) fn secret(file: &Path, path: &[Step]) -> Problem {
@@ -52,8 +64,15 @@ impl Checks<'_> {
         match bind.parse::<IpAddr>() {
             Err(_) => self.push(Rule::Value, &path, "is not an IP address", "write \"127.0.0.1\" or \"::1\""),
             Ok(ip) if !ip.is_loopback() => {
-                let message = format!("{ip} can be reached by others; that needs authentication and TLS on the gateway, which this version does not have");
-                self.push(Rule::Bind, &path, message, "write \"127.0.0.1\" or \"::1\", and reach it through a tunnel of your own");
+                let message = format!(
+                    "{ip} can be reached by others; that needs authentication and TLS on the gateway, which this version does not have"
+                );
+                self.push(
+                    Rule::Bind,
+                    &path,
+                    message,
+                    "write \"127.0.0.1\" or \"::1\", and reach it through a tunnel of your own",
+                );
             }
             Ok(_) => {}
         }
@@ -67,17 +86,30 @@ impl Checks<'_> {
             self.push(Rule::Value, &path, e, "");
         }
         if let Some(zone) = v.pointer("/agent/timezone").and_then(Value::as_str) {
-            let fine = !zone.is_empty() && zone.len() <= 64 && zone.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'/'));
+            let fine = !zone.is_empty()
+                && zone.len() <= 64
+                && zone.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'/'));
             if !fine {
-                self.push(Rule::Value, &keys(&["agent", "timezone"]), "is not an IANA time zone", "write e.g. \"Europe/Berlin\"");
+                self.push(
+                    Rule::Value,
+                    &keys(&["agent", "timezone"]),
+                    "is not an IANA time zone",
+                    "write e.g. \"Europe/Berlin\"",
+                );
             }
         }
         let number = |key: &str, default: u64| v.pointer(key).map_or(Some(default), Value::as_u64);
-        if let (Some(context), Some(output)) = (number("/agent/contextTokens", 32_000), number("/agent/maxOutputTokens", 4_096))
+        if let (Some(context), Some(output)) =
+            (number("/agent/contextTokens", 32_000), number("/agent/maxOutputTokens", 4_096))
             && output >= context
         {
             let message = format!("an answer of {output} tokens leaves no room in a context of {context}");
-            self.push(Rule::Value, &keys(&["agent", "maxOutputTokens"]), message, "make it smaller than `agent.contextTokens`");
+            self.push(
+                Rule::Value,
+                &keys(&["agent", "maxOutputTokens"]),
+                message,
+                "make it smaller than `agent.contextTokens`",
+            );
         }
     }
 
@@ -85,7 +117,12 @@ impl Checks<'_> {
         for pattern in v.pointer("/budget/pricing").and_then(Value::as_object).into_iter().flat_map(|m| m.keys()) {
             if pattern != "*" && !pattern.contains('/') {
                 let path = keys(&["budget", "pricing", pattern]);
-                self.push(Rule::Value, &path, "matches no model", format!("write `<instance>/<model>`, e.g. \"{pattern}/*\""));
+                self.push(
+                    Rule::Value,
+                    &path,
+                    "matches no model",
+                    format!("write `<instance>/<model>`, e.g. \"{pattern}/*\""),
+                );
             }
         }
     }
@@ -108,8 +145,13 @@ impl Checks<'_> {
                 match (component.parse::<ComponentId>(), &name) {
                     (Err(e), _) => self.push(Rule::Value, &at(&["component"]), e.to_string(), ""),
                     (Ok(c), Some(name)) if c.name != name.component => {
-                        let message = format!("`{c}` is not a `{}`", name.component);
-                        self.push(Rule::Value, &at(&["component"]), message, format!("name the instance `{}:{}`", c.name, name.id));
+                        let message = format!("`{c}` is another component than `{}`", name.component);
+                        self.push(
+                            Rule::Value,
+                            &at(&["component"]),
+                            message,
+                            format!("name the instance `{}:{}`", c.name, name.id),
+                        );
                     }
                     _ => {}
                 }
@@ -134,7 +176,12 @@ impl Checks<'_> {
         match Url::parse(url) {
             Err(e) => self.push(Rule::Value, path, format!("is not a URL: {e}"), fix),
             Ok(u) if !u.username().is_empty() || u.password().is_some() => {
-                self.push(Rule::Secret, path, "holds a user name or password", "remove it and store it with `carapace secrets set`");
+                self.push(
+                    Rule::Secret,
+                    path,
+                    "holds a user name or password",
+                    "remove it and store it with `carapace secrets set`",
+                );
             }
             Ok(u) if !matches!(u.scheme(), "http" | "https") || u.host().is_none() => {
                 self.push(Rule::Value, path, "is not an http or https URL", fix);

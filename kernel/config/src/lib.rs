@@ -33,7 +33,9 @@ mod tree;
 pub use env::{Env, NoEnv, SystemEnv};
 pub use handle::ConfigHandle;
 pub use limits::{ByteSize, LimitOverrides};
-pub use model::{Agent, Allocator, Budget, Config, Gateway, Instance, LimitsSection, Log, LogFormat, LogLevel, Price, Runtime};
+pub use model::{
+    Agent, Allocator, Budget, Config, Gateway, Instance, LimitsSection, Log, LogFormat, LogLevel, Price, Runtime,
+};
 pub use names::{InstanceKey, ModelName};
 pub use paths::StatePaths;
 pub use problem::{ConfigError, Problem, Rule};

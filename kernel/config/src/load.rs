@@ -48,7 +48,7 @@ pub(crate) fn parse(text: &str, file: &Path, env: &dyn Env) -> Result<Config, Co
     }
     // One value can break the schema and a finer rule for the same reason: the first word counts.
     let mut seen = std::collections::HashSet::new();
-    problems.retain(|p| p.path.is_empty() || p.rule == Rule::UnknownKey || seen.insert((p.file.clone(), p.path.clone())));
+    problems.retain(|p| seen.insert((p.file.clone(), p.path.clone())) || p.rule != Rule::Value);
     Err(ConfigError { problems })
 }
 
@@ -124,7 +124,8 @@ impl Includes<'_> {
                     (Some(base), _) if matches!(base.content, Content::Object(_)) => base.merge(own),
                     (Some(base), _) => {
                         path.push(Step::Key(INCLUDE.into()));
-                        let message = format!("`{}` holds no object, so nothing can stand beside it", base.file.display());
+                        let message =
+                            format!("`{}` holds no object, so nothing can stand beside it", base.file.display());
                         self.problem(Rule::Include, &file, path, message, "move the other keys away");
                         path.pop();
                         own
@@ -189,7 +190,13 @@ impl Includes<'_> {
             }
             Err(e) => {
                 let message = format!("`{}` cannot be read: {e}", file.display());
-                self.problem(Rule::Unreadable, &at.file, path, message, "file names are relative to the including file");
+                self.problem(
+                    Rule::Unreadable,
+                    &at.file,
+                    path,
+                    message,
+                    "file names are relative to the including file",
+                );
                 None
             }
         }
@@ -210,8 +217,13 @@ fn substitute(node: &mut Node, path: &mut Vec<Step>, env: &dyn Env, problems: &m
             let (replaced, missing) = expand(text, env);
             for name in missing {
                 problems.push(
-                    Problem::new(Rule::Environment, &node.file, dotted(path), format!("the environment variable {name} is not set"))
-                        .fix(format!("set it, or write `$${{{name}}}` for the text itself")),
+                    Problem::new(
+                        Rule::Environment,
+                        &node.file,
+                        dotted(path),
+                        format!("the environment variable {name} is not set"),
+                    )
+                    .fix(format!("set it, or write `$${{{name}}}` for the text itself")),
                 );
             }
             if let Some(text_now) = replaced {

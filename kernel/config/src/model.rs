@@ -342,7 +342,8 @@ mod tests {
     fn the_most_specific_price_wins() {
         let price = |n| Price { input_per_m_tok: n, output_per_m_tok: n };
         let budget = Budget {
-            pricing: [("openai/*".into(), price(1.0)), ("openai/gpt-5*".into(), price(2.0)), ("*".into(), price(3.0))].into(),
+            pricing: [("openai/*".into(), price(1.0)), ("openai/gpt-5*".into(), price(2.0)), ("*".into(), price(3.0))]
+                .into(),
             ..Budget::default()
         };
         assert_eq!(budget.price(&reference("local/openai/main", "gpt-5-mini")), Some(price(2.0)));
@@ -354,7 +355,10 @@ mod tests {
     #[test]
     fn an_instance_is_found_by_key_unless_it_names_another_publisher() {
         let mut c = Config::default();
-        c.instances.insert("openai:vllm".parse().unwrap(), Instance { component: Some("acme/openai".parse().unwrap()), ..Instance::default() });
+        c.instances.insert(
+            "openai:vllm".parse().unwrap(),
+            Instance { component: Some("acme/openai".parse().unwrap()), ..Instance::default() },
+        );
         assert!(c.instance(&"acme/openai/vllm".parse().unwrap()).is_some());
         assert!(c.instance(&"local/openai/vllm".parse().unwrap()).is_none());
         assert!(c.instance(&"acme/openai/main".parse().unwrap()).is_none());

@@ -47,7 +47,11 @@ impl From<InstanceKey> for String {
 
 impl fmt::Display for InstanceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.id == Name::main() { write!(f, "{}", self.component) } else { write!(f, "{}:{}", self.component, self.id) }
+        if self.id == Name::main() {
+            write!(f, "{}", self.component)
+        } else {
+            write!(f, "{}:{}", self.component, self.id)
+        }
     }
 }
 

@@ -24,8 +24,13 @@ impl StatePaths {
         let root = match given("CARAPACE_STATE_DIR") {
             Some(dir) => dir,
             None => directories::BaseDirs::new().map(|b| b.config_dir().join("carapace")).ok_or_else(|| {
-                Problem::new(Rule::Unreadable, Path::new("carapace.json5"), "", "this user has no home directory, so there is no place for the state")
-                    .fix("set CARAPACE_STATE_DIR to a directory of your own")
+                Problem::new(
+                    Rule::Unreadable,
+                    Path::new("carapace.json5"),
+                    "",
+                    "this user has no home directory, so there is no place for the state",
+                )
+                .fix("set CARAPACE_STATE_DIR to a directory of your own")
             })?,
         };
         // Relative paths would change their meaning with the working directory.
@@ -93,7 +98,8 @@ mod tests {
         let p = StatePaths::resolve(&env(&[("CARAPACE_STATE_DIR", "/s")])).unwrap();
         assert_eq!(p.config(), Path::new("/s/carapace.json5"));
         assert_eq!(p.database(), Path::new("/s/carapace.db"));
-        let p = StatePaths::resolve(&env(&[("CARAPACE_STATE_DIR", "/s"), ("CARAPACE_CONFIG_PATH", "/c/x.json5")])).unwrap();
+        let p =
+            StatePaths::resolve(&env(&[("CARAPACE_STATE_DIR", "/s"), ("CARAPACE_CONFIG_PATH", "/c/x.json5")])).unwrap();
         assert_eq!(p.config(), Path::new("/c/x.json5"));
     }
 

@@ -80,7 +80,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem of a configuration, in the order of the file.
+/// Every problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(problems))]
 pub struct ConfigError {

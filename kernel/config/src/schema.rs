@@ -85,7 +85,9 @@ fn describe(root: &Node, error: &ValidationError<'_>, out: &mut Vec<Problem>) {
         ValidationErrorKind::Enum { options } => value(format!("must be one of {}, not {found}", words(options))),
         ValidationErrorKind::Required { property } => value(format!("needs the key {}", shown(property))),
         ValidationErrorKind::Pattern { .. } => {
-            value(format!("must be a number of bytes or text like \"64MiB\" (B, kB, MB, GB, KiB, MiB, GiB), not {found}"));
+            value(format!(
+                "must be a number of bytes or text like \"64MiB\" (B, kB, MB, GB, KiB, MiB, GiB), not {found}"
+            ));
         }
         _ => value(error.masked_with(found).to_string()),
     }
@@ -110,12 +112,12 @@ fn unknown(root: &Node, parent: &[Step], key: &str, known: &[&str]) -> Problem {
     };
     let path = at(key);
     let file = &root.nearest(&path).file;
-    if crate::check::names_a_secret(key) {
-        return crate::check::secret(file, &path);
-    }
     let problem = Problem::new(Rule::UnknownKey, file, dotted(&path), "unknown key");
     if let Some(near) = nearest(key, known) {
         return problem.fix(format!("did you mean `{}`?", dotted(&at(near))));
+    }
+    if crate::check::names_a_secret(key) {
+        return crate::check::secret(file, &path);
     }
     if let Some(elsewhere) = elsewhere(key) {
         return problem.fix(format!("did you mean `{elsewhere}`?"));

@@ -35,7 +35,9 @@ impl Node {
         match &self.content {
             Content::Scalar(v) => v.clone(),
             Content::Array(items) => Value::Array(items.iter().map(Self::value).collect()),
-            Content::Object(fields) => Value::Object(fields.iter().map(|(k, n)| (k.clone(), n.value())).collect::<Map<_, _>>()),
+            Content::Object(fields) => {
+                Value::Object(fields.iter().map(|(k, n)| (k.clone(), n.value())).collect::<Map<_, _>>())
+            }
         }
     }
 
@@ -112,7 +114,9 @@ pub(crate) fn dotted(path: &[Step]) -> String {
 }
 
 fn is_identifier(k: &str) -> bool {
-    !k.is_empty() && k.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '-')) && !k.starts_with(|c: char| c.is_ascii_digit())
+    !k.is_empty()
+        && k.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'))
+        && !k.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Parses JSON5. A key that stands twice is an error: one of the two would be silently lost.
@@ -152,7 +156,9 @@ fn too_deep(text: &str) -> Result<(), String> {
             (Some(q), c) if c == q => quote = None,
             (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
-            (None, '/') if chars.peek() == Some(&'/') => while chars.next_if(|c| !matches!(c, '\n' | '\r')).is_some() {},
+            (None, '/') if chars.peek() == Some(&'/') => {
+                while chars.next_if(|c| !matches!(c, '\n' | '\r')).is_some() {}
+            }
             (None, '/') if chars.peek() == Some(&'*') => {
                 chars.next();
                 let mut star = false;

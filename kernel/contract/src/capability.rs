@@ -1,5 +1,11 @@
 //! What a component asks for, in a form that can be granted, compared and read aloud.
 
+mod sentences;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use sentences::{amount, use_word};
+
 use crate::decision::Effects;
 use crate::limits::{Life, Limits, Profile};
 use crate::manifest::{Auth, Capture, Manifest, Use};
@@ -97,6 +103,58 @@ impl CapabilitySet {
             limits: Limits::default(),
             optional: BTreeSet::new(),
         }
+    }
+
+    /// This set as a grant: whether everything that `request` cannot do without is in it, and nothing in it has grown.
+    /// An optional capability that was refused does not count; it is linked to a refusal.
+    pub fn covers(&self, request: &Self) -> bool {
+        crate::diff::growth(self, &request.without_optional(&self.refused(request))).is_empty()
+    }
+
+    /// The optional capabilities of `request` that are not in this set.
+    pub fn refused(&self, request: &Self) -> Vec<String> {
+        request.optional.iter().filter(|name| !self.holds(name)).cloned().collect()
+    }
+
+    pub(crate) fn holds(&self, capability: &str) -> bool {
+        match capability.split_once(':') {
+            None => capability == "kv" && self.kv,
+            Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
+            Some(("secret", name)) => self.secrets.keys().any(|n| n.as_str() == name),
+            Some(_) => false,
+        }
+    }
+
+    /// This set without the optional capabilities named in `refused`; what is not optional cannot be refused alone.
+    /// A refused secret is added to no request any more, and a secret that then goes nowhere is dropped with its line.
+    #[must_use]
+    pub fn without_optional(&self, refused: &[String]) -> Self {
+        let mut set = self.clone();
+        let refused: BTreeSet<&String> = refused.iter().filter(|r| self.optional.contains(*r)).collect();
+        if refused.is_empty() {
+            return set;
+        }
+        let is_refused = |kind: &str, name: &str| refused.contains(&format!("{kind}:{name}"));
+        set.kv &= !refused.iter().any(|r| *r == "kv");
+        set.http.retain(|name, _| !is_refused("http", name.as_str()));
+        for endpoint in set.http.values_mut() {
+            if endpoint.auth.secret().is_some_and(|s| is_refused("secret", s.as_str())) {
+                endpoint.auth = Auth::None;
+            }
+            endpoint.inject.retain(|i| !is_refused("secret", i.secret.as_str()));
+        }
+        let sent: BTreeSet<SecretName> = set.http.values().flat_map(HttpCapability::secrets).cloned().collect();
+        set.secrets.retain(|name, s| !is_refused("secret", name.as_str()) && (s.hmac || sent.contains(name)));
+        let left = set.clone();
+        set.optional.retain(|name| left.holds(name));
+        set
+    }
+}
+
+impl HttpCapability {
+    /// The secrets that go there.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.auth.secret().into_iter().chain(self.inject.iter().map(|i| &i.secret))
     }
 }
 

@@ -1,7 +1,10 @@
 //! How a request grew over what was granted.
 
-use crate::capability::CapabilitySet;
+use crate::capability::{CapabilitySet, HttpCapability, SecretCapability, ToolCapability, amount, use_word};
+use crate::limits::{Life, Profile};
+use crate::manifest::Auth;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// One growth; any of them stops an update until a person agrees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -13,7 +16,167 @@ pub struct Growth {
 }
 
 /// Everything in `new` that `old` did not cover: a new capability, a new secret–source–origin–scheme tuple, a changed origin,
-/// a larger limit, a lost tool effect.
-pub fn growth(_old: &CapabilitySet, _new: &CapabilitySet) -> Vec<Growth> {
-    Vec::new()
+/// a larger limit, a lost tool effect, a capability that was optional and is required now.
+pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
+    let mut g = Grown(Vec::new());
+    for (name, n) in &new.http {
+        let capability = format!("http:{name}");
+        match old.http.get(name) {
+            Some(o) => endpoint(&mut g, &capability, o, n),
+            None => {
+                let methods: Vec<&str> = n.methods.iter().map(String::as_str).collect();
+                g.add(&capability, format!("new: {} requests to {}", methods.join(", "), n.url));
+                credentials(&mut g, &capability, None, n);
+            }
+        }
+    }
+    for (name, n) in &new.secrets {
+        let capability = format!("secret:{name}");
+        match old.secrets.get(name) {
+            Some(o) => secret(&mut g, &capability, o, n),
+            None => {
+                g.add(&capability, "new: a secret".to_owned());
+                secret(&mut g, &capability, &SecretCapability { env: None, hmac: false }, n);
+            }
+        }
+    }
+    g.flag("http:public", old.public_http, new.public_http, "new: any public address");
+    g.flag("kv", old.kv, new.kv, "new: data of its own");
+    g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
+    g.flag(
+        "profile",
+        old.profile == Profile::Cpu,
+        new.profile == Profile::Cpu,
+        "from the metered profile to the cpu profile",
+    );
+    g.flag(
+        "life",
+        old.life == Life::Warm,
+        new.life == Life::Warm,
+        "from a fresh instance per call to one that stays in memory (warm)",
+    );
+    for (name, n) in &new.tools {
+        let capability = format!("tool:{name}");
+        match old.tools.get(name) {
+            Some(o) => tool(&mut g, &capability, o, n),
+            None if n.effects.is_empty() && n.uses.is_empty() => {}
+            None => g.add(&capability, format!("new: a tool that can {}", n.effects)),
+        }
+    }
+    for ((key, o), (_, n)) in old.limits.by_key().into_iter().zip(new.limits.by_key()) {
+        if n > o {
+            g.add(&format!("limits.{key}"), format!("from {} to {}", amount(key, o), amount(key, n)));
+        }
+    }
+    for name in old.optional.difference(&new.optional).filter(|name| new.holds(name)) {
+        g.add(name, "it was optional, and is required now".to_owned());
+    }
+    g.0
 }
+
+struct Grown(Vec<Growth>);
+
+impl Grown {
+    fn add(&mut self, capability: &str, text: String) {
+        self.0.push(Growth { capability: capability.to_owned(), text });
+    }
+
+    fn flag(&mut self, capability: &str, old: bool, new: bool, text: &str) {
+        if new && !old {
+            self.add(capability, text.to_owned());
+        }
+    }
+
+    /// Each member of `new` that `old` lacks.
+    fn members(&mut self, capability: &str, what: &str, old: &BTreeSet<String>, new: &BTreeSet<String>) {
+        for member in new.difference(old) {
+            self.add(capability, format!("new {what}: {member}"));
+        }
+    }
+
+    /// A variable that is new or another one.
+    fn variable(&mut self, capability: &str, what: &str, old: Option<&String>, new: Option<&String>) {
+        if let Some(new) = new.filter(|new| old != Some(new)) {
+            let from = old.map_or("none", String::as_str);
+            self.add(capability, format!("{what} from {from} to {new}"));
+        }
+    }
+}
+
+fn endpoint(g: &mut Grown, capability: &str, old: &HttpCapability, new: &HttpCapability) {
+    if old.url.origin() != new.url.origin() {
+        g.add(&format!("{capability}.url"), format!("changed origin: from {} to {}", old.url, new.url));
+    } else if old.url != new.url {
+        g.add(&format!("{capability}.url"), format!("changed address: from {} to {}", old.url, new.url));
+    }
+    g.variable(
+        &format!("{capability}.url-env"),
+        "the variable that may point it elsewhere:",
+        old.url_env.as_ref(),
+        new.url_env.as_ref(),
+    );
+    g.members(&format!("{capability}.hosts"), "host", &old.hosts, &new.hosts);
+    g.members(&format!("{capability}.methods"), "method", &old.methods, &new.methods);
+    // No pattern at all means every path.
+    if new.paths.is_empty() && !old.paths.is_empty() {
+        g.add(&format!("{capability}.paths"), "from some paths to every path".to_owned());
+    } else if !old.paths.is_empty() {
+        g.members(&format!("{capability}.paths"), "path", &old.paths, &new.paths);
+    }
+    credentials(g, capability, Some(old), new);
+    for capture in new.capture.difference(&old.capture) {
+        g.add(&format!("{capability}.capture"), format!("may use links in responses at `{}`", capture.at));
+    }
+    for capture in old.capture.difference(&new.capture) {
+        g.add(
+            &format!("{capability}.capture"),
+            format!("no longer hides what stands in responses at `{}`", capture.at),
+        );
+    }
+}
+
+/// Each new tuple of secret, origin and scheme.
+fn credentials(g: &mut Grown, capability: &str, old: Option<&HttpCapability>, new: &HttpCapability) {
+    let origin = new.url.origin().ascii_serialization();
+    if new.auth != Auth::None && old.is_none_or(|old| old.auth != new.auth) {
+        let secret = new.auth.secret().map(ToString::to_string).unwrap_or_default();
+        let text = format!("sends the secret `{secret}` to {origin} in a new way ({})", describe(&new.auth));
+        g.add(&format!("{capability}.auth"), text);
+    }
+    for inject in new.inject.iter().filter(|i| old.is_none_or(|old| !old.inject.contains(i))) {
+        let text = format!("sends the secret `{}` to {origin} in request bodies at `{}`", inject.secret, inject.at);
+        g.add(&format!("{capability}.inject"), text);
+    }
+}
+
+fn describe(auth: &Auth) -> String {
+    match auth {
+        Auth::Header { name, prefix, .. } => format!("header `{name}`, after `{prefix}`"),
+        Auth::Query { name, .. } => format!("query `{name}`"),
+        Auth::Basic { username: Some(user), .. } => format!("basic, user `{user}`"),
+        Auth::PathPrefix { prefix, .. } => format!("path-prefix `{prefix}`"),
+        Auth::None | Auth::Bearer { .. } | Auth::Basic { username: None, .. } => auth.scheme().to_owned(),
+    }
+}
+
+fn secret(g: &mut Grown, capability: &str, old: &SecretCapability, new: &SecretCapability) {
+    g.variable(&format!("{capability}.env"), "the variable it may be taken from:", old.env.as_ref(), new.env.as_ref());
+    g.flag(&format!("{capability}.hmac"), old.hmac, new.hmac, "new: it signs data with the secret");
+}
+
+fn tool(g: &mut Grown, capability: &str, old: &ToolCapability, new: &ToolCapability) {
+    for used in new.uses.difference(&old.uses) {
+        g.add(&format!("{capability}.uses"), format!("newly uses {}", use_word(used)));
+    }
+    let (gained, lost) = (new.effects.minus(old.effects), old.effects.minus(new.effects));
+    if !gained.is_empty() {
+        g.add(&format!("{capability}.effects"), format!("newly can {gained}"));
+    }
+    // The checkpoint goes by these: a tool that stops saying `send` would be asked about less.
+    if !lost.is_empty() {
+        g.add(&format!("{capability}.effects"), format!("no longer says that it can {lost}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,46 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The keys of `[limits]`, in the order of the fields.
+    pub const KEYS: [&'static str; 14] = [
+        "memory",
+        "fuel-per-call",
+        "cpu-per-call",
+        "wall-per-call",
+        "host-calls-per-call",
+        "host-call-bytes",
+        "handles",
+        "concurrency",
+        "result-size",
+        "kv-size",
+        "log-lines-per-minute",
+        "http-requests-per-minute",
+        "http-request-size",
+        "http-response-size",
+    ];
+
+    /// Each limit by its key in a manifest, as a number (bytes, milliseconds, or a count).
+    pub fn by_key(&self) -> [(&'static str, u64); 14] {
+        let values = [
+            self.memory,
+            self.fuel_per_call,
+            self.cpu_ms_per_call,
+            self.wall_ms_per_call,
+            self.host_calls_per_call,
+            self.host_call_bytes,
+            u64::from(self.handles),
+            u64::from(self.concurrency),
+            self.result_bytes,
+            self.kv_bytes,
+            u64::from(self.log_lines_per_minute),
+            u64::from(self.http_requests_per_minute),
+            self.http_request_bytes,
+            self.http_response_bytes,
+        ];
+        let mut values = values.into_iter();
+        Self::KEYS.map(|key| (key, values.next().unwrap_or_default()))
+    }
+
     /// The operator's default ceiling.
     pub fn ceiling() -> Self {
         Self {

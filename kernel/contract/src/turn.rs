@@ -5,7 +5,7 @@ use crate::decision::{Effects, Origin};
 use crate::digest::Digest;
 use crate::message::{Message, Part, Role};
 use crate::name::InstanceId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use ulid::Ulid;
 
@@ -31,7 +31,8 @@ pub struct TurnRequest {
 }
 
 /// What a client may choose.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TurnOptions {
     /// See `CompletionRequest`.
     pub max_output: Option<u32>,
@@ -65,7 +66,7 @@ pub struct TurnEvent {
 }
 
 /// See [`TurnEvent`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum TurnEventKind {
     /// It began.

@@ -1,1 +1,36 @@
 //! What clients connect to: WebSocket, HTTP, the OpenAI-compatible API, health, metrics and the page.
+//!
+//! The gateway owns the listening socket and nothing else: every turn goes through the [`Assistant`] port and every
+//! fact about the kernel comes from [`Status`]. It listens on loopback only, knows one owner token as a digest, and
+//! never holds a provider's secret. Start from [`Gateway::start`] and [`GatewayOptions`].
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use carapace_contract::ports::{Assistant, Status};
+//! use carapace_gateway::{Gateway, GatewayOptions};
+//! # async fn run(assistant: Arc<dyn Assistant>, status: Arc<dyn Status>) -> Result<(), carapace_contract::Denial> {
+//! let options = GatewayOptions::new("the-owner's-token".into(), "0.1.0", assistant, status);
+//! let gateway = Gateway::start(options).await?;
+//! println!("listening on http://{}", gateway.addr);
+//! gateway.shutdown("stopping", std::time::Duration::from_secs(10)).await;
+//! # Ok(())
+//! # }
+//! ```
+#![allow(clippy::disallowed_methods, reason = "this room owns the listeners")]
+
+mod auth;
+mod http;
+mod metrics;
+mod options;
+mod run;
+mod server;
+mod state;
+mod throttle;
+mod ws;
+
+pub use crate::metrics::install as install_metrics;
+pub use crate::options::{GatewayLimits, GatewayOptions, PageInfo};
+pub use crate::server::{Gateway, RunningGateway};
+pub use carapace_contract::ports::{Assistant, Status};
+pub use metrics_exporter_prometheus::PrometheusHandle;
+pub use secrecy::SecretString;

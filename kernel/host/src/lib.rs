@@ -1,1 +1,19 @@
-//! The kernel's side of every WIT import, one module per interface.
+//! The kernel's side of every WIT import, one module per interface, and the components behind the ports.
+//!
+//! [`Host`] keeps the loaded instances: it takes verified packages with their grants, and answers the `Tools` and `Models` ports
+//! by calling them. Every import looks at the instance's grant as it stands at that moment ([`GrantCell`]), so a revocation bites on
+//! the next call. This room never opens a socket (that is `egress`) and never hands a guest a secret's value.
+
+mod convert;
+mod grants;
+mod host;
+mod imports;
+mod instance;
+mod models;
+mod services;
+mod state;
+mod tools;
+
+pub use grants::{GrantCell, GrantSnapshot};
+pub use host::{Host, HostOptions, InstanceSpec, InstallError};
+pub use services::{Environment, Services};

@@ -20,10 +20,7 @@
 //! # Ok::<(), carapace_runtime::EngineError>(())
 //! ```
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "this room owns the AOT cache's files and the compile worker's process"
-)]
+#![allow(clippy::disallowed_methods, reason = "this room owns the AOT cache's files and the compile worker's process")]
 
 pub mod bindings;
 mod cache;
@@ -38,20 +35,23 @@ mod meter;
 mod permits;
 mod refusal;
 mod sealed;
+mod size;
 mod state;
 mod ticker;
+mod warm;
 mod worker;
 
 pub use cache::{AotCache, CacheError, CacheStats};
 pub use call::{CallError, TrapKind};
 pub use compile::{Artefact, CompileError, Compiler, InProcess};
 pub use engine::{Allocation, EngineError, EngineOptions, Engines, PoolOptions, Ticks};
-pub use instance::{Loaded, Warm};
+pub use instance::Loaded;
 pub use linker::{Entry, Interface, LinkPlan};
 pub use loader::{LoadError, Loader};
 pub use meter::InstanceMeter;
 pub use permits::{Admission, Class, MAX_DEPTH, PermitOptions};
 pub use state::{Core, Guest, Imports, Instance, Stop};
+pub use warm::Warm;
 pub use worker::{WORKER_ARGUMENT, Worker, WorkerOptions, worker_main};
 
 /// The few engine types that implementing the imports needs.

@@ -198,8 +198,8 @@ impl Core {
         self.deadline
     }
 
-    /// A tick passed while the guest was on a CPU.
-    pub(crate) fn tick(&mut self) -> Result<(), Stop> {
+    /// A tick passed.
+    pub(crate) fn tick(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -214,12 +214,9 @@ impl Core {
         if self.ticks > budget { Err(Stop::Cpu) } else { Ok(()) }
     }
 
-    /// Makes a kept store's data ready for its next call.
-    pub(crate) fn renew(&mut self, plan: &Arc<LinkPlan>, cancel: CancellationToken) {
-        self.plan = plan.clone();
-        self.cancel = cancel;
-        self.host_calls = 0;
-        self.ticks = 0;
+    /// Takes over what a kept store already holds.
+    pub(crate) fn inherit(&mut self, earlier: &Self) {
+        self.memory = earlier.memory;
     }
 
     fn grow(&mut self, current: usize, desired: usize, size: u64) -> wasmtime::Result<bool> {
@@ -289,5 +286,16 @@ impl OnCpu {
     }
     pub(crate) fn since(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_never_pass_a_thousand() {
+        assert_eq!(handles(&Limits { handles: 1_000_000, ..Limits::default() }), 1_000);
+        assert_eq!(handles(&Limits { handles: 0, ..Limits::default() }), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::rows::{
     ApprovalChange, ApprovalRow, AuditRow, CallRow, InboxRow, InboxState, KvWrite, LogRow, MemoryRow, OutboxChange,
-    OutboxRow, PackageRow, RunRow, SecretId, SecretWrite, SessionRow, UsageRow,
+    OutboxRow, PackageRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};
@@ -30,7 +30,7 @@ pub(crate) enum Op {
     Outbox(OutboxRow),
     OutboxState(Ulid, OutboxChange),
     CallBegin(CallRow),
-    CallEnd(String, Value, u64),
+    CallEnd(String, Value),
     KvSet(KvWrite),
     KvSwap(KvWrite, Option<u64>),
     KvDelete(String, String),
@@ -43,6 +43,7 @@ pub(crate) enum Op {
     Usage(UsageRow),
     Audit(AuditRow),
     SecretPut(SecretWrite),
+    SecretSealed(SealedSecret),
     SecretDelete(SecretId),
     Approval(Box<ApprovalRow>),
     ApprovalState(Ulid, ApprovalChange),
@@ -144,8 +145,8 @@ impl Batch {
         self.op(Op::CallBegin(row))
     }
     /// Notes what came of it. An ended call is a conflict.
-    pub fn call_end(self, call_id: impl Into<String>, outcome: Value, at_ms: u64) -> Self {
-        self.op(Op::CallEnd(call_id.into(), outcome, at_ms))
+    pub fn call_end(self, call_id: impl Into<String>, outcome: Value) -> Self {
+        self.op(Op::CallEnd(call_id.into(), outcome))
     }
 
     /// Sets a key. Its version is in [`Receipt::kv_versions`].

@@ -42,7 +42,9 @@ pub enum StoreError {
         problem: String,
     },
     /// A batch carried a fencing token that is no longer current.
-    #[error("the lease `{lease}` was taken over (token {token} is no longer current); stop working under it and acquire it again")]
+    #[error(
+        "the lease `{lease}` was taken over (token {token} is no longer current); stop working under it and acquire it again"
+    )]
     Fenced {
         /// The lease.
         lease: String,
@@ -66,7 +68,9 @@ pub enum StoreError {
         what: String,
     },
     /// The kv namespace would outgrow its quota.
-    #[error("the kv namespace of {instance} would hold {needed} bytes, its quota is {quota}; delete keys, or raise `limits.kv_bytes` of that instance")]
+    #[error(
+        "the kv namespace of {instance} would hold {needed} bytes, its quota is {quota}; delete keys, or raise `limits.kv_bytes` of that instance"
+    )]
     QuotaExceeded {
         /// Whose.
         instance: String,

@@ -394,6 +394,14 @@ pub(crate) struct SecretWrite {
     pub(crate) value: SecretString,
 }
 
+/// A secret as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedSecret {
+    pub(crate) name: String,
+    pub(crate) nonce: [u8; 12],
+    pub(crate) sealed: Vec<u8>,
+}
+
 /// A question to the owner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApprovalRow {

@@ -2,7 +2,13 @@
 //!
 //! In the package it is the custom section [`SECTION`], at most [`MAX_BYTES`], inside the digest and the signature.
 
+mod check;
+mod http;
 mod parse;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod values;
 
 pub use parse::ManifestError;
 

@@ -1,6 +1,13 @@
 //! TOML to [`Manifest`], with every problem reported at once.
 
-use super::Manifest;
+use super::check;
+use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
+use super::values;
+use super::{Component, InstanceOptions, KvDecl, Manifest, ProviderDecl, SecretDecl, ToolDecl, Use, http};
+use crate::decision::{Effect, Effects};
+use crate::limits::{Life, Limits, Profile};
+use crate::name::{Name, SecretName};
+use toml_edit::{Document, Item};
 
 /// Every problem of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +17,225 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-pub(super) fn parse(_text: &str) -> Result<Manifest, ManifestError> {
-    Err(ManifestError { problems: vec!["not written yet".into()] })
+const SECTIONS: [&str; 8] = ["component", "limits", "instance", "secrets", "http", "kv", "provider", "tool"];
+/// Known to the design and not to this kernel.
+const RESERVED: [&str; 10] =
+    ["socket", "webhook", "memory", "blob", "assets", "files", "process", "model", "sessions", "message"];
+
+/// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) component: Option<Component>,
+    pub(super) limits: Limits,
+    pub(super) instance: InstanceOptions,
+    pub(super) secrets: Vec<(Spanned<SecretName>, Option<SecretDecl>)>,
+    pub(super) http: Vec<http::Draft>,
+    pub(super) public_http: Option<Span>,
+    pub(super) kv: Option<Spanned<KvDecl>>,
+    pub(super) provider: Option<ProviderDecl>,
+    pub(super) tools: Vec<DraftTool>,
+    /// `[[tool]]` stands there, however broken.
+    pub(super) has_tools: bool,
+}
+
+/// A `[[tool]]` as far as it was readable.
+pub(super) struct DraftTool {
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) uses: Vec<Spanned<Use>>,
+    pub(super) extra: Effects,
+}
+
+pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
+    let problems = Problems::default();
+    let manifest = match Document::parse(text) {
+        Ok(document) => {
+            let draft = read(document.as_item(), &problems);
+            check::check(&draft, &problems);
+            finish(draft)
+        }
+        Err(e) => {
+            problems.at(&e.span().unwrap_or(0..0), format!("not TOML: {}", e.message().replace('\n', "; ")));
+            None
+        }
+    };
+    match (manifest, problems.into_texts(text)) {
+        (Some(manifest), texts) if texts.is_empty() => Ok(manifest),
+        (_, problems) => Err(ManifestError { problems }),
+    }
+}
+
+fn read(root: &Item, problems: &Problems) -> Draft {
+    let mut draft = Draft::default();
+    let Some(root) = Section::of(root, "the manifest", 0..0, problems) else { return draft };
+    for (key, span) in root.keys() {
+        if RESERVED.contains(&key) {
+            problems.at(
+                &span,
+                format!("`{key}`: this kernel does not offer it, and a permission the kernel cannot enforce is a manifest error; remove it"),
+            );
+        } else if !SECTIONS.contains(&key) {
+            problems.at(&span, format!("`{key}` is not a section; {}", nearest(key, &SECTIONS)));
+        }
+    }
+    match root.section("component", problems) {
+        Some(section) => draft.component = component(&section, problems),
+        None if root.get("component").is_none() => {
+            problems
+                .at(&(0..0), "`[component]` is missing; it names the component: name, version, contract, description");
+        }
+        None => {}
+    }
+    if let Some(section) = root.section("limits", problems) {
+        draft.limits = limits(&section, problems);
+    }
+    if let Some(section) = root.section("instance", problems) {
+        draft.instance = instance(&section, problems);
+    }
+    if let Some(section) = root.section("secrets", problems) {
+        draft.secrets = secrets(&section, problems);
+    }
+    if let Some((item, span)) = root.get("http") {
+        http::read(item, span, &mut draft, problems);
+    }
+    if let Some(section) = root.section("kv", problems) {
+        section.only(&["optional"], problems);
+        let optional = section.flag("optional", problems);
+        draft.kv = Some(Spanned { value: KvDecl { optional }, span: section.span });
+    }
+    if let Some(section) = root.section("provider", problems) {
+        section.only(&["default-model"], problems);
+        let default_model = section.with("default-model", problems, |s| values::line(s, 200));
+        draft.provider = Some(ProviderDecl { default_model: default_model.map(|m| m.value) });
+    }
+    if let Some((item, span)) = root.get("tool") {
+        draft.has_tools = true;
+        for section in tables(item, "tool", span, problems) {
+            draft.tools.push(tool(&section, problems));
+        }
+    }
+    draft
+}
+
+fn finish(draft: Draft) -> Option<Manifest> {
+    let mut manifest = Manifest {
+        component: draft.component?,
+        limits: draft.limits,
+        instance: draft.instance,
+        secrets: draft.secrets.into_iter().filter_map(|(name, decl)| Some((name.value, decl?))).collect(),
+        http: draft.http.into_iter().filter_map(|e| e.decl).collect(),
+        public_http: draft.public_http.is_some(),
+        kv: draft.kv.map(|kv| kv.value),
+        provider: draft.provider,
+        tools: Vec::new(),
+    };
+    for tool in draft.tools {
+        let uses: Vec<Use> = tool.uses.into_iter().map(|u| u.value).collect();
+        let effects = tool.extra.union(manifest.effects_of(&uses));
+        manifest.tools.push(ToolDecl { name: tool.name?.value, uses, effects });
+    }
+    Some(manifest)
+}
+
+fn component(s: &Section<'_>, problems: &Problems) -> Option<Component> {
+    s.only(&["name", "version", "contract", "description"], problems);
+    let name = s.required("name", "name = \"my-component\"", problems, values::name::<Name>);
+    let version = s.required("version", "version = \"0.1.0\"", problems, |v| {
+        semver::Version::parse(v).map_err(|e| format!("is not a semantic version ({e}); write e.g. \"0.1.0\""))
+    });
+    let contract = s.required("contract", "contract = \"0.1\"", problems, |v| {
+        if v == super::CONTRACT {
+            Ok(v.to_owned())
+        } else {
+            Err(format!("is a contract this kernel does not speak; it speaks \"{}\"", super::CONTRACT))
+        }
+    });
+    let description =
+        s.required("description", "description = \"what it does, in one line\"", problems, |v| values::line(v, 200));
+    Some(Component {
+        name: name?.value,
+        version: version?.value,
+        contract: contract?.value,
+        description: description?.value,
+    })
+}
+
+fn limits(s: &Section<'_>, problems: &Problems) -> Limits {
+    s.only(&Limits::KEYS, problems);
+    let d = Limits::default();
+    let size = |key: &str, default: u64| s.with(key, problems, values::size).map_or(default, |v| v.value);
+    let time = |key: &str, default: u64| s.with(key, problems, values::duration_ms).map_or(default, |v| v.value);
+    let count = |key: &str, default: u64| s.count(key, u64::MAX, problems).unwrap_or(default);
+    let small = |key: &str, default: u32| {
+        s.count(key, u64::from(u32::MAX), problems).and_then(|n| u32::try_from(n).ok()).unwrap_or(default)
+    };
+    Limits {
+        memory: size("memory", d.memory),
+        fuel_per_call: count("fuel-per-call", d.fuel_per_call),
+        cpu_ms_per_call: time("cpu-per-call", d.cpu_ms_per_call),
+        wall_ms_per_call: time("wall-per-call", d.wall_ms_per_call),
+        host_calls_per_call: count("host-calls-per-call", d.host_calls_per_call),
+        host_call_bytes: size("host-call-bytes", d.host_call_bytes),
+        handles: small("handles", d.handles),
+        concurrency: small("concurrency", d.concurrency),
+        result_bytes: size("result-size", d.result_bytes),
+        kv_bytes: size("kv-size", d.kv_bytes),
+        log_lines_per_minute: small("log-lines-per-minute", d.log_lines_per_minute),
+        http_requests_per_minute: small("http-requests-per-minute", d.http_requests_per_minute),
+        http_request_bytes: size("http-request-size", d.http_request_bytes),
+        http_response_bytes: size("http-response-size", d.http_response_bytes),
+    }
+}
+
+fn instance(s: &Section<'_>, problems: &Problems) -> InstanceOptions {
+    s.only(&["profile", "life"], problems);
+    let profile = s.with("profile", problems, |v| match v {
+        "metered" => Ok(Profile::Metered),
+        "cpu" => Ok(Profile::Cpu),
+        _ => Err("is not a profile; write \"metered\" or \"cpu\"".to_owned()),
+    });
+    let life = s.with("life", problems, |v| match v {
+        "fresh" => Ok(Life::Fresh),
+        "warm" => Ok(Life::Warm),
+        _ => Err("is not a life; write \"fresh\" or \"warm\"".to_owned()),
+    });
+    InstanceOptions {
+        profile: profile.map(|p| p.value).unwrap_or_default(),
+        life: life.map(|l| l.value).unwrap_or_default(),
+    }
+}
+
+fn secrets(s: &Section<'_>, problems: &Problems) -> Vec<(Spanned<SecretName>, Option<SecretDecl>)> {
+    let mut found = Vec::new();
+    for (key, span) in s.keys() {
+        let section = s.section(key, problems);
+        let decl = section.and_then(|s| {
+            s.only(&["prompt", "env", "hmac", "optional"], problems);
+            let env = s.with("env", problems, values::env_name);
+            let (hmac, optional) = (s.flag("hmac", problems), s.flag("optional", problems));
+            let prompt = s.required("prompt", "prompt = \"API key from …\"", problems, |v| values::line(v, 200))?;
+            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, optional })
+        });
+        match values::name::<SecretName>(key) {
+            Ok(value) => found.push((Spanned { value, span }, decl)),
+            Err(why) => problems.at(&span, format!("`{}` {why}", values::shown(key))),
+        }
+    }
+    found
+}
+
+fn tool(s: &Section<'_>, problems: &Problems) -> DraftTool {
+    s.only(&["name", "uses", "effects"], problems);
+    let name = s.required("name", "name = \"my_tool\"", problems, |v| {
+        let ok = !v.is_empty()
+            && v.len() <= 64
+            && v.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if ok { Ok(v.to_owned()) } else { Err("is not a tool name; it has 1 to 64 of a-z, 0-9 and `_`".to_owned()) }
+    });
+    let uses = s.list("uses", problems, values::tool_use);
+    let effects = s.list("effects", problems, |v| {
+        let known = Effect::ALL.into_iter().find(|e| e.as_str() == v);
+        known.ok_or_else(|| format!("is not an effect; {}", nearest(v, &Effect::ALL.map(Effect::as_str))))
+    });
+    let extra = effects.unwrap_or_default().into_iter().fold(Effects::NONE, |all, e| all.with(e.value));
+    DraftTool { name, uses: uses.unwrap_or_default(), extra }
 }

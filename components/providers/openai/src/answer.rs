@@ -1,0 +1,176 @@
+//! An answer, chunk by chunk.
+
+use carapace_provider_wire::calls::{Assembler, Fragment};
+use carapace_provider_wire::failure::{failure, of_emit, of_stream};
+use carapace_provider_wire::{Door, Event, Failure, FailureKind, StopReason, Usage};
+use serde_json::Value;
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    calls: Assembler,
+    usage: Option<Usage>,
+    finish: Option<String>,
+    done: bool,
+}
+
+impl Answer {
+    /// Nothing more will come.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// One event's data: a chunk of a stream.
+    pub(crate) fn data<D: Door>(&mut self, name: &str, data: &str, door: &D) -> Result<(), Failure> {
+        let data = data.trim();
+        if data == "[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        if data.is_empty() {
+            return Ok(());
+        }
+        let value: Value = serde_json::from_str(data).map_err(|e| malformed(&e.to_string(), data))?;
+        if let Some(f) = of_stream(&value) {
+            return Err(f);
+        }
+        if name == "error" {
+            return Err(failure(FailureKind::Unavailable, format!("the server reports an error: {}", excerpt(data))));
+        }
+        self.chunk(&value, "delta", door)
+    }
+
+    /// A whole answer that is no stream.
+    pub(crate) fn whole<D: Door>(&mut self, body: &[u8], door: &D) -> Result<(), Failure> {
+        let value: Value =
+            serde_json::from_slice(body).map_err(|e| malformed(&e.to_string(), &String::from_utf8_lossy(body)))?;
+        if let Some(f) = of_stream(&value) {
+            return Err(f);
+        }
+        if value.get("choices").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            return Err(malformed("there are no `choices`", &String::from_utf8_lossy(body)));
+        }
+        self.chunk(&value, "message", door)?;
+        self.done = true;
+        Ok(())
+    }
+
+    fn chunk<D: Door>(&mut self, value: &Value, part: &str, door: &D) -> Result<(), Failure> {
+        if !value.is_object() {
+            return Err(malformed("it is not an object", &value.to_string()));
+        }
+        if let Some(u) = value.get("usage").or_else(|| value.pointer("/x_groq/usage")).filter(|u| u.is_object()) {
+            self.usage = Some(usage(u));
+        }
+        // `n` is never more than one; the last chunk, with the usage, has none.
+        let Some(choice) = value.pointer("/choices/0") else { return Ok(()) };
+        if let Some(delta) = choice.get(part).or_else(|| choice.get("delta")).or_else(|| choice.get("message")) {
+            self.delta(delta, door)?;
+        }
+        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str).filter(|r| !r.is_empty()) {
+            self.finish = Some(reason.to_owned());
+        }
+        Ok(())
+    }
+
+    fn delta<D: Door>(&mut self, delta: &Value, door: &D) -> Result<(), Failure> {
+        let emit = |event: Event| door.emit(event).map_err(of_emit);
+        let some = |v: Option<&Value>| v.and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
+        // Two names for one thing; servers that send both send the same text.
+        if let Some(t) = some(delta.get("reasoning_content")).or_else(|| some(delta.get("reasoning"))) {
+            emit(Event::Reasoning(t))?;
+        }
+        match delta.get("content") {
+            Some(Value::String(t)) if !t.is_empty() => emit(Event::Text(t.clone()))?,
+            Some(Value::Array(parts)) => {
+                for part in parts {
+                    if let Some(t) = some(part.get("text")) {
+                        emit(Event::Text(t))?;
+                    }
+                    for thought in part.get("thinking").and_then(Value::as_array).into_iter().flatten() {
+                        if let Some(t) = some(thought.get("text")) {
+                            emit(Event::Reasoning(t))?;
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        if let Some(t) = some(delta.get("refusal")) {
+            emit(Event::Text(t))?;
+        }
+        for call in delta.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+            let function = call.get("function");
+            let arguments = function.and_then(|f| f.get("arguments")).and_then(|a| match a {
+                Value::String(s) => Some(s.clone()),
+                Value::Object(_) => Some(a.to_string()),
+                _ => None,
+            });
+            let fragment = Fragment {
+                index: call.get("index").and_then(Value::as_u64),
+                id: some(call.get("id")),
+                name: some(function.and_then(|f| f.get("name"))),
+                arguments,
+            };
+            if !self.calls.push(fragment) {
+                return Err(failure(FailureKind::InvalidRequest, "the model made more than 256 tool calls at once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream ended: what was held back goes out, and why it stopped.
+    pub(crate) fn finish<D: Door>(self, door: &D) -> Result<(), Failure> {
+        let Some(reason) = self.finish.or_else(|| self.done.then(|| "stop".to_owned())) else {
+            return Err(failure(
+                FailureKind::Interrupted,
+                "the stream ended before the answer did (no finish reason, no [DONE])",
+            ));
+        };
+        let emit = |event: Event| door.emit(event).map_err(of_emit);
+        let calls = self.calls.finish(reason == "length", || door.unique());
+        let any = !calls.is_empty();
+        for call in calls {
+            emit(Event::ToolCall(call))?;
+        }
+        if let Some(usage) = self.usage {
+            emit(Event::Usage(usage))?;
+        }
+        emit(Event::Stop(match reason.as_str() {
+            "length" | "max_tokens" => StopReason::Length,
+            "content_filter" => StopReason::ContentFilter,
+            // Some servers say `stop` after calls, and `tool_calls` without any.
+            "stop" | "tool_calls" | "function_call" | "eos" | "end_turn" if any => StopReason::ToolCalls,
+            "stop" | "tool_calls" | "function_call" | "eos" | "end_turn" => StopReason::End,
+            other => StopReason::Other(other.chars().take(64).collect()),
+        }))
+    }
+}
+
+fn usage(u: &Value) -> Usage {
+    let n = |path: &str| u.pointer(path).and_then(Value::as_u64);
+    Usage {
+        input: n("/prompt_tokens").unwrap_or(0),
+        output: n("/completion_tokens").unwrap_or(0),
+        cached_input: n("/prompt_tokens_details/cached_tokens").or_else(|| n("/prompt_cache_hit_tokens")).unwrap_or(0),
+        reasoning: n("/completion_tokens_details/reasoning_tokens").unwrap_or(0),
+        extra: Vec::new(),
+    }
+}
+
+fn malformed(why: &str, data: &str) -> Failure {
+    let mut f = failure(
+        FailureKind::Other("malformed".into()),
+        format!("the server sent a chunk that cannot be read ({why}): {}", excerpt(data)),
+    );
+    f.retryable = true;
+    f
+}
+
+fn excerpt(data: &str) -> String {
+    let mut text: String = data.chars().take(200).collect();
+    if text.len() < data.len() {
+        text.push('…');
+    }
+    text
+}

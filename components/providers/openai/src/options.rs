@@ -1,0 +1,100 @@
+//! The instance's own section.
+
+use carapace_provider_wire::failure::failure;
+use carapace_provider_wire::{Failure, FailureKind};
+use serde_json::{Map, Value};
+
+/// Which field carries the limit on an answer's tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum TokensField {
+    /// What every server knows.
+    #[default]
+    MaxTokens,
+    /// What OpenAI's reasoning models insist on.
+    MaxCompletionTokens,
+}
+
+impl TokensField {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::MaxTokens => Self::MaxCompletionTokens,
+            Self::MaxCompletionTokens => Self::MaxTokens,
+        }
+    }
+}
+
+/// `instances.<this>.config`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Options {
+    /// `model`: used when a request names none, and listed even if the server lists nothing.
+    pub(crate) model: Option<String>,
+    /// `maxTokensField`: `max_tokens` (default) or `max_completion_tokens`.
+    pub(crate) tokens_field: TokensField,
+    /// `headers`: sent with every request.
+    pub(crate) headers: Vec<(String, String)>,
+    /// `extraBody`: merged into the body of every completion.
+    pub(crate) extra_body: Map<String, Value>,
+}
+
+const KEYS: &str = "model, maxTokensField, headers, extraBody";
+
+impl Options {
+    pub(crate) fn parse(section: &str) -> Result<Self, Failure> {
+        let wrong =
+            |what: &str| failure(FailureKind::InvalidRequest, format!("the openai component's configuration: {what}"));
+        let value: Value = serde_json::from_str(section).map_err(|e| wrong(&e.to_string()))?;
+        let Value::Object(fields) = value else { return Err(wrong("must be an object")) };
+        let mut o = Self::default();
+        for (key, value) in fields {
+            match (key.as_str(), value) {
+                ("model", Value::String(m)) if !m.is_empty() => o.model = Some(m),
+                ("maxTokensField", Value::String(f)) if f == "max_tokens" => o.tokens_field = TokensField::MaxTokens,
+                ("maxTokensField", Value::String(f)) if f == "max_completion_tokens" => {
+                    o.tokens_field = TokensField::MaxCompletionTokens;
+                }
+                ("headers", Value::Object(h)) => {
+                    for (name, value) in h {
+                        let Value::String(value) = value else { return Err(wrong("`headers` holds texts only")) };
+                        o.headers.push((name, value));
+                    }
+                }
+                ("extraBody", Value::Object(b)) => o.extra_body = b,
+                ("maxTokensField", _) => {
+                    return Err(wrong("`maxTokensField` is `max_tokens` or `max_completion_tokens`"));
+                }
+                ("model" | "headers" | "extraBody", _) => {
+                    return Err(wrong(&format!(
+                        "`{key}` has the wrong type (`model` is text, the others are objects)"
+                    )));
+                }
+                _ => return Err(wrong(&format!("unknown key `{key}`; known: {KEYS}"))),
+            }
+        }
+        Ok(o)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_is_read_and_an_unknown_key_is_named() {
+        let o = Options::parse(
+            r#"{"model":"m","maxTokensField":"max_completion_tokens","headers":{"X-Title":"t"},"extraBody":{"k":1}}"#,
+        )
+        .unwrap();
+        assert_eq!((o.model.as_deref(), o.tokens_field), (Some("m"), TokensField::MaxCompletionTokens));
+        assert_eq!((o.headers.len(), o.extra_body.len()), (1, 1));
+        assert_eq!(Options::parse("{}").unwrap(), Options::default());
+        assert!(Options::parse(r#"{"modle":"m"}"#).unwrap_err().message.contains("`modle`"));
+        assert!(Options::parse(r#"{"maxTokensField":"x"}"#).is_err());
+        assert!(Options::parse("[]").is_err());
+    }
+}

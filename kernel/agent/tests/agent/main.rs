@@ -1,0 +1,10 @@
+//! Turns with fakes for models and tools, and a real store.
+#![allow(missing_docs, unreachable_pub, reason = "tests are named as sentences; nothing here is seen from outside")]
+
+mod checkpoint;
+mod crash;
+mod models;
+mod stopping;
+mod tools;
+mod turns;
+mod world;

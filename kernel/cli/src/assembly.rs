@@ -1,0 +1,209 @@
+//! A running kernel: the rooms, wired.
+
+use crate::bundled::{self, Consent};
+use crate::failure::{Exit, Failure, OrFail, Outcome};
+use crate::owner::Owner;
+use crate::{records, trust};
+use carapace_agent::{Agent, Deps, Patience, SystemClock};
+use carapace_config::{Config, ConfigHandle, StatePaths, SystemEnv};
+use carapace_contract::{InstanceId, Name};
+use carapace_egress::Door;
+use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
+use carapace_host::{Host, HostOptions, InstanceSpec, Services};
+use carapace_registry::{Trust, VerifiedPackage};
+use carapace_runtime::{AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
+use carapace_store::{PackageRow, Store, StoreOptions, Unlocker};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How a kernel is started.
+#[derive(Debug, Clone)]
+pub(crate) struct StartOptions {
+    /// Where the bundled components are; none = nothing is installed from a bundle.
+    pub bundle: Option<PathBuf>,
+    /// How the owner agrees to them.
+    pub consent: Consent,
+    /// Port instead of the configured one.
+    pub port: Option<u16>,
+}
+
+/// A kernel that answers.
+pub(crate) struct Kernel {
+    /// Where it listens.
+    pub gateway: RunningGateway,
+    /// Cancelled when something asked it to stop.
+    pub stop: CancellationToken,
+    /// Instances that could not be loaded, and why.
+    pub problems: Vec<(InstanceId, String)>,
+    agent: Arc<Agent>,
+    store: Store,
+    grace: Duration,
+    run_file: PathBuf,
+}
+
+impl Kernel {
+    /// Opens the state, installs and loads the components, recovers what was interrupted, listens.
+    pub(crate) async fn start(paths: &StatePaths, config: Arc<ConfigHandle>, options: StartOptions) -> Outcome<Self> {
+        trust::make_state_dir(paths)?;
+        let metrics = carapace_gateway::install_metrics()?;
+        let store = open_store(paths)?;
+        let current = config.current();
+        let mut trust = trust::load(paths)?;
+        if let Some(bundle) = &options.bundle {
+            bundled::install(paths, &store, &mut trust, bundle, options.consent).await?;
+        }
+
+        let services = Services::new(
+            store.clone(),
+            Door::builder().recorder(records::to_store(store.clone())).build(),
+            Arc::new(|name: &str| carapace_config::Env::var(&SystemEnv, name)),
+        );
+        let engines = Engines::new(engine_options(&current)).or_fail("the WebAssembly engine does not start")?;
+        let cache = AotCache::open(paths.root()).or_fail("cannot open the cache of compiled components")?;
+        let worker = Worker::this_executable(WorkerOptions::default()).or_fail("the compile worker")?;
+        let host = Host::new(HostOptions {
+            services,
+            loader: Loader::new(&engines, Arc::new(worker), Some(Arc::new(cache))),
+            route: current.agent.route.iter().map(ToString::to_string).collect(),
+            timezone: current.agent.timezone.clone(),
+        });
+        let mut problems = Vec::new();
+        for (id, row) in bundled::instances(&store, &current).await? {
+            if let Err(why) = load(paths, &store, &trust, &current, &host, &id, &row).await {
+                tracing::warn!(instance = %id, error = %why, "not loaded");
+                problems.push((id, why.to_string()));
+            }
+        }
+
+        let agent = Agent::new(Deps {
+            store: store.clone(),
+            config: config.clone(),
+            tools: host.clone(),
+            models: host.clone(),
+            clock: Arc::new(SystemClock),
+            patience: Patience::default(),
+        });
+        let stop = CancellationToken::new();
+        let owner = Arc::new(Owner::new(paths.clone(), store.clone(), Some(host), trust, config.clone(), stop.clone(), problems.clone()));
+        let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), owner.clone());
+        gateway.bind = current.gateway.bind;
+        gateway.port = options.port.unwrap_or(current.gateway.port);
+        gateway.limits.body_bytes = usize::try_from(current.gateway.max_body_bytes.0).unwrap_or(usize::MAX);
+        gateway.metrics = Some(metrics);
+        gateway.control = Some(owner);
+        let gateway = Gateway::start(gateway).await?;
+        agent.recover().await.or_fail("cannot resume what was interrupted")?;
+
+        let run_file = paths.root().join("run.json");
+        let run = serde_json::json!({ "pid": std::process::id(), "http": format!("http://{}", gateway.addr) });
+        trust::write_whole(&run_file, run.to_string().as_bytes())?;
+        let grace = Duration::from_millis(current.gateway.shutdown_grace_ms);
+        Ok(Self { gateway, stop, problems, agent, store, grace, run_file })
+    }
+
+    /// Accepts nothing more, lets turns finish within the grace, keeps the rest for the next start.
+    pub(crate) async fn shutdown(self) {
+        use carapace_contract::ports::Assistant;
+        self.agent.drain(self.grace).await;
+        self.gateway.shutdown("the assistant is stopping", self.grace).await;
+        let _ = std::fs::remove_file(&self.run_file);
+        self.store.close().await;
+    }
+}
+
+/// Opens the store; says who holds it if somebody does.
+pub(crate) fn open_store(paths: &StatePaths) -> Outcome<Store> {
+    Store::open(paths.root(), store_options()).map_err(|e| {
+        let failure = Failure::new(Exit::Failed, format!("cannot open the state in {}: {e}", paths.root().display()));
+        if e.is_held() { failure.help("`carapace stop` stops it; CARAPACE_STATE_DIR names another state") } else { failure }
+    })
+}
+
+/// The key of the secrets comes from a password where one is given, else from the keyring.
+pub(crate) fn store_options() -> StoreOptions {
+    let password = carapace_config::Env::var(&SystemEnv, "CARAPACE_PASSWORD").filter(|p| !p.is_empty());
+    let unlocker = password.map_or(Unlocker::Keyring, |p| Unlocker::Password(SecretString::from(p)));
+    StoreOptions { unlocker, ..StoreOptions::default() }
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    use carapace_config::Allocator;
+    let mut options = EngineOptions::default();
+    match config.runtime.allocator {
+        Allocator::OnDemand => options.pool = None,
+        Allocator::Auto | Allocator::Pooling => {
+            if let Some(pool) = &mut options.pool {
+                pool.max_memory = config.ceiling().memory;
+            }
+        }
+    }
+    options
+}
+
+/// Verifies an installed package again and loads an instance of it, if it was granted.
+pub(crate) async fn load(
+    paths: &StatePaths,
+    store: &Store,
+    trust: &Trust,
+    config: &Config,
+    host: &Host,
+    id: &InstanceId,
+    row: &PackageRow,
+) -> Outcome {
+    let seen = store.highest_version(row.instance.component()).await.or_fail("cannot read the highest version seen")?;
+    let mut trust = trust.clone();
+    trust.highest_seen.extend(seen.map(|v| (row.instance.component().clone(), v)));
+    let package = verify_installed(paths, &trust, row)?;
+    let grant = store.grant(id).await.or_fail("cannot read the grant")?.ok_or_else(|| {
+        Failure::new(Exit::Consent, format!("`{id}` was not granted anything"))
+            .help(format!("carapace plugin grant {id}"))
+    })?;
+    let section = config.instance(id);
+    let spec = InstanceSpec {
+        limits: config.limits_for(id, grant.capabilities.limits),
+        endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_else(BTreeMap::new),
+        config: section.map(|s| s.config.clone()).unwrap_or_default().into(),
+        id: id.clone(),
+        package: Arc::new(package),
+        grant,
+    };
+    host.load(spec).await.map_err(Failure::from)
+}
+
+/// A package is verified at every load, not only when it is installed.
+pub(crate) fn verify_installed(paths: &StatePaths, trust: &Trust, row: &PackageRow) -> Outcome<VerifiedPackage> {
+    let package = trust::verify_file(&trust::installed(paths, &row.digest), None, trust)?;
+    if package.id() != row.instance.component() {
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("the package installed as `{}` is `{}`", row.instance.component(), package.id()),
+        ));
+    }
+    Ok(package)
+}
+
+/// The owner's token: made at the first start, kept with mode 0600.
+fn token(paths: &StatePaths) -> Outcome<SecretString> {
+    let file = paths.gateway_token();
+    if let Ok(token) = std::fs::read_to_string(&file) {
+        return Ok(SecretString::from(token.trim().to_owned()));
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).or_fail("no randomness for the owner's token")?;
+    let token = hex::encode(bytes);
+    trust::write_private(&file, format!("{token}\n").as_bytes())?;
+    Ok(SecretString::from(token))
+}
+
+/// `publisher/name[/instance]`, or a bare name of the local publisher.
+pub(crate) fn instance_id(text: &str) -> Outcome<InstanceId> {
+    let parsed = match text.parse::<Name>() {
+        Ok(_) => format!("{}/{text}", trust::LOCAL).parse(),
+        Err(_) => text.parse(),
+    };
+    parsed.map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
+}

@@ -1,0 +1,209 @@
+//! The components that come with the assistant: shown, granted, installed; and instances that the configuration names.
+
+use crate::failure::{Exit, Failure, OrFail, Outcome};
+use crate::trust;
+use carapace_config::{Config, StatePaths};
+use carapace_contract::capability::CapabilitySet;
+use carapace_contract::diff::{self, Growth};
+use carapace_contract::grant::Grant;
+use carapace_contract::{InstanceId, Name};
+use carapace_registry::{Trust, VerifiedPackage};
+use carapace_store::{AuditRow, Batch, PackageRow, Store};
+use serde_json::json;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// How the owner's agreement to the bundled set is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// `--accept-bundled`.
+    Given,
+    /// Ask at the terminal, if there is one.
+    Ask,
+}
+
+/// A bundled package that is not granted as it stands.
+struct Pending {
+    file: PathBuf,
+    package: VerifiedPackage,
+    instance: InstanceId,
+    /// What grew over an earlier grant; `None` = never granted.
+    growth: Option<Vec<Growth>>,
+}
+
+/// Brings the bundle into the state directory: new packages and growth after consent, equal or smaller requests silently.
+pub(crate) async fn install(
+    paths: &StatePaths,
+    store: &Store,
+    trust: &mut Trust,
+    bundle: &Path,
+    consent: Consent,
+) -> Outcome {
+    let mut pending = Vec::new();
+    let mut carried = Vec::new();
+    for file in trust::packages_in(bundle)? {
+        let package = verify_seen(store, trust, &file).await?;
+        let instance = InstanceId::new(package.id().clone(), Name::main());
+        let grant = store.grant(&instance).await.or_fail("cannot read the grants")?;
+        let Some(grant) = grant else {
+            pending.push(Pending { file, package, instance, growth: None });
+            continue;
+        };
+        let row = store.package(&instance).await.or_fail("cannot read the installed packages")?;
+        if row.is_some_and(|r| r.digest == package.digest()) && trust::installed(paths, &package.digest()).is_file() {
+            continue;
+        }
+        let growth = diff::growth(&grant.capabilities, package.capabilities());
+        if growth.is_empty() {
+            carried.push((file, package, grant));
+        } else {
+            pending.push(Pending { file, package, instance, growth: Some(growth) });
+        }
+    }
+    for (file, package, old) in carried {
+        // Nothing grew: what was refused stays refused, what was revoked stays revoked.
+        let refused: Vec<String> =
+            package.capabilities().optional.iter().filter(|o| !old.capabilities.optional.contains(*o)).cloned().collect();
+        let capabilities = package.capabilities().without_optional(&refused);
+        let grant = Grant { digest: package.digest(), capabilities, ..old };
+        record(paths, store, &file, &package, grant, "update").await?;
+    }
+    if pending.is_empty() {
+        return Ok(());
+    }
+    show(&pending);
+    agree(consent)?;
+    for Pending { file, package, instance, .. } in pending {
+        let grant = Grant {
+            instance,
+            digest: package.digest(),
+            capabilities: package.capabilities().clone(),
+            by: "owner, first run".to_owned(),
+            at_ms: trust::now_ms(),
+            revoked: false,
+        };
+        record(paths, store, &file, &package, grant, "install").await?;
+    }
+    Ok(())
+}
+
+/// Verifies with the highest version that was ever here.
+async fn verify_seen(store: &Store, trust: &mut Trust, file: &Path) -> Outcome<VerifiedPackage> {
+    let package = trust::verify_file(file, None, trust)?;
+    let seen = store.highest_version(package.id()).await.or_fail("cannot read the highest version seen")?;
+    match seen {
+        Some(seen) if &seen > package.version() => {
+            trust.highest_seen.insert(package.id().clone(), seen);
+            trust::verify_file(file, None, trust)
+        }
+        _ => Ok(package),
+    }
+}
+
+async fn record(
+    paths: &StatePaths,
+    store: &Store,
+    file: &Path,
+    package: &VerifiedPackage,
+    grant: Grant,
+    kind: &str,
+) -> Outcome {
+    trust::install(paths, file, package)?;
+    let at_ms = trust::now_ms();
+    let instance = grant.instance.clone();
+    let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });
+    let row = PackageRow {
+        instance: instance.clone(),
+        digest: package.digest(),
+        version: package.version().clone(),
+        enabled: true,
+        at_ms,
+    };
+    let batch = Batch::new()
+        .package_put(row)
+        .highest_version(package.id().clone(), package.version().clone())
+        .grant_put(grant)
+        .audit(AuditRow { kind: kind.to_owned(), subject: instance.to_string(), detail, at_ms });
+    store.commit(batch).await.or_fail("cannot record the installation")?;
+    Ok(())
+}
+
+fn show(pending: &[Pending]) {
+    eprintln!("These components come with Carapace. Each runs in a sandbox and gets what is listed, nothing else:\n");
+    for p in pending {
+        let component = &p.package.manifest().component;
+        eprintln!("  {} {} — {}", p.package.id(), component.version, component.description);
+        eprintln!("    signed by {} ({})", p.package.id().publisher, p.package.key_fingerprint());
+        match &p.growth {
+            None => {
+                for s in p.package.capabilities().sentences(Some(&p.instance)) {
+                    eprintln!("    - {}{}", s.text, if s.optional { " (optional)" } else { "" });
+                }
+            }
+            Some(growth) => {
+                eprintln!("    asks for more than you granted before:");
+                growth.iter().for_each(|g| eprintln!("    - {}: {}", g.capability, g.text));
+            }
+        }
+        eprintln!();
+    }
+}
+
+fn agree(consent: Consent) -> Outcome {
+    if consent == Consent::Given {
+        eprintln!("Granted, because of --accept-bundled. `carapace plugin revoke INSTANCE` takes a grant back.\n");
+        return Ok(());
+    }
+    let refused = |why: &str| {
+        Failure::new(Exit::Consent, format!("the bundled components are not granted: {why}"))
+            .help("start at a terminal and answer, or add --accept-bundled to grant what is listed above")
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(refused("there is no terminal to ask at"));
+    }
+    eprint!("Grant this? Every grant can be revoked later. [Y/n] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_lowercase().as_str() {
+        "" | "y" | "yes" => Ok(()),
+        _ => Err(refused("you said no")),
+    }
+}
+
+/// The instances to load: installed and enabled packages, and further instances that the configuration names.
+pub(crate) async fn instances(store: &Store, config: &Config) -> Outcome<Vec<(InstanceId, PackageRow)>> {
+    let installed = store.packages().await.or_fail("cannot read the installed packages")?;
+    let mut all: Vec<(InstanceId, PackageRow)> =
+        installed.iter().filter(|r| r.enabled).map(|r| (r.instance.clone(), r.clone())).collect();
+    for (key, section) in &config.instances {
+        let same = |r: &&PackageRow| {
+            r.instance.name() == &key.component && section.component.as_ref().is_none_or(|c| c == r.instance.component())
+        };
+        let Some(row) = installed.iter().find(same) else {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("the configuration names an instance `{key}`, but no component `{}` is installed", key.component),
+            )
+            .help("carapace plugin list"));
+        };
+        let instance = InstanceId::new(row.instance.component().clone(), key.id.clone());
+        if all.iter().all(|(id, _)| id != &instance) {
+            all.push((instance, row.clone()));
+        }
+    }
+    all.retain(|(id, _)| config.instance(id).is_none_or(|section| section.enabled));
+    Ok(all)
+}
+
+/// What a grant given by hand covers: everything the package asks.
+pub(crate) fn whole_grant(instance: &InstanceId, package: &VerifiedPackage, by: &str) -> Grant {
+    Grant {
+        instance: instance.clone(),
+        digest: package.digest(),
+        capabilities: CapabilitySet::clone(package.capabilities()),
+        by: by.to_owned(),
+        at_ms: trust::now_ms(),
+        revoked: false,
+    }
+}

@@ -1,0 +1,11 @@
+//! One module per command.
+
+pub(crate) mod audit;
+pub(crate) mod chat;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod plugin;
+pub(crate) mod publisher;
+pub(crate) mod secrets;
+pub(crate) mod start;
+pub(crate) mod status;

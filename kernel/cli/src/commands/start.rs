@@ -1,0 +1,123 @@
+//! `carapace start` and `carapace stop`.
+
+use super::chat;
+use crate::args::StartArgs;
+use crate::assembly::{Kernel, StartOptions};
+use crate::bundled::Consent;
+use crate::client::Client;
+use crate::failure::{Exit, Failure, OrFail, Outcome};
+use crate::trust;
+use carapace_config::{Config, ConfigHandle, LogFormat, StatePaths};
+use carapace_contract::control::ControlRequest;
+use secrecy::SecretString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// Serves until stopped; at a terminal with a conversation in front.
+pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: StartArgs) -> Outcome {
+    let talk = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !args.json && !args.no_chat;
+    logging(paths, &config.current(), talk)?;
+    let options = StartOptions {
+        bundle: bundle(args.bundle),
+        consent: if args.accept_bundled { Consent::Given } else { Consent::Ask },
+        port: args.port,
+    };
+    let kernel = Kernel::start(paths, config, options).await?;
+    let base = format!("http://{}", kernel.gateway.addr);
+    if args.json {
+        println!("{}", serde_json::json!({ "ready": true, "http": base, "ws": format!("ws://{}/ws", kernel.gateway.addr) }));
+    } else {
+        println!("Carapace is ready: {base} (WebSocket ws://{}/ws)", kernel.gateway.addr);
+        println!("The token of its API is in {}.", paths.gateway_token().display());
+        kernel.problems.iter().for_each(|(id, why)| println!("not loaded: {id}: {why}"));
+    }
+    let stop = kernel.stop.clone();
+    let ended = if talk {
+        let client = Client::to(&base, read_token(paths)?)?;
+        tokio::select! {
+            ended = chat::converse(&client, "main", None, paths) => ended,
+            () = stop.cancelled() => Ok(()),
+            () = terminated() => Ok(()),
+        }
+    } else {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = terminated() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        Ok(())
+    };
+    if !args.json {
+        println!("Stopping: running turns finish, or resume after the next start.");
+    }
+    kernel.shutdown().await;
+    ended
+}
+
+/// Stops the kernel of this state directory and waits until it is gone.
+pub(crate) async fn stop(paths: &StatePaths) -> Outcome {
+    let client = Client::needed(paths).await?;
+    client.control(&ControlRequest::Shutdown).await?;
+    let run_file = paths.root().join("run.json");
+    for _ in 0..1_200 {
+        if !run_file.exists() {
+            println!("Stopped.");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Failure::new(Exit::Failed, "the assistant is still finishing its turns").help("carapace status"))
+}
+
+/// The owner's token, as the kernel wrote it.
+pub(crate) fn read_token(paths: &StatePaths) -> Outcome<SecretString> {
+    let file = paths.gateway_token();
+    let token = std::fs::read_to_string(&file).or_fail(format!("cannot read {}", file.display()))?;
+    Ok(SecretString::from(token.trim().to_owned()))
+}
+
+/// The bundle that is named, else the one beside the binary, if there is one.
+pub(crate) fn bundle(named: Option<PathBuf>) -> Option<PathBuf> {
+    named.or_else(|| {
+        let beside = std::env::current_exe().ok()?.parent()?.join("bundle");
+        beside.is_dir().then_some(beside)
+    })
+}
+
+/// To stderr; beside a conversation to a file, so that it doesn't write over what is typed.
+pub(crate) fn logging(paths: &StatePaths, config: &Config, talk: bool) -> Outcome {
+    let level = format!("{0},hyper=warn,reqwest=warn,h2=warn,wasmtime=warn,cranelift=warn,tungstenite=warn", config.log.level.as_str());
+    let filter = EnvFilter::try_from_env("CARAPACE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let json = config.log.format == LogFormat::Json;
+    if talk {
+        trust::make_state_dir(paths)?;
+        let path = paths.root().join("carapace.log");
+        let file = std::fs::File::options().create(true).append(true).open(&path).or_fail(path.display())?;
+        let builder = builder.with_writer(Arc::new(file)).with_ansi(false);
+        if json { builder.json().init() } else { builder.init() }
+    } else {
+        let builder = builder.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        if json { builder.json().init() } else { builder.init() }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        // Without a handler the default action still ends the process.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}

@@ -1,0 +1,113 @@
+//! How a command fails: what, why, what to do, and an exit code that means something.
+
+use carapace_contract::Denial;
+use std::fmt;
+
+/// Exit codes, documented in the operator's guide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Something failed.
+    Failed = 1,
+    /// The command line or a file was wrong.
+    Usage = 2,
+    /// Refused: trust, grant, budget or policy.
+    Refused = 3,
+    /// No assistant is running, or the one there cannot be reached.
+    Unreachable = 4,
+    /// The owner has to agree to something first.
+    Consent = 5,
+    /// Stopped by the owner.
+    Cancelled = 130,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Its exit code.
+    pub exit: Exit,
+    code: Option<String>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// With a text for a person.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, code: None, message: message.into(), help: None }
+    }
+    /// With a stable code.
+    pub(crate) fn coded(exit: Exit, code: &str, message: impl Into<String>) -> Self {
+        Self { code: Some(code.to_owned()).filter(|c| !c.is_empty()), ..Self::new(exit, message) }
+    }
+    /// What to do about it.
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into()).filter(|h: &String| !h.is_empty());
+        self
+    }
+    /// What failed around it.
+    #[must_use]
+    pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+    /// As one JSON object.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({ "error": { "code": self.code, "message": self.message, "help": self.help } })
+    }
+}
+
+impl From<Denial> for Failure {
+    fn from(d: Denial) -> Self {
+        Self {
+            exit: Exit::Refused,
+            code: Some(d.code),
+            message: d.message,
+            help: Some(d.fix).filter(|f| !f.is_empty()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(e: anyhow::Error) -> Self {
+        Self::new(Exit::Failed, format!("{e:#}"))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        Self::new(Exit::Failed, e.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl miette::Diagnostic for Failure {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.code.as_ref().map(|c| Box::new(c) as Box<dyn fmt::Display>)
+    }
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|h| Box::new(h) as Box<dyn fmt::Display>)
+    }
+}
+
+/// What commands return.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Adds what was being done, for errors of other rooms.
+pub(crate) trait OrFail<T> {
+    /// `what: error`, exit code 1.
+    fn or_fail(self, what: impl fmt::Display) -> Outcome<T>;
+}
+
+impl<T, E: fmt::Display> OrFail<T> for Result<T, E> {
+    fn or_fail(self, what: impl fmt::Display) -> Outcome<T> {
+        self.map_err(|e| Failure::new(Exit::Failed, format!("{what}: {e}")))
+    }
+}

@@ -1,0 +1,136 @@
+//! Keys, publishers and package files of the state directory.
+
+use crate::failure::{Exit, Failure, OrFail, Outcome};
+use carapace_config::StatePaths;
+use carapace_contract::{Digest, Name};
+use carapace_registry::{DenyList, PublisherBook, SigningKey, Trust, VerifiedPackage};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The publisher of what is built here.
+pub(crate) const LOCAL: &str = "local";
+
+/// ms since the epoch.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Makes the state directory, for its owner alone.
+pub(crate) fn make_state_dir(paths: &StatePaths) -> Outcome {
+    make_private_dir(paths.root())
+}
+
+/// Makes a directory that only its owner may enter.
+pub(crate) fn make_private_dir(dir: &Path) -> Outcome {
+    let what = || format!("cannot make the directory {}", dir.display());
+    std::fs::create_dir_all(dir).or_fail(what())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).or_fail(what())?;
+    }
+    Ok(())
+}
+
+/// What trust rests on, from the state directory's files.
+pub(crate) fn load(paths: &StatePaths) -> Outcome<Trust> {
+    Ok(Trust {
+        publishers: PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")?,
+        deny: DenyList::load(&paths.deny_list()).or_fail("cannot read the deny-list")?,
+        now_ms: now_ms(),
+        ..Trust::default()
+    })
+}
+
+/// The local publisher's key: made, kept with mode 0600 and pinned when there is none.
+pub(crate) fn local_key(paths: &StatePaths) -> Outcome<(SigningKey, bool)> {
+    make_state_dir(paths)?;
+    make_private_dir(&paths.keys())?;
+    let file = paths.keys().join(format!("{LOCAL}.key"));
+    let (key, made) = if file.exists() {
+        (SigningKey::load(&file).or_fail("cannot read the local publisher's key")?, false)
+    } else {
+        let key = SigningKey::generate().or_fail("cannot make a key")?;
+        key.save(&file).or_fail("cannot save the local publisher's key")?;
+        (key, true)
+    };
+    let mut book = PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")?;
+    if book.by_fingerprint(&key.public().fingerprint()).is_none() {
+        let id: Name = LOCAL.parse().or_fail("local publisher")?;
+        book.pin(id, key.public(), now_ms()).or_fail("cannot pin the local publisher")?;
+        book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
+    }
+    Ok((key, made))
+}
+
+/// The bundle that belongs to a package file: `NAME.sigstore.json` beside `NAME.wasm`.
+pub(crate) fn signature_path(package: &Path) -> PathBuf {
+    package.with_extension("sigstore.json")
+}
+
+/// Verifies a package file with the bundle beside it (or elsewhere).
+pub(crate) fn verify_file(package: &Path, signature: Option<&Path>, trust: &Trust) -> Outcome<VerifiedPackage> {
+    let signature = signature.map_or_else(|| signature_path(package), Path::to_path_buf);
+    let bytes = std::fs::read(package).or_fail(format!("cannot read {}", package.display()))?;
+    let bundle = std::fs::read(&signature).map_err(|e| {
+        Failure::new(Exit::Refused, format!("{} has no signature ({}: {e})", package.display(), signature.display()))
+            .help(format!("carapace plugin sign {}", package.display()))
+    })?;
+    carapace_registry::verify(bytes, &bundle, trust)
+        .map_err(|e| Failure::from(e.denial()).context(package.display()))
+}
+
+/// Where an installed package lies.
+pub(crate) fn installed(paths: &StatePaths, digest: &Digest) -> PathBuf {
+    paths.packages().join(format!("{}.wasm", digest.hex()))
+}
+
+/// Copies a verified package and its bundle into the state directory.
+pub(crate) fn install(paths: &StatePaths, from: &Path, package: &VerifiedPackage) -> Outcome {
+    make_private_dir(&paths.packages())?;
+    let to = installed(paths, &package.digest());
+    // The verified bytes, not the file again: it may have changed since.
+    write_whole(&to, package.bytes())?;
+    let bundle = std::fs::read(signature_path(from)).or_fail("cannot read the signature again")?;
+    write_whole(&signature_path(&to), &bundle)
+}
+
+/// Writes beside and renames, so that a crash leaves the old file or the new one.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
+    let what = || format!("cannot write {}", path.display());
+    let beside = path.with_extension("tmp");
+    std::fs::write(&beside, bytes).or_fail(what())?;
+    std::fs::File::open(&beside).and_then(|f| f.sync_all()).or_fail(what())?;
+    std::fs::rename(&beside, path).or_fail(what())
+}
+
+/// The `.wasm` files of a directory, sorted.
+pub(crate) fn packages_in(dir: &Path) -> Outcome<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir).map_err(|e| {
+        Failure::new(Exit::Failed, format!("cannot read the bundle {}: {e}", dir.display()))
+            .help("`cargo xtask components` builds it; `--bundle DIR` names another")
+    })?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|x| x == "wasm"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Writes a file that only its owner may read. Fails if it exists.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Outcome {
+    use std::io::Write;
+    let what = || format!("cannot write {}", path.display());
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut file = options.open(path).or_fail(what())?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).or_fail(what())
+}

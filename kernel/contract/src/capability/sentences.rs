@@ -1,0 +1,210 @@
+//! The consent screen's lines. What is granted is what these say; nothing else may be added to a component.
+
+use super::{CapabilitySet, HttpCapability, SecretCapability, Sentence, ToolCapability};
+use crate::limits::{Life, Limits, Profile};
+use crate::manifest::{Auth, Use};
+use crate::name::{EndpointName, InstanceId, SecretName};
+use std::fmt::Write as _;
+
+impl CapabilitySet {
+    /// One line or more for each capability, in plain words; limits last. With an instance, the commands name it.
+    pub fn sentences(&self, instance: Option<&InstanceId>) -> Vec<Sentence> {
+        let mut lines = Vec::new();
+        let mut say = |capability: String, text: String| {
+            let optional = self.optional.contains(&capability);
+            lines.push(Sentence { capability, text, optional });
+        };
+        for (name, secret) in &self.secrets {
+            for text in self.secret_lines(name, secret, instance) {
+                say(format!("secret:{name}"), text);
+            }
+        }
+        for (name, endpoint) in &self.http {
+            for text in http_lines(endpoint) {
+                say(format!("http:{name}"), text);
+            }
+        }
+        if self.public_http {
+            say("http:public".into(), "may fetch any public address on the Internet, without credentials".into());
+        }
+        if self.kv {
+            say("kv".into(), format!("keeps up to {} of its own data", bytes(self.limits.kv_bytes)));
+        }
+        if self.provider {
+            say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
+        }
+        for (name, tool) in &self.tools {
+            say(format!("tool:{name}"), tool_line(name, tool));
+        }
+        if self.life == Life::Warm {
+            say(
+                "life".into(),
+                "stays in memory between calls (warm), so one call can leave something for the next".into(),
+            );
+        }
+        if self.profile == Profile::Cpu {
+            say(
+                "profile".into(),
+                "uses the cpu profile: heavy arithmetic, bounded by time instead of counted instructions".into(),
+            );
+        }
+        say("limits".into(), limits_line(&self.limits, self.public_http || !self.http.is_empty()));
+        lines
+    }
+
+    fn secret_lines(&self, name: &SecretName, s: &SecretCapability, instance: Option<&InstanceId>) -> Vec<String> {
+        let source = source(name, s, instance);
+        let mut lines = Vec::new();
+        for endpoint in self.http.values() {
+            let origin = origin(endpoint);
+            if endpoint.auth.secret() == Some(name) {
+                lines.push(format!("sends the secret `{name}` ({source}) to {origin} {}", manner(&endpoint.auth)));
+            }
+            for inject in endpoint.inject.iter().filter(|i| &i.secret == name) {
+                lines.push(format!(
+                    "sends the secret `{name}` ({source}) to {origin} inside request bodies, at `{}`",
+                    inject.at
+                ));
+            }
+        }
+        if s.hmac {
+            lines.push(format!("signs data with the secret `{name}` ({source}) by HMAC, without seeing it"));
+        }
+        if lines.is_empty() {
+            lines.push(format!("knows whether the secret `{name}` ({source}) is set"));
+        }
+        lines
+    }
+}
+
+/// Where a secret comes from.
+fn source(name: &SecretName, s: &SecretCapability, instance: Option<&InstanceId>) -> String {
+    let command = match instance {
+        Some(instance) => format!("`carapace secrets set {name} --instance {instance}`"),
+        None => "`carapace secrets set`".to_owned(),
+    };
+    match &s.env {
+        Some(env) => format!("from the environment variable {env}, or {command}"),
+        None => format!("from {command}"),
+    }
+}
+
+fn origin(endpoint: &HttpCapability) -> String {
+    endpoint.url.origin().ascii_serialization()
+}
+
+/// How a secret is sent.
+fn manner(auth: &Auth) -> String {
+    match auth {
+        Auth::None => "not at all".to_owned(),
+        Auth::Bearer { .. } => "as a bearer token".to_owned(),
+        Auth::Header { name, .. } => format!("in the header `{name}`"),
+        Auth::Query { name, .. } => format!("in the address, as the parameter `{name}`"),
+        Auth::Basic { username: Some(user), .. } => format!("as the password of `{user}`"),
+        Auth::Basic { username: None, .. } => "as user name and password".to_owned(),
+        Auth::PathPrefix { prefix, .. } => format!("in the address, after `{prefix}`"),
+    }
+}
+
+fn http_lines(e: &HttpCapability) -> Vec<String> {
+    let base = e.url.as_str().trim_end_matches('/');
+    let methods = list(e.methods.iter().map(String::as_str), "and");
+    let mut lines = vec![if e.paths.is_empty() {
+        format!("may {methods} anything under {base}")
+    } else {
+        format!("may {methods} to {}", list(e.paths.iter().map(|p| format!("{base}{p}")), "and"))
+    }];
+    if let Some(env) = &e.url_env {
+        let along = if e.secrets().next().is_some() { "; what it sends, and its secrets, go there then" } else { "" };
+        lines.push(format!("the owner may point this elsewhere with {env}{along}"));
+    }
+    if !e.hosts.is_empty() {
+        let hosts = list(e.hosts.iter().map(String::as_str), "and");
+        lines.push(format!("may follow links and redirects from there to {hosts}, without credentials"));
+    }
+    if !e.capture.is_empty() {
+        let places = list(e.capture.iter().map(|c| format!("`{}`", c.at)), "and");
+        lines.push(format!("may use the links in responses at {places} without seeing them"));
+    }
+    lines
+}
+
+fn tool_line(name: &str, tool: &ToolCapability) -> String {
+    let does = if tool.effects.is_empty() {
+        "only computes".to_owned()
+    } else {
+        format!("can {}", list(tool.effects.iter().map(|e| e.as_str()), "and"))
+    };
+    let uses = list(tool.uses.iter().map(use_word), "and");
+    if uses.is_empty() {
+        format!("offers the tool `{name}`, which {does}")
+    } else {
+        format!("offers the tool `{name}`, which {does}, using {uses}")
+    }
+}
+
+/// As it stands in `uses`.
+pub(crate) fn use_word(u: &Use) -> String {
+    let http = |e: &EndpointName| format!("http:{e}");
+    match u {
+        Use::Http(endpoint) => http(endpoint),
+        Use::PublicHttp => "http:public".to_owned(),
+        Use::Kv => "kv".to_owned(),
+        Use::Secrets => "secrets".to_owned(),
+    }
+}
+
+fn limits_line(l: &Limits, http: bool) -> String {
+    let requests =
+        if http { format!(", {} HTTP requests a minute", l.http_requests_per_minute) } else { String::new() };
+    format!(
+        "is limited to {} of memory, {} of processor time and {} in all per call, {} calls at once{requests}",
+        bytes(l.memory),
+        time(l.cpu_ms_per_call),
+        time(l.wall_ms_per_call),
+        l.concurrency,
+    )
+}
+
+/// `a, b and c`
+fn list<S: AsRef<str>>(items: impl Iterator<Item = S>, and: &str) -> String {
+    let items: Vec<S> = items.collect();
+    let mut out = String::new();
+    let last = items.len().saturating_sub(1);
+    for (at, item) in items.iter().enumerate() {
+        let joint = if at == 0 {
+            String::new()
+        } else if at == last {
+            format!(" {and} ")
+        } else {
+            ", ".to_owned()
+        };
+        write!(out, "{joint}{}", item.as_ref()).ok();
+    }
+    out
+}
+
+/// Bytes in the largest unit that leaves a whole number.
+fn bytes(n: u64) -> String {
+    let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.into_iter().find(|(size, _)| n >= *size && n.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{n} B"), |(size, name)| format!("{} {name}", n / size))
+}
+
+/// Milliseconds in the largest unit that leaves a whole number.
+fn time(ms: u64) -> String {
+    let units = [(60_000, "min"), (1_000, "s")];
+    let unit = units.into_iter().find(|(size, _)| ms >= *size && ms.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{ms} ms"), |(size, name)| format!("{} {name}", ms / size))
+}
+
+/// A limit's value in its own unit.
+pub(crate) fn amount(key: &str, value: u64) -> String {
+    match key {
+        "memory" | "host-call-bytes" | "result-size" | "kv-size" | "http-request-size" | "http-response-size" => {
+            bytes(value)
+        }
+        "cpu-per-call" | "wall-per-call" => time(value),
+        _ => value.to_string(),
+    }
+}

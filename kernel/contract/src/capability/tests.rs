@@ -1,0 +1,124 @@
+use super::*;
+use crate::name::InstanceId;
+
+const FULL: &str = r#"
+http = []
+[component]
+name = "full"
+version = "0.1.0"
+contract = "0.1"
+description = "Everything at once"
+[limits]
+memory = "48MiB"
+wall-per-call = "90s"
+[instance]
+life = "warm"
+profile = "cpu"
+[secrets.api-key]
+prompt = "Key"
+env = "OPENAI_API_KEY"
+optional = true
+[secrets.token]
+prompt = "Token"
+[secrets.hook]
+prompt = "Webhook"
+hmac = true
+[kv]
+optional = true
+[provider]
+[[tool]]
+name = "post"
+uses = ["http:chat", "kv"]
+[[tool]]
+name = "add"
+"#;
+
+const ENDPOINTS: &str = r#"http = [
+  { endpoint = "api", url = "https://api.openai.com/v1", url-env = "OPENAI_BASE_URL", methods = ["POST"], paths = ["/chat/completions"], auth = { scheme = "bearer", secret = "api-key" } },
+  { endpoint = "chat", url = "https://chat.example.com:8443/", methods = ["GET", "POST", "DELETE"], hosts = ["cdn.example.com", "*.example.org"], auth = { scheme = "path-prefix", prefix = "/bot", secret = "token" }, inject = [{ at = "/d/token", secret = "token" }], capture = [{ at = "/url", as = "link" }], optional = true },
+  { public = true },
+]"#;
+
+fn full() -> CapabilitySet {
+    let text = FULL.replace("http = []", ENDPOINTS);
+    (&Manifest::parse(&text).unwrap_or_else(|e| panic!("{e}"))).into()
+}
+
+fn screen(set: &CapabilitySet, instance: Option<&InstanceId>) -> String {
+    let line = |s: &Sentence| format!("{}{}: {}\n", s.capability, if s.optional { " (optional)" } else { "" }, s.text);
+    set.sentences(instance).iter().map(line).collect()
+}
+
+#[test]
+fn the_consent_screen_says_everything() {
+    insta::assert_snapshot!(screen(&full(), None));
+}
+
+#[test]
+fn with_an_instance_the_commands_name_it() {
+    let instance = "local/full/main".parse().unwrap();
+    let text = screen(&full(), Some(&instance));
+    assert!(text.contains("`carapace secrets set api-key --instance local/full/main`"), "{text}");
+}
+
+#[test]
+fn each_capability_has_a_sentence() {
+    let set = full();
+    let said: Vec<_> = set.sentences(None).into_iter().map(|s| s.capability).collect();
+    let mut asked = vec![
+        "kv".to_owned(),
+        "provider".into(),
+        "http:public".into(),
+        "life".into(),
+        "profile".into(),
+        "limits".into(),
+    ];
+    asked.extend(set.http.keys().map(|n| format!("http:{n}")));
+    asked.extend(set.secrets.keys().map(|n| format!("secret:{n}")));
+    asked.extend(set.tools.keys().map(|n| format!("tool:{n}")));
+    for capability in asked {
+        assert!(said.contains(&capability), "nothing is said about {capability}");
+    }
+}
+
+#[test]
+fn nothing_asked_for_is_only_limits() {
+    assert_eq!(CapabilitySet::none().sentences(None).len(), 1);
+}
+
+#[test]
+fn a_grant_covers_its_request_and_not_a_larger_one() {
+    let request = full();
+    assert!(request.covers(&request));
+    assert!(!CapabilitySet::none().covers(&request));
+    let mut larger = request.clone();
+    larger.limits.memory += 1;
+    assert!(!request.covers(&larger));
+    assert!(larger.covers(&request));
+}
+
+#[test]
+fn a_refused_option_is_gone_and_the_rest_is_still_covered() {
+    let request = full();
+    let grant = request.without_optional(&["http:chat".into(), "kv".into(), "limits".into()]);
+    assert!(!grant.kv && !grant.http.contains_key(&"chat".parse::<EndpointName>().unwrap()));
+    assert!(!grant.secrets.contains_key(&"token".parse::<SecretName>().unwrap()), "a secret that goes nowhere");
+    assert!(!grant.optional.contains("kv"));
+    assert_eq!(grant.refused(&request), ["http:chat", "kv"]);
+    assert!(grant.covers(&request));
+}
+
+#[test]
+fn a_refused_secret_is_added_to_no_request() {
+    let grant = full().without_optional(&["secret:api-key".into()]);
+    let api = &grant.http[&"api".parse::<EndpointName>().unwrap()];
+    assert_eq!(api.auth, Auth::None);
+    assert!(!grant.secrets.contains_key(&"api-key".parse::<SecretName>().unwrap()));
+    assert!(grant.covers(&full()));
+}
+
+#[test]
+fn what_is_not_optional_cannot_be_refused_alone() {
+    let request = full();
+    assert_eq!(request.without_optional(&["http:api".into(), "provider".into(), "nonsense".into()]), request);
+}

@@ -1,0 +1,117 @@
+//! What only the whole manifest can tell: names that meet nothing, and permissions that nothing uses.
+
+use super::parse::Draft;
+use super::reader::{Problems, Spanned, nearest};
+use super::{Manifest, Use};
+use crate::decision::{Effect, Effects};
+use std::collections::BTreeMap;
+
+impl Manifest {
+    /// What a call that uses these can do: any request fetches, and any method but GET and HEAD lets something leave.
+    pub fn effects_of(&self, uses: &[Use]) -> Effects {
+        uses.iter().fold(Effects::NONE, |effects, u| match u {
+            Use::Kv | Use::Secrets => effects,
+            Use::PublicHttp => effects.with(Effect::Fetch),
+            Use::Http(name) => {
+                let methods = self.endpoint(name).map(|e| e.methods.as_slice()).unwrap_or_default();
+                let sends = methods.iter().any(|m| m != "GET" && m != "HEAD");
+                let fetches = effects.with(Effect::Fetch);
+                if sends { fetches.with(Effect::Send) } else { fetches }
+            }
+        })
+    }
+}
+
+pub(super) fn check(draft: &Draft, problems: &Problems) {
+    if draft.provider.is_none() && !draft.has_tools {
+        problems.at(&(0..0), "the component does nothing: declare [[tool]] or [provider], whichever it exports");
+    }
+    duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()), problems);
+    duplicates("tool", draft.tools.iter().filter_map(|t| t.name.as_ref()), problems);
+    secrets(draft, problems);
+    uses(draft, problems);
+    unused(draft, problems);
+}
+
+fn duplicates<'a, T: ToString + 'a>(what: &str, all: impl Iterator<Item = &'a Spanned<T>>, problems: &Problems) {
+    let mut seen = BTreeMap::new();
+    for one in all {
+        let name = one.value.to_string();
+        if seen.insert(name.clone(), ()).is_some() {
+            problems.at(&one.span, format!("the {what} `{name}` stands there twice; rename or remove one"));
+        }
+    }
+}
+
+fn secrets(draft: &Draft, problems: &Problems) {
+    let declared: Vec<&str> = draft.secrets.iter().map(|(name, _)| name.value.as_str()).collect();
+    for used in draft.http.iter().flat_map(|e| &e.secrets) {
+        let name = used.value.as_str();
+        if !declared.contains(&name) {
+            let hint = if declared.is_empty() {
+                format!("declare [secrets.{name}]")
+            } else {
+                format!("declare [secrets.{name}]; {}", nearest(name, &declared))
+            };
+            problems.at(&used.span, format!("the secret `{name}` is not declared; {hint}"));
+        }
+    }
+    for (name, decl) in &draft.secrets {
+        let sent = draft.http.iter().flat_map(|e| &e.secrets).any(|used| used.value == name.value);
+        if !sent && decl.as_ref().is_some_and(|d| !d.hmac) {
+            problems.at(
+                &name.span,
+                format!(
+                    "secret never used: no endpoint's `auth` or `inject` names `{}`; remove it, or say hmac = true",
+                    name.value
+                ),
+            );
+        }
+    }
+}
+
+fn uses(draft: &Draft, problems: &Problems) {
+    let endpoints: Vec<&str> = draft.http.iter().filter_map(|e| Some(e.name.as_ref()?.value.as_str())).collect();
+    for used in draft.tools.iter().flat_map(|t| &t.uses) {
+        let missing = match &used.value {
+            Use::Http(name) if !endpoints.contains(&name.as_str()) => {
+                let hint = if endpoints.is_empty() {
+                    String::new()
+                } else {
+                    format!("; {}", nearest(name.as_str(), &endpoints))
+                };
+                format!("`http:{name}` is not declared; add [[http]] with endpoint = \"{name}\"{hint}")
+            }
+            Use::PublicHttp if draft.public_http.is_none() => {
+                "`http:public` is not declared; add http = \"public\", or [[http]] with public = true".to_owned()
+            }
+            Use::Kv if draft.kv.is_none() => "`kv` is not declared; add [kv]".to_owned(),
+            Use::Secrets if draft.secrets.is_empty() => "`secrets` is not declared; add [secrets.<name>]".to_owned(),
+            _ => continue,
+        };
+        problems.at(&used.span, missing);
+    }
+}
+
+/// A provider is linked to everything. Without one, what no tool uses would be asked for in vain.
+fn unused(draft: &Draft, problems: &Problems) {
+    if draft.provider.is_some() || draft.tools.is_empty() {
+        return;
+    }
+    let used = |u: &Use| draft.tools.iter().flat_map(|t| &t.uses).any(|one| &one.value == u);
+    for name in draft.http.iter().filter_map(|e| e.name.as_ref()).filter(|n| !used(&Use::Http(n.value.clone()))) {
+        problems.at(
+            &name.span,
+            format!(
+                "endpoint never used: no tool has \"http:{0}\" in its `uses`; add it there, or remove the endpoint",
+                name.value
+            ),
+        );
+    }
+    if let Some(span) = draft.public_http.as_ref().filter(|_| !used(&Use::PublicHttp)) {
+        problems.at(span, "public addresses never used: no tool has \"http:public\" in its `uses`");
+    }
+    if let Some(kv) = draft.kv.as_ref().filter(|_| !used(&Use::Kv)) {
+        problems.at(&kv.span, "kv never used: no tool has \"kv\" in its `uses`");
+    }
+}

@@ -1,0 +1,184 @@
+use super::super::*;
+use super::OPENAI;
+use crate::decision::Effect;
+use proptest::prelude::*;
+use std::fmt::Write as _;
+
+/// TOML for a model, the way an author would write it.
+fn render(m: &Manifest) -> String {
+    let mut out = String::new();
+    let q = |s: &str| toml_edit::Value::from(s).to_string();
+    let list = |items: &[String]| format!("[{}]", items.iter().map(|i| q(i)).collect::<Vec<_>>().join(", "));
+    let c = &m.component;
+    if m.public_http && m.http.is_empty() {
+        out.push_str("http = \"public\"\n");
+    }
+    writeln!(
+        out,
+        "[component]\nname = {}\nversion = {}\ncontract = {}\ndescription = {}",
+        q(c.name.as_str()),
+        q(&c.version.to_string()),
+        q(&c.contract),
+        q(&c.description)
+    )
+    .unwrap();
+    writeln!(out, "[limits]").unwrap();
+    for (key, value) in m.limits.by_key() {
+        match key {
+            "memory" | "host-call-bytes" | "result-size" | "kv-size" | "http-request-size" | "http-response-size" => {
+                writeln!(out, "{key} = \"{value}B\"").unwrap();
+            }
+            "cpu-per-call" | "wall-per-call" => writeln!(out, "{key} = \"{value}ms\"").unwrap(),
+            _ => writeln!(out, "{key} = {value}").unwrap(),
+        }
+    }
+    for (name, s) in &m.secrets {
+        writeln!(out, "[secrets.{name}]\nprompt = {}\nhmac = {}\noptional = {}", q(&s.prompt), s.hmac, s.optional)
+            .unwrap();
+        if let Some(env) = &s.env {
+            writeln!(out, "env = {}", q(env)).unwrap();
+        }
+    }
+    for e in &m.http {
+        writeln!(
+            out,
+            "[[http]]\nendpoint = {}\nurl = {}\nmethods = {}\npaths = {}\nhosts = {}\noptional = {}",
+            q(e.endpoint.as_str()),
+            q(e.url.as_str()),
+            list(&e.methods),
+            list(&e.paths),
+            list(&e.hosts),
+            e.optional
+        )
+        .unwrap();
+        if let Auth::Header { name, prefix, secret } = &e.auth {
+            writeln!(
+                out,
+                "auth = {{ scheme = \"header\", name = {}, prefix = {}, secret = {} }}",
+                q(name),
+                q(prefix),
+                q(secret.as_str())
+            )
+            .unwrap();
+        }
+    }
+    if m.public_http && !m.http.is_empty() {
+        out.push_str("[[http]]\npublic = true\n");
+    }
+    if let Some(kv) = m.kv {
+        writeln!(out, "[kv]\noptional = {}", kv.optional).unwrap();
+    }
+    if let Some(p) = &m.provider {
+        writeln!(out, "[provider]").unwrap();
+        if let Some(model) = &p.default_model {
+            writeln!(out, "default-model = {}", q(model)).unwrap();
+        }
+    }
+    for t in &m.tools {
+        let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
+        let effects: Vec<String> = t.effects.iter().map(|e| e.as_str().to_owned()).collect();
+        writeln!(out, "[[tool]]\nname = {}\nuses = {}\neffects = {}", q(&t.name), list(&uses), list(&effects)).unwrap();
+    }
+    out
+}
+
+prop_compose! {
+    fn endpoint(index: usize)(
+        methods in proptest::sample::subsequence(vec!["GET", "HEAD", "POST", "DELETE"], 1..=4),
+        paths in proptest::sample::subsequence(vec!["/a", "/b/*", "/**"], 0..=3),
+        hosts in proptest::sample::subsequence(vec!["cdn.example.com", "*.example.org"], 0..=2),
+        optional: bool,
+        prefix in "[ -~]{0,12}",
+        auth: bool,
+    ) -> HttpEndpoint {
+        let own = |l: Vec<&str>| l.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let secret = format!("s{index}").parse().unwrap();
+        HttpEndpoint {
+            endpoint: format!("e{index}").parse().unwrap(),
+            url: format!("https://e{index}.example.com/v1").parse().unwrap(),
+            url_env: None,
+            hosts: own(hosts),
+            methods: own(methods),
+            paths: own(paths),
+            auth: if auth { Auth::Header { name: "x-key".into(), prefix, secret } } else { Auth::None },
+            inject: Vec::new(),
+            capture: Vec::new(),
+            optional,
+        }
+    }
+}
+
+prop_compose! {
+    fn model()(
+        description in "[!-~]([ -~ä-ü]{0,60}[!-~])?",
+        (major, minor) in (0u64..9, 0u64..99),
+        memory in 1u64..1 << 40,
+        wall in 1u64..1 << 40,
+        fuel in 1u64..1 << 60,
+        handles in 1u32..,
+        first in endpoint(0),
+        second in endpoint(1),
+        count in 0usize..=2,
+        env in proptest::option::of("[A-Z]{3,9}_KEY"),
+        public_http: bool,
+        kv in proptest::option::of(any::<bool>()),
+        model in proptest::option::of("[a-z0-9./-]{1,20}"),
+        extra in proptest::sample::subsequence(Effect::ALL.to_vec(), 0..=5),
+        tools in 0usize..4,
+    ) -> Manifest {
+        let http: Vec<_> = [first, second].into_iter().take(count).collect();
+        let secrets = http
+            .iter()
+            .filter_map(|e| e.auth.secret().cloned())
+            .map(|name| (name, SecretDecl { prompt: "The key".into(), env: env.clone(), hmac: false, optional: public_http }))
+            .collect();
+        let mut m = Manifest {
+            component: Component {
+                name: "x".parse().unwrap(),
+                version: semver::Version::new(major, minor, 0),
+                contract: CONTRACT.to_owned(),
+                description,
+            },
+            limits: Limits { memory, wall_ms_per_call: wall, fuel_per_call: fuel, handles, ..Limits::default() },
+            instance: InstanceOptions::default(),
+            secrets,
+            http,
+            public_http,
+            kv: kv.map(|optional| KvDecl { optional }),
+            provider: Some(ProviderDecl { default_model: model }),
+            tools: Vec::new(),
+        };
+        for i in 0..tools {
+            let mut uses: Vec<Use> = m.http.iter().map(|e| Use::Http(e.endpoint.clone())).collect();
+            uses.truncate(i);
+            let effects = m.effects_of(&uses).union(extra.clone().into());
+            m.tools.push(ToolDecl { name: format!("t_{i}"), uses, effects });
+        }
+        m
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_model_that_was_written_down_is_read_back_equal(m in model()) {
+        let text = render(&m);
+        let read = Manifest::parse(&text);
+        prop_assert_eq!(read.as_ref(), Ok(&m), "{}", text);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+        Manifest::parse(&text).ok();
+    }
+
+    #[test]
+    fn no_broken_manifest_makes_the_parser_panic(
+        at in 0..OPENAI.len(), length in 0usize..40, put in "[\\[\\]{}=\"'#.,\\\\a-z0-9\\n\\u{202e}]{0,12}",
+    ) {
+        let cut = |mut i: usize| { i = i.min(OPENAI.len()); while !OPENAI.is_char_boundary(i) { i += 1; } i };
+        let text = format!("{}{put}{}", &OPENAI[..cut(at)], &OPENAI[cut(at + length)..]);
+        if let Err(e) = Manifest::parse(&text) {
+            prop_assert!(!e.problems.is_empty());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A client for a kernel that runs on this machine: what the command line uses. It speaks plain http to loopback and
+//! nothing else.
+
+use crate::error::{EgressError, shown};
+use crate::origin::{Origin, parse_url};
+use crate::path::Relative;
+use crate::transport::{describe, loopback};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::Method;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Until a whole answer to [`Client::get`] and [`Client::post`], or the head of a stream.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest JSON answer.
+const MAX_ANSWER: usize = 32 << 20;
+
+/// A client of one running kernel.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<SecretString>,
+    headers: HeaderMap,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// The body as JSON; a string if it was something else, null if it was empty.
+    pub body: Value,
+}
+
+/// A stream of bytes, such as server-sent events.
+pub struct Events {
+    /// Status code.
+    pub status: u16,
+    stream: BoxStream<'static, reqwest::Result<Bytes>>,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// The next bytes as they come; none at the end. Waits without a deadline: an event may take its time.
+    ///
+    /// # Errors
+    /// The stream broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
+        self.stream.next().await.transpose().map_err(|e| {
+            EgressError::Unavailable(format!("the kernel's answer broke off: {}", describe(&e.without_url())))
+        })
+    }
+}
+
+impl Client {
+    /// A client for `http://127.0.0.1:PORT`, `http://[::1]:PORT` or `http://localhost:PORT`; the token goes out as a bearer.
+    ///
+    /// # Errors
+    /// The URL isn't plain http to this machine.
+    pub fn new(base: &str, token: Option<SecretString>) -> Result<Self, EgressError> {
+        let url = parse_url(base)?;
+        let origin = Origin::of(&url)?;
+        if origin.is_https() || !origin.is_loopback() {
+            return Err(EgressError::Invalid(format!(
+                "`{}` is not a kernel on this machine; use http://127.0.0.1:PORT",
+                shown(base)
+            )));
+        }
+        Ok(Self { http: loopback()?, base: url, token, headers: HeaderMap::new() })
+    }
+
+    /// Sends a header with every request.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// `GET path`
+    ///
+    /// # Errors
+    /// The kernel could not be reached or broke off. A status is not an error.
+    pub async fn get(&self, path: &str) -> Result<Answer, EgressError> {
+        self.whole(Method::GET, path, None).await
+    }
+
+    /// `POST path` with a JSON body.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer, EgressError> {
+        self.whole(Method::POST, path, Some(body)).await
+    }
+
+    /// `GET` (without a body) or `POST`, answered by a stream.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn events(&self, path: &str, body: Option<&Value>) -> Result<Events, EgressError> {
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let response = self.send(method, path, body, "text/event-stream").await?;
+        Ok(Events { status: response.status().as_u16(), stream: response.bytes_stream().boxed() })
+    }
+
+    async fn whole(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, EgressError> {
+        let exchange = async {
+            let response = self.send(method, path, body, "application/json").await?;
+            let status = response.status().as_u16();
+            let mut events = Events { status, stream: response.bytes_stream().boxed() };
+            let mut bytes = Vec::new();
+            while let Some(chunk) = events.next().await? {
+                if bytes.len() + chunk.len() > MAX_ANSWER {
+                    return Err(EgressError::Limit("the kernel's answer is larger than 32 MiB".to_owned()));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            let body = match serde_json::from_slice(&bytes) {
+                Ok(json) => json,
+                Err(_) if bytes.is_empty() => Value::Null,
+                Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+            };
+            Ok(Answer { status, body })
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        accept: &'static str,
+    ) -> Result<reqwest::Response, EgressError> {
+        let url = Relative::parse(path)?.join(&self.base, "")?;
+        let mut request = self.http.request(method, url).headers(self.headers.clone()).header(ACCEPT, accept);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        if let Some(token) = &self.token {
+            let value = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+            let mut value = HeaderValue::from_str(&value).map_err(|_| {
+                EgressError::Invalid("the gateway token holds characters that a header cannot carry".to_owned())
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        let answered = tokio::time::timeout(TIMEOUT, request.send()).await.map_err(|_| self.late())?;
+        answered.map_err(|e| {
+            let hint = if e.is_connect() { "; is it running? start it with `carapace start`" } else { "" };
+            EgressError::Unavailable(format!(
+                "no kernel answered at `{}`: {}{hint}",
+                self.base,
+                describe(&e.without_url())
+            ))
+        })
+    }
+
+    fn late(&self) -> EgressError {
+        EgressError::Timeout(format!("the kernel at `{}` did not answer within {} s", self.base, TIMEOUT.as_secs()))
+    }
+}

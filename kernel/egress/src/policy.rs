@@ -1,0 +1,156 @@
+//! What an instance may reach: the granted endpoints, and where the operator pointed them.
+
+use crate::error::{EgressError, shown};
+use crate::origin::{HostPattern, Origin, normalise};
+use crate::path::PathPattern;
+use carapace_contract::capability::{CapabilitySet, HttpCapability};
+use carapace_contract::limits::Limits;
+use carapace_contract::manifest::{Auth, Capture, Inject};
+use carapace_contract::{Denial, EndpointName, InstanceId, SecretName};
+use std::collections::{BTreeMap, BTreeSet};
+use url::Url;
+
+/// One instance's grant, ready to judge requests. Cheap to share in an `Arc`; make a new one when grants or configuration change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// For whom.
+    pub instance: InstanceId,
+    /// Granted endpoints.
+    pub endpoints: BTreeMap<EndpointName, Endpoint>,
+    /// May fetch any public address (GET and HEAD, without credentials).
+    pub public: bool,
+    /// Caps and rates.
+    pub limits: Limits,
+    /// Every secret of the instance: what answers are scanned for.
+    pub secrets: BTreeSet<SecretName>,
+    /// Secrets the component works without: a request whose secret is missing goes out without it.
+    pub optional_secrets: BTreeSet<SecretName>,
+}
+
+impl Policy {
+    /// The policy of a grant. `overrides`: the operator's own base URLs, from configuration or a granted `url-env`.
+    ///
+    /// # Errors
+    /// A base URL or pattern that cannot be used; the denial names it.
+    pub fn new(
+        instance: InstanceId,
+        granted: &CapabilitySet,
+        overrides: &BTreeMap<EndpointName, Url>,
+        limits: Limits,
+    ) -> Result<Self, Denial> {
+        let mut endpoints = BTreeMap::new();
+        for (name, http) in &granted.http {
+            endpoints.insert(name.clone(), Endpoint::new(&instance, name, http, overrides.get(name))?);
+        }
+        let secrets: BTreeSet<SecretName> = granted.secrets.keys().cloned().collect();
+        let optional_secrets =
+            secrets.iter().filter(|s| granted.optional.contains(&format!("secret:{s}"))).cloned().collect();
+        Ok(Self { instance, endpoints, public: granted.public_http, limits, secrets, optional_secrets })
+    }
+
+    /// The configuration line that points an endpoint elsewhere.
+    pub(crate) fn config_line(&self, endpoint: &EndpointName, url: &str) -> String {
+        config_line(&self.instance, endpoint, url)
+    }
+}
+
+fn config_line(instance: &InstanceId, endpoint: &EndpointName, url: &str) -> String {
+    format!(
+        "set `instances.\"{}\".endpoints.{endpoint}: \"{}\"` in carapace.json5",
+        config_key(instance),
+        shown(url)
+    )
+}
+
+/// How carapace.json5 names an instance: `openai` for `main`, else `openai:vllm`.
+fn config_key(instance: &InstanceId) -> String {
+    match instance.id().as_str() {
+        "main" => instance.name().to_string(),
+        id => format!("{}:{id}", instance.name()),
+    }
+}
+
+/// One granted endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Base URL: the signed one, or the operator's.
+    pub base: Url,
+    /// The base's origin. Credentials go there and nowhere else.
+    pub origin: Origin,
+    /// The operator pointed it there: this origin may be private or loopback.
+    pub operator: bool,
+    /// Upper-case methods.
+    pub methods: BTreeSet<String>,
+    /// Path patterns under the base; empty = all.
+    pub paths: Vec<PathPattern>,
+    /// Further hosts for handles and redirects.
+    pub hosts: Vec<HostPattern>,
+    /// What the kernel adds.
+    pub auth: Auth,
+    /// Values set in JSON bodies.
+    pub inject: Vec<Inject>,
+    /// Values hidden in JSON responses.
+    pub capture: Vec<Capture>,
+}
+
+impl Endpoint {
+    /// An endpoint as granted, at the operator's base URL if there is one.
+    ///
+    /// # Errors
+    /// The base is not an absolute `https` URL without user info, query and fragment (an operator may also use `http`),
+    /// a pattern is malformed, or a credential would travel unencrypted beyond this machine.
+    pub fn new(
+        instance: &InstanceId,
+        name: &EndpointName,
+        granted: &HttpCapability,
+        operator: Option<&Url>,
+    ) -> Result<Self, Denial> {
+        let url = operator.unwrap_or(&granted.url);
+        let refuse = |code: &str, why: &str| {
+            let mut bare = url.clone();
+            // What was wrong may be a password; never repeat it.
+            let _ = bare.set_password(None);
+            let _ = bare.set_username("");
+            bare.set_query(None);
+            Denial::new(
+                code,
+                format!("endpoint `{name}` of {instance} cannot use `{}`: {why}", shown(bare.as_str())),
+                config_line(instance, name, "https://…"),
+            )
+        };
+        let text = |e: EgressError| e.to_string();
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("E-EGRESS-016", "a base URL has neither query nor fragment"));
+        }
+        let base = normalise(url.clone()).map_err(|e| refuse("E-EGRESS-016", &text(e)))?;
+        let origin = Origin::of(&base).map_err(|e| refuse("E-EGRESS-016", &text(e)))?;
+        if operator.is_none() && !origin.is_https() {
+            return Err(refuse("E-EGRESS-015", "a component may only ask for https"));
+        }
+        let keyed = granted.auth.secret().is_some() || !granted.inject.is_empty();
+        if keyed && !origin.is_https() && !origin.is_loopback() {
+            return Err(refuse(
+                "E-EGRESS-009",
+                "it carries a secret, and plain http is allowed for secrets on this machine's loopback only; use https",
+            ));
+        }
+        let paths = granted.paths.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
+        let hosts = granted.hosts.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
+        Ok(Self {
+            base,
+            origin,
+            operator: operator.is_some(),
+            methods: granted.methods.iter().map(|m| m.to_ascii_uppercase()).collect(),
+            paths: paths.map_err(|e| refuse("E-EGRESS-016", &text(e)))?,
+            hosts: hosts.map_err(|e| refuse("E-EGRESS-016", &text(e)))?,
+            auth: granted.auth.clone(),
+            inject: granted.inject.clone(),
+            capture: granted.capture.iter().cloned().collect(),
+        })
+    }
+
+    /// Whether a credential may be on its way here.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.auth.secret().is_some() || !self.inject.is_empty()
+    }
+}

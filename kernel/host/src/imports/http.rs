@@ -1,0 +1,138 @@
+//! `http`: a request is checked against the grant as it stands, then handed to egress, which adds the credentials.
+
+use crate::state::HostState;
+use async_trait::async_trait;
+use carapace_contract::Denial;
+use carapace_egress::{EgressError, Failure, Request, Response, Target};
+use carapace_runtime::bindings::{HttpResponse, ResponseBody, http, types};
+use carapace_runtime::engine_types::{Resource, Result};
+use std::time::Duration;
+
+/// Bytes a `read` gives at most.
+const MAX_READ: u32 = 1 << 20;
+
+impl HostState {
+    /// Looks the target up in the grant.
+    fn target(&self, target: http::Target) -> std::result::Result<Target, Denial> {
+        let grant = self.instance.grant.load();
+        let (id, uses) = (&self.instance.id, self.uses.as_ref());
+        Ok(match target {
+            http::Target::Endpoint((name, path)) => {
+                Target::Endpoint { name: grant.endpoint(id, uses, &name)?.into(), path }
+            }
+            http::Target::Handle(handle) => {
+                grant.handles(id, uses)?;
+                Target::Handle(handle)
+            }
+            http::Target::Public(url) => {
+                grant.public_http(id, uses)?;
+                Target::Public(url)
+            }
+        })
+    }
+}
+
+impl http::Host for HostState {
+    async fn send(&mut self, request: http::Request) -> Result<std::result::Result<Resource<HttpResponse>, http::Failure>> {
+        self.core.host_call()?;
+        let target = match self.target(request.target) {
+            Ok(target) => target,
+            Err(denial) => {
+                let error = self.core.deny(&denial);
+                return Ok(Err(http::Failure { error, sent: false }));
+            }
+        };
+        let body = match request.body {
+            http::Body::None => bytes::Bytes::new(),
+            http::Body::Bytes(bytes) => bytes.into(),
+        };
+        let left = self.core.remaining();
+        let timeout = request.timeout_ms.map_or(left, |ms| Duration::from_millis(ms.into()).min(left));
+        let outgoing = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let request = Request { method: request.method, target, headers: request.headers, body, timeout: Some(timeout) };
+        let policy = self.instance.grant.load().policy.clone();
+        let vault = self.vault();
+        let cancel = self.core.cancel().clone();
+        match self.services.door.send(&policy, &vault, request, cancel).await {
+            Ok(response) => {
+                self.core.meter().sent(outgoing);
+                let response = HttpResponse {
+                    status: response.status,
+                    headers: response.headers.clone(),
+                    url: response.url.clone(),
+                    body: Box::new(Body(response)),
+                };
+                Ok(Ok(self.core.table().push(response)?))
+            }
+            Err(failure) => Ok(Err(self.failed(failure))),
+        }
+    }
+}
+
+impl HostState {
+    fn failed(&mut self, failure: Failure) -> http::Failure {
+        let sent = failure.sent;
+        let error = match failure.error {
+            EgressError::Denied(denial) => self.core.deny(&denial),
+            other => error(&other),
+        };
+        http::Failure { error, sent }
+    }
+}
+
+fn error(e: &EgressError) -> types::Error {
+    match e {
+        EgressError::Denied(denial) => types::Error::Denied(denial.to_string()),
+        EgressError::Limit(_) => types::Error::Limit(e.to_string()),
+        EgressError::Invalid(_) => types::Error::Invalid(e.to_string()),
+        EgressError::Unavailable(_) => types::Error::Unavailable(e.to_string()),
+        EgressError::Timeout(_) => types::Error::Timeout(e.to_string()),
+        EgressError::Cancelled => types::Error::Cancelled,
+    }
+}
+
+struct Body(Response);
+
+#[async_trait]
+impl ResponseBody for Body {
+    async fn read(&mut self, max: u32) -> std::result::Result<Vec<u8>, types::Error> {
+        let max = usize::try_from(max.clamp(1, MAX_READ)).unwrap_or(1);
+        self.0.read(max).await.map(|bytes| bytes.to_vec()).map_err(|f| error(&f.error))
+    }
+}
+
+impl http::HostResponse for HostState {
+    async fn status(&mut self, r: Resource<HttpResponse>) -> Result<u16> {
+        self.core.host_call()?;
+        Ok(self.core.table().get(&r)?.status)
+    }
+
+    async fn headers(&mut self, r: Resource<HttpResponse>) -> Result<Vec<(String, String)>> {
+        self.core.host_call()?;
+        Ok(self.core.table().get(&r)?.headers.clone())
+    }
+
+    async fn url(&mut self, r: Resource<HttpResponse>) -> Result<String> {
+        self.core.host_call()?;
+        Ok(self.core.table().get(&r)?.url.clone())
+    }
+
+    async fn read(&mut self, r: Resource<HttpResponse>, max: u32) -> Result<std::result::Result<Vec<u8>, types::Error>> {
+        self.core.host_call()?;
+        // A revocation bites in mid-body too.
+        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        if let Err(denial) = grant.runnable(&id) {
+            return Ok(Err(self.core.deny(&denial)));
+        }
+        let read = self.core.table().get_mut(&r)?.body.read(max).await;
+        if let Ok(bytes) = &read {
+            self.core.meter().received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        }
+        Ok(read)
+    }
+
+    async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
+        self.core.table().delete(r)?;
+        Ok(())
+    }
+}

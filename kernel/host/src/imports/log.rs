@@ -1,0 +1,47 @@
+//! `log`: fields into the tracing span; rate and length are bounded, control characters removed.
+
+use crate::state::HostState;
+use carapace_runtime::bindings::log;
+use carapace_runtime::engine_types::Result;
+
+/// Characters of a message or a field's value that are kept.
+const MAX_TEXT: usize = 4 << 10;
+/// Fields that are kept.
+const MAX_FIELDS: usize = 32;
+
+impl log::Host for HostState {
+    async fn write(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
+        self.core.host_call()?;
+        if !self.instance.log_rate.take(self.core.limits().log_lines_per_minute) {
+            metrics::counter!("carapace_guest_log_dropped_total", "instance" => self.instance.id.to_string()).increment(1);
+            return Ok(());
+        }
+        let message = plain(&message);
+        let fields: Vec<String> =
+            fields.iter().take(MAX_FIELDS).map(|(k, v)| format!("{}={}", plain(k), plain(v))).collect();
+        let fields = fields.join(" ");
+        let instance = tracing::field::display(&self.instance.id);
+        match level {
+            log::Level::Trace => tracing::trace!(target: "guest", instance, fields, "{message}"),
+            log::Level::Debug => tracing::debug!(target: "guest", instance, fields, "{message}"),
+            log::Level::Info => tracing::info!(target: "guest", instance, fields, "{message}"),
+            log::Level::Warn => tracing::warn!(target: "guest", instance, fields, "{message}"),
+            log::Level::Error => tracing::error!(target: "guest", instance, fields, "{message}"),
+        }
+        Ok(())
+    }
+}
+
+/// One line of printable text: a guest must not be able to forge other lines or drive the owner's terminal.
+fn plain(text: &str) -> String {
+    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_guest_cannot_forge_a_line_or_an_escape() {
+        assert_eq!(super::plain("a\n\u{1b}[2Jb"), "a  [2Jb");
+        assert_eq!(super::plain(&"x".repeat(10_000)).len(), super::MAX_TEXT);
+    }
+}

@@ -1,0 +1,86 @@
+//! What the imports stand on: the store, the door out, the environment, secrets.
+
+use crate::instance::Live;
+use async_trait::async_trait;
+use carapace_contract::{Denial, SecretName};
+use carapace_egress::{Door, SecretSource};
+use carapace_store::{SecretId, Store};
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Reads one variable of the kernel's environment.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Shared by all instances.
+pub struct Services {
+    /// Durable state.
+    pub store: Store,
+    /// The one door to the network.
+    pub door: Door,
+    /// The kernel's environment; only variables that a grant names are read.
+    pub environment: Environment,
+    pub(crate) started: Instant,
+}
+
+impl Services {
+    /// Puts them together.
+    pub fn new(store: Store, door: Door, environment: Environment) -> Arc<Self> {
+        Arc::new(Self { store, door, environment, started: Instant::now() })
+    }
+}
+
+/// ms since the epoch.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The secrets of one instance. Values leave it only towards egress and HMAC.
+#[derive(Clone)]
+pub(crate) struct Vault {
+    services: Arc<Services>,
+    instance: Arc<Live>,
+}
+
+impl Vault {
+    pub(crate) fn new(services: Arc<Services>, instance: Arc<Live>) -> Self {
+        Self { services, instance }
+    }
+
+    /// What the owner stored; else the environment variable that the grant names.
+    pub(crate) async fn find(&self, name: &SecretName) -> Result<Option<SecretString>, Denial> {
+        let id = SecretId::new(self.instance.id.clone(), name.clone());
+        match self.services.store.secret_get(&id).await {
+            Ok(Some(value)) => return Ok(Some(value)),
+            Ok(None) => {}
+            Err(e) => {
+                return Err(e.denial().cloned().unwrap_or_else(|| {
+                    Denial::new("E-SECRET-003", format!("the secret `{id}` cannot be read: {e}"), "carapace doctor")
+                }));
+            }
+        }
+        let snapshot = self.instance.grant.load();
+        let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone());
+        let value = variable.and_then(|v| (self.services.environment)(&v)).filter(|v| !v.is_empty());
+        Ok(value.map(SecretString::from))
+    }
+}
+
+#[async_trait]
+impl SecretSource for Vault {
+    async fn get(&self, name: &SecretName) -> Result<SecretString, Denial> {
+        if let Some(value) = self.find(name).await? {
+            return Ok(value);
+        }
+        let id = &self.instance.id;
+        let snapshot = self.instance.grant.load();
+        let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone());
+        let or = variable.map(|v| format!(", or set {v}")).unwrap_or_default();
+        Err(Denial::new(
+            "E-SECRET-001",
+            format!("the secret `{name}` of `{id}` is not set"),
+            format!("carapace secrets set {name} --instance {id}{or}"),
+        ))
+    }
+}

@@ -1,0 +1,259 @@
+//! A kernel of one file: the imports as the tests need them, and a world around the loader.
+#![allow(dead_code, reason = "each test crate uses what it needs")]
+
+use crate::fixtures;
+use carapace_contract::InstanceId;
+use carapace_contract::capability::CapabilitySet;
+use carapace_contract::limits::Limits;
+use carapace_registry::{VerifiedPackage, testing};
+use carapace_runtime::bindings::{
+    HttpResponse, ResponseBody, clock, completion, config, http, kv, log, provider, random, secrets, tools, types,
+};
+use carapace_runtime::engine_types::{Resource, Result};
+use carapace_runtime::{
+    Admission, AotCache, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance, Loaded,
+    Loader,
+};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// What the imports saw, and how the test holds them.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) logged: Mutex<Vec<String>>,
+    pub(crate) emitted: Mutex<Vec<String>>,
+    /// The guest entered an import.
+    pub(crate) entered: Notify,
+    /// `clock.sleep-ms` returns after one of these.
+    pub(crate) release: Notify,
+}
+
+pub(crate) struct State {
+    core: Core,
+    watch: Arc<Watch>,
+}
+
+impl Guest for State {
+    fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    async fn write(&mut self, _: log::Level, message: String, _: Vec<(String, String)>) -> Result<()> {
+        self.core.host_call()?;
+        self.watch.logged.lock().unwrap().push(message);
+        self.watch.entered.notify_one();
+        Ok(())
+    }
+}
+
+impl clock::Host for State {
+    async fn now_ms(&mut self) -> Result<u64> {
+        self.core.host_call()?;
+        Ok(0)
+    }
+    async fn monotonic_ms(&mut self) -> Result<u64> {
+        self.core.host_call()?;
+        Ok(0)
+    }
+    async fn sleep_ms(&mut self, _: u32) -> Result<Result<(), types::Error>> {
+        self.core.host_call()?;
+        self.watch.entered.notify_one();
+        self.watch.release.notified().await;
+        Ok(Ok(()))
+    }
+}
+
+impl random::Host for State {
+    async fn bytes(&mut self, length: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(vec![0; length as usize]))
+    }
+}
+
+impl config::Host for State {
+    async fn get(&mut self) -> Result<String> {
+        self.core.host_call()?;
+        self.watch.entered.notify_one();
+        std::future::pending().await
+    }
+}
+
+impl kv::Host for State {
+    async fn get(&mut self, _: String) -> Result<Result<Option<kv::Entry>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(None))
+    }
+    async fn set(&mut self, _: String, _: Vec<u8>, _: Option<u64>) -> Result<Result<u64, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(1))
+    }
+    async fn delete(&mut self, _: String) -> Result<Result<bool, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(false))
+    }
+    async fn keys(&mut self, _: String, _: Option<String>, _: u32) -> Result<Result<Vec<String>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+    async fn swap(
+        &mut self,
+        _: String,
+        _: Option<u64>,
+        _: Vec<u8>,
+        _: Option<u64>,
+    ) -> Result<Result<bool, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(false))
+    }
+}
+
+struct Empty;
+
+#[async_trait::async_trait]
+impl ResponseBody for Empty {
+    async fn read(&mut self, _: u32) -> std::result::Result<Vec<u8>, types::Error> {
+        Ok(Vec::new())
+    }
+}
+
+impl http::Host for State {
+    async fn send(&mut self, _: http::Request) -> Result<Result<Resource<HttpResponse>, http::Failure>> {
+        self.core.host_call()?;
+        let response = HttpResponse { status: 200, headers: Vec::new(), url: String::new(), body: Box::new(Empty) };
+        Ok(Ok(self.core.table().push(response)?))
+    }
+}
+
+impl http::HostResponse for State {
+    async fn status(&mut self, r: Resource<HttpResponse>) -> Result<u16> {
+        Ok(self.core.table().get(&r)?.status)
+    }
+    async fn headers(&mut self, r: Resource<HttpResponse>) -> Result<Vec<(String, String)>> {
+        Ok(self.core.table().get(&r)?.headers.clone())
+    }
+    async fn url(&mut self, r: Resource<HttpResponse>) -> Result<String> {
+        Ok(self.core.table().get(&r)?.url.clone())
+    }
+    async fn read(&mut self, r: Resource<HttpResponse>, max: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        Ok(self.core.table().get_mut(&r)?.body.read(max).await)
+    }
+    async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
+        self.core.table().delete(r)?;
+        Ok(())
+    }
+}
+
+impl secrets::Host for State {
+    async fn exists(&mut self, _: String) -> Result<Result<bool, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(false))
+    }
+    async fn hmac_sha256(&mut self, _: String, _: Vec<u8>) -> Result<Result<Vec<u8>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+}
+
+impl completion::Host for State {
+    async fn emit(&mut self, event: completion::Event) -> Result<Result<(), types::Error>> {
+        self.core.host_call()?;
+        if let completion::Event::Text(text) = event {
+            self.watch.emitted.lock().unwrap().push(text);
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// A loaded component, and everything around one instance of it.
+pub(crate) struct Subject {
+    pub(crate) loaded: Arc<Loaded<State>>,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) granted: CapabilitySet,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) cancel: CancellationToken,
+}
+
+pub(crate) fn engines() -> Engines {
+    Engines::new(EngineOptions::default()).unwrap()
+}
+
+pub(crate) fn loader(engines: &Engines, cache: Option<Arc<AotCache>>) -> Loader {
+    Loader::new(engines, Arc::new(InProcess::new(engines)), cache)
+}
+
+/// A verified tool package from a fixture's fields.
+pub(crate) fn tool(fields: &str, uses: &str, more: &str) -> VerifiedPackage {
+    testing::verified(fixtures::tool(fields), &fixtures::tool_manifest("fixture", uses, more))
+}
+
+pub(crate) fn provider(fields: &str, more: &str) -> VerifiedPackage {
+    testing::verified(fixtures::provider(fields), &fixtures::provider_manifest("fixture", more))
+}
+
+impl Subject {
+    /// Everything the package asks is granted; its limits are in force.
+    pub(crate) async fn new(engines: &Engines, package: &VerifiedPackage) -> Self {
+        Self::limited(engines, package, package.manifest().limits).await
+    }
+
+    pub(crate) async fn limited(engines: &Engines, package: &VerifiedPackage, limits: Limits) -> Self {
+        let loaded = loader(engines, None).load(package).await.unwrap_or_else(|e| panic!("{e}"));
+        let id: InstanceId = "local/fixture/main".parse().unwrap();
+        Self {
+            loaded,
+            instance: Instance::new(id, limits),
+            granted: package.capabilities().clone(),
+            watch: Arc::default(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn state(&self, entry: Entry<'_>) -> State {
+        let plan = self.loaded.plan(self.instance.id(), &self.granted, entry).unwrap_or_else(|e| panic!("{e}"));
+        State { core: Core::new(&self.instance, &plan, self.cancel.clone()), watch: self.watch.clone() }
+    }
+
+    /// Calls tool `run`.
+    pub(crate) async fn run(&self, arguments: &str) -> Result<Result<String, String>, CallError> {
+        self.run_admitted(arguments, Admission::new(Class::Tool)).await
+    }
+
+    pub(crate) async fn run_admitted(
+        &self,
+        arguments: &str,
+        admission: Admission,
+    ) -> Result<Result<String, String>, CallError> {
+        let context = tools::Context { call_id: "1".into(), session: "test".into(), timezone: None, extra: Vec::new() };
+        let state = self.state(Entry::Tool("run"));
+        let answer = self.loaded.call_tool(state, admission, "run".into(), arguments.into(), context).await?;
+        Ok(match answer {
+            Ok(content) => match content.as_slice() {
+                [tools::Content::Text(text)] => Ok(text.clone()),
+                other => panic!("not one text: {other:?}"),
+            },
+            Err(tools::ToolError::Denied(text)) => Err(text),
+            Err(other) => panic!("not a denial: {other:?}"),
+        })
+    }
+}
+
+pub(crate) fn request() -> provider::Request {
+    provider::Request {
+        model: "m".into(),
+        messages: Vec::new(),
+        tools: Vec::new(),
+        tool_choice: provider::ToolChoice::Auto,
+        max_output: None,
+        temperature: None,
+        top_p: None,
+        seed: None,
+        stop: Vec::new(),
+        json_schema: None,
+        extra: Vec::new(),
+    }
+}

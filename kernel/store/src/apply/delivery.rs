@@ -1,0 +1,98 @@
+//! Inbox, outbox, memory.
+
+use super::{Context, Refused, length};
+use crate::error::StoreError;
+use crate::rows::{InboxRow, InboxState, MemoryRow, OutboxChange, OutboxRow, OutboxState};
+use crate::sql::{Columns, int, text};
+use rusqlite::params;
+use ulid::Ulid;
+
+pub(super) fn inbox(c: &Context<'_>, row: &InboxRow) -> Result<(), Refused> {
+    if let Some(key) = &row.dedupe_key {
+        let sql = "SELECT id FROM inbox WHERE source = ?1 AND dedupe_key = ?2";
+        if let Some(earlier) = c.one("look for an earlier event", sql, [&row.source, key], |r| r.ulid(0))? {
+            return Err(Refused::Duplicate(earlier));
+        }
+    }
+    let sql = "INSERT INTO inbox (id, source, dedupe_key, session, payload, at_ms, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'accepted') \
+               ON CONFLICT (id) DO NOTHING";
+    let params =
+        params![row.id.to_bytes(), row.source, row.dedupe_key, row.session, text(&row.payload), int(row.at_ms)];
+    if c.run("accept an event", sql, params)? == 0 {
+        return Err(StoreError::conflict(format!("an event {} exists", row.id)).into());
+    }
+    Ok(())
+}
+
+pub(super) fn inbox_state(c: &Context<'_>, id: Ulid, state: InboxState) -> Result<(), StoreError> {
+    let sql = "SELECT state FROM inbox WHERE id = ?1";
+    match c.one("read an event", sql, [id.to_bytes()], |r| r.word(0, InboxState::parse))? {
+        None => return Err(StoreError::missing(format!("event {id} in the inbox"))),
+        Some(InboxState::Done) if state != InboxState::Done => {
+            return Err(StoreError::conflict(format!("event {id} is done, it cannot become {}", state.as_str())));
+        }
+        Some(_) => {}
+    }
+    let sql = "UPDATE inbox SET state = ?2, attempts = attempts + (?2 = 'processing'), payload = CASE ?2 WHEN 'done' THEN NULL ELSE payload END \
+               WHERE id = ?1";
+    c.run("move an event on", sql, params![id.to_bytes(), state.as_str()]).map(|_| ())
+}
+
+pub(super) fn outbox(c: &Context<'_>, row: &OutboxRow) -> Result<(), StoreError> {
+    let sql = "INSERT INTO outbox (id, run, instance, conversation, priority, idempotency_key, part, state, attempts, not_before_ms, expires_ms) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
+    let params = params![
+        row.id.to_bytes(),
+        row.run.map(|r| r.to_bytes()),
+        row.instance,
+        row.conversation,
+        row.priority,
+        row.idempotency_key,
+        text(&row.part),
+        row.state.as_str(),
+        row.attempts,
+        int(row.not_before_ms),
+        row.expires_ms.map(int)
+    ];
+    if c.run("queue a part", sql, params)? == 0 {
+        let (id, instance, key) = (row.id, &row.instance, &row.idempotency_key);
+        return Err(StoreError::conflict(format!("a part {id}, or one of {instance} with the key `{key}`, exists")));
+    }
+    Ok(())
+}
+
+pub(super) fn outbox_state(c: &Context<'_>, id: Ulid, change: &OutboxChange) -> Result<(), StoreError> {
+    let sql = "SELECT state FROM outbox WHERE id = ?1";
+    let found = c
+        .one("read a part", sql, [id.to_bytes()], |r| r.word(0, OutboxState::parse))?
+        .ok_or_else(|| StoreError::missing(format!("part {id} in the outbox")))?;
+    let allowed = match found {
+        OutboxState::Sent => false,
+        OutboxState::Dead => change.state == OutboxState::Pending,
+        OutboxState::Pending | OutboxState::InFlight | OutboxState::Uncertain => true,
+    };
+    if !allowed {
+        let (was, is) = (found.as_str(), change.state.as_str());
+        return Err(StoreError::conflict(format!("part {id} is {was}, it cannot become {is}")));
+    }
+    let sql = "UPDATE outbox SET state = ?2, attempts = attempts + (?2 = 'in-flight'), not_before_ms = coalesce(?3, not_before_ms), \
+               detail = coalesce(?4, detail) WHERE id = ?1";
+    let params =
+        params![id.to_bytes(), change.state.as_str(), change.not_before_ms.map(int), change.detail.as_ref().map(text)];
+    c.run("move a part on", sql, params).map(|_| ())
+}
+
+pub(super) fn memory(c: &Context<'_>, row: &MemoryRow) -> Result<(), StoreError> {
+    length("a memory key", &row.key, 512)?;
+    // Update, not replace: the place of a row is what the text index knows it by.
+    let sql = "INSERT INTO memory (namespace, key, text, tainted, at_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
+               ON CONFLICT (namespace, key) DO UPDATE SET text = excluded.text, tainted = excluded.tainted, at_ms = excluded.at_ms";
+    c.run("remember", sql, params![row.namespace, row.key, row.text, row.tainted, int(row.at_ms)]).map(|_| ())
+}
+
+pub(super) fn memory_delete(c: &mut Context<'_>, namespace: &str, key: &str) -> Result<(), StoreError> {
+    let sql = "DELETE FROM memory WHERE namespace = ?1 AND key = ?2";
+    let deleted = c.run("forget", sql, [namespace, key])? > 0;
+    c.receipt.deleted.push(deleted);
+    Ok(())
+}

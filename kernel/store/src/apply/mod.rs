@@ -1,0 +1,161 @@
+//! What each operation of a batch does to the database.
+
+mod conversation;
+mod delivery;
+mod erase;
+pub(crate) mod kv;
+mod lease;
+mod trust;
+
+use crate::batch::{Batch, Op, Receipt};
+use crate::chain::{Appender, ChainKey};
+use crate::error::{Attempt, StoreError};
+use crate::sql::int;
+use crate::writer::{Reply, Task};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use ulid::Ulid;
+
+/// Why a batch was not applied.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Error(StoreError),
+    /// It is the same event as this earlier row.
+    Duplicate(Ulid),
+}
+
+impl From<StoreError> for Refused {
+    fn from(e: StoreError) -> Self {
+        Self::Error(e)
+    }
+}
+
+/// What an operation sees.
+pub(crate) struct Context<'a> {
+    conn: &'a Connection,
+    key: &'a ChainKey,
+    chain: Appender<'a>,
+    now_ms: u64,
+    receipt: Receipt,
+}
+
+impl Context<'_> {
+    /// Runs a statement; says how many rows it changed.
+    fn run(&self, what: &str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        run(self.conn, what, sql, params)
+    }
+
+    fn one<T>(
+        &self,
+        what: &str,
+        sql: &str,
+        params: impl Params,
+        f: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        one(self.conn, what, sql, params, f)
+    }
+
+    fn now(&self) -> i64 {
+        int(self.now_ms)
+    }
+}
+
+fn run(conn: &Connection, what: &str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+    conn.prepare_cached(sql).and_then(|mut s| s.execute(params)).attempt(what)
+}
+
+fn one<T>(
+    conn: &Connection,
+    what: &str,
+    sql: &str,
+    params: impl Params,
+    f: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
+    conn.prepare_cached(sql).and_then(|mut s| s.query_row(params, f).optional()).attempt(what)
+}
+
+pub(crate) fn task(conn: &Connection, key: &ChainKey, now_ms: u64, task: &Task) -> Result<Reply, Refused> {
+    match task {
+        Task::Batch(b) => batch(conn, key, now_ms, b).map(Reply::Receipt),
+        Task::LeaseAcquire { name, holder, ttl_ms } => {
+            Ok(Reply::Lease(lease::acquire(conn, now_ms, name, holder, *ttl_ms)?))
+        }
+        Task::LeaseRenew { name, token, ttl_ms } => {
+            Ok(Reply::Lease(lease::renew(conn, now_ms, name, *token, *ttl_ms)?))
+        }
+        Task::LeaseRelease { name, token } => {
+            lease::release(conn, name, *token)?;
+            Ok(Reply::Done)
+        }
+        Task::ForgetSecrets => {
+            run(conn, "forget the secrets", "DELETE FROM secret", [])?;
+            run(conn, "forget the key slots", "DELETE FROM vault_slot", [])?;
+            Ok(Reply::Done)
+        }
+        Task::Slot { slot, first } => {
+            trust::slot(conn, slot, *first)?;
+            Ok(Reply::Done)
+        }
+    }
+}
+
+fn batch(conn: &Connection, key: &ChainKey, now_ms: u64, batch: &Batch) -> Result<Receipt, Refused> {
+    for (name, token) in &batch.leases {
+        lease::guard(conn, name, *token)?;
+    }
+    let mut c = Context { conn, key, chain: Appender::new(conn, key), now_ms, receipt: Receipt::default() };
+    for op in &batch.ops {
+        apply(&mut c, op)?;
+    }
+    let Context { chain, receipt, .. } = c;
+    chain.finish()?;
+    Ok(receipt)
+}
+
+fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
+    match op {
+        Op::Session(row) => conversation::session(c, row)?,
+        Op::Append(row) => conversation::append(c, row)?,
+        Op::Run(row) => return conversation::run(c, row),
+        Op::CallBegin(row) => conversation::call_begin(c, row)?,
+        Op::CallEnd(id, outcome) => conversation::call_end(c, id, outcome)?,
+        Op::Inbox(row) => return delivery::inbox(c, row),
+        Op::InboxState(id, state) => delivery::inbox_state(c, *id, *state)?,
+        Op::Outbox(row) => delivery::outbox(c, row)?,
+        Op::OutboxState(id, change) => delivery::outbox_state(c, *id, change)?,
+        Op::KvSet(write) => kv::set(c, write)?,
+        Op::KvSwap(write, expected) => kv::swap(c, write, *expected)?,
+        Op::KvDelete(instance, key) => kv::delete(c, instance, key)?,
+        Op::Grant(grant) => trust::grant(c, grant)?,
+        Op::GrantRevoke(instance) => trust::grant_revoke(c, instance)?,
+        Op::Package(row) => trust::package(c, row)?,
+        Op::PackageState(instance, enabled) => trust::package_state(c, instance, *enabled)?,
+        Op::PackageDelete(instance) => trust::package_delete(c, instance)?,
+        Op::HighestVersion(component, version) => trust::highest_version(c, component, version)?,
+        Op::Usage(row) => trust::usage(c, row)?,
+        Op::Audit(row) => c.chain.audit(row)?,
+        // Sealed before it is handed to the writer: the writer never sees a value.
+        Op::SecretPut(write) => {
+            let what = format!("the secret {}", write.id);
+            return Err(StoreError::Invalid { what, rule: "it was not encrypted".into() }.into());
+        }
+        Op::SecretSealed(secret) => trust::secret(c, secret)?,
+        Op::SecretDelete(id) => trust::secret_delete(c, id)?,
+        Op::Approval(row) => trust::approval(c, row)?,
+        Op::ApprovalState(id, change) => trust::approval_state(c, *id, change)?,
+        Op::Memory(row) => delivery::memory(c, row)?,
+        Op::MemoryDelete(namespace, key) => delivery::memory_delete(c, namespace, key)?,
+        Op::Erase(ids) => erase::rows(c, ids)?,
+        Op::EraseSession(session) => erase::session(c, session)?,
+    }
+    Ok(())
+}
+
+fn length(what: &str, value: &str, max: usize) -> Result<(), StoreError> {
+    if value.is_empty() || value.len() > max {
+        return Err(StoreError::Invalid {
+            what: format!("{what} of {} bytes", value.len()),
+            rule: format!("it must have 1 to {max} bytes"),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Queries, by subject.
+
+mod conversation;
+mod delivery;
+mod kv;
+mod memory;
+mod trust;

@@ -1,0 +1,174 @@
+//! The schema and its history. A step, once released, never changes; a new one is added below it.
+
+use crate::error::{Attempt, StoreError};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// Step n brings a file from `user_version` n to n + 1.
+pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX];
+
+const STATE: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO meta (key, value) VALUES ('store-id', randomblob(16));
+
+CREATE TABLE session (
+  key TEXT PRIMARY KEY, title TEXT NOT NULL DEFAULT '', created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,
+  rows INTEGER NOT NULL DEFAULT 0, messages INTEGER NOT NULL DEFAULT 0, tainted INTEGER NOT NULL DEFAULT 0, meta TEXT
+) WITHOUT ROWID;
+CREATE INDEX session_updated ON session (updated_ms);
+
+CREATE TABLE log (
+  id BLOB PRIMARY KEY, session TEXT NOT NULL, seq INTEGER NOT NULL, run BLOB, kind TEXT NOT NULL, tainted INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL, content_hash BLOB NOT NULL, hash BLOB NOT NULL
+);
+CREATE UNIQUE INDEX log_place ON log (session, seq);
+CREATE INDEX log_run ON log (run) WHERE run IS NOT NULL;
+
+CREATE TABLE audit (
+  id BLOB PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, kind TEXT NOT NULL, subject TEXT NOT NULL, at_ms INTEGER NOT NULL,
+  content_hash BLOB NOT NULL, hash BLOB NOT NULL
+);
+
+CREATE TABLE content (id BLOB PRIMARY KEY, salt BLOB, body BLOB, erased_ms INTEGER, erased_mac BLOB);
+CREATE TABLE chain_head (stream TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL, mac BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE chain_root (one INTEGER PRIMARY KEY CHECK (one = 1), streams INTEGER NOT NULL, rows INTEGER NOT NULL, mac BLOB NOT NULL);
+
+CREATE TABLE inbox (
+  id BLOB PRIMARY KEY, source TEXT NOT NULL, dedupe_key TEXT, session TEXT NOT NULL, payload TEXT, at_ms INTEGER NOT NULL,
+  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX inbox_dedupe ON inbox (source, dedupe_key) WHERE dedupe_key IS NOT NULL;
+CREATE INDEX inbox_state ON inbox (state, id);
+
+CREATE TABLE run (
+  run BLOB PRIMARY KEY, session TEXT NOT NULL, idempotency_key TEXT, state TEXT NOT NULL, last TEXT, started_ms INTEGER NOT NULL,
+  ended_ms INTEGER, request TEXT
+);
+CREATE UNIQUE INDEX run_key ON run (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX run_state ON run (state, run);
+CREATE INDEX run_session ON run (session);
+
+CREATE TABLE outbox (
+  place INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, run BLOB, instance TEXT NOT NULL, conversation TEXT NOT NULL,
+  priority INTEGER NOT NULL, idempotency_key TEXT NOT NULL, part TEXT, state TEXT NOT NULL, attempts INTEGER NOT NULL,
+  not_before_ms INTEGER NOT NULL, expires_ms INTEGER, detail TEXT, UNIQUE (instance, idempotency_key)
+);
+CREATE INDEX outbox_state ON outbox (state, place);
+CREATE INDEX outbox_conversation ON outbox (instance, conversation, place);
+
+CREATE TABLE call (
+  call_id TEXT PRIMARY KEY, run BLOB NOT NULL, tool TEXT NOT NULL, instance TEXT NOT NULL, digest TEXT NOT NULL, arguments TEXT,
+  at_ms INTEGER NOT NULL, outcome TEXT, ended_ms INTEGER, attempts INTEGER NOT NULL DEFAULT 1, interrupted INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX call_open ON call (at_ms) WHERE ended_ms IS NULL;
+CREATE INDEX call_run ON call (run);
+
+CREATE TABLE kv (
+  instance TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, expires_ms INTEGER,
+  PRIMARY KEY (instance, key)
+) WITHOUT ROWID;
+CREATE INDEX kv_expiry ON kv (expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE TABLE kv_space (instance TEXT PRIMARY KEY, bytes INTEGER NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE granted (instance TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE package (
+  instance TEXT PRIMARY KEY, digest TEXT NOT NULL, version TEXT NOT NULL, enabled INTEGER NOT NULL, at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE highest_version (component TEXT PRIMARY KEY, version TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE usage (
+  day TEXT NOT NULL, instance TEXT NOT NULL, model TEXT NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL,
+  cached INTEGER NOT NULL, reasoning INTEGER NOT NULL, cost_micros INTEGER NOT NULL, requests INTEGER NOT NULL,
+  PRIMARY KEY (day, instance, model)
+) WITHOUT ROWID;
+
+CREATE TABLE secret (name TEXT PRIMARY KEY, nonce BLOB NOT NULL, sealed BLOB NOT NULL, updated_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE vault_slot (kind TEXT PRIMARY KEY, kdf TEXT, nonce BLOB NOT NULL, wrapped BLOB NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE approval (
+  id BLOB PRIMARY KEY, session TEXT NOT NULL, run BLOB NOT NULL, call_id TEXT NOT NULL, tool TEXT NOT NULL, instance TEXT NOT NULL,
+  digest TEXT NOT NULL, arguments TEXT NOT NULL, reason TEXT NOT NULL, at_ms INTEGER NOT NULL, expires_ms INTEGER, state TEXT NOT NULL,
+  scope TEXT, decided_by TEXT, decided_ms INTEGER
+);
+CREATE INDEX approval_state ON approval (state, id);
+
+CREATE TABLE lease (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE memory (
+  place INTEGER PRIMARY KEY, namespace TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, tainted INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL, UNIQUE (namespace, key)
+);
+";
+
+/// Full-text search; `secure-delete` so that what is forgotten does not linger in the index.
+const MEMORY_INDEX: &str = "
+CREATE VIRTUAL TABLE memory_text USING fts5 (text, content='memory', content_rowid='place', tokenize='unicode61 remove_diacritics 2');
+INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
+INSERT INTO memory_text (memory_text) VALUES ('rebuild');
+CREATE TRIGGER memory_added AFTER INSERT ON memory BEGIN
+  INSERT INTO memory_text (rowid, text) VALUES (new.place, new.text);
+END;
+CREATE TRIGGER memory_removed AFTER DELETE ON memory BEGIN
+  INSERT INTO memory_text (memory_text, rowid, text) VALUES ('delete', old.place, old.text);
+END;
+CREATE TRIGGER memory_changed AFTER UPDATE ON memory BEGIN
+  INSERT INTO memory_text (memory_text, rowid, text) VALUES ('delete', old.place, old.text);
+  INSERT INTO memory_text (rowid, text) VALUES (new.place, new.text);
+END;
+";
+
+/// The version this program writes.
+pub(crate) fn current() -> i64 {
+    crate::sql::size(STEPS.len())
+}
+
+/// The file's version; a newer one is refused.
+pub(crate) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |r| r.get(0)).attempt("read the schema version")?;
+    if found > current() {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found, known: current() });
+    }
+    Ok(found)
+}
+
+/// Brings the file up to date, each step in a transaction of its own.
+pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let found = version(conn, path)?;
+    for (n, step) in STEPS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
+        let tx = conn.transaction().attempt("begin a schema migration")?;
+        tx.execute_batch(step).attempt("migrate the schema")?;
+        tx.pragma_update(None, "user_version", crate::sql::size(n) + 1).attempt("migrate the schema")?;
+        tx.commit().attempt("commit a schema migration")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, StoreOptions, Unlocker};
+
+    #[tokio::test]
+    async fn an_old_file_is_brought_up_to_date_with_all_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        // A file as the first version of this program left it, before there was a text index.
+        let old = Connection::open(dir.path().join("carapace.db")).unwrap();
+        old.execute_batch(STATE).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute(
+            "INSERT INTO memory (namespace, key, text, tainted, at_ms) VALUES ('me', 'dog', 'called Rex', 0, 1)",
+            [],
+        )
+        .unwrap();
+        drop(old);
+        let options = StoreOptions { unlocker: Unlocker::None, ..StoreOptions::default() };
+        let behind = Store::open_reader(dir.path(), options.clone()).unwrap_err().to_string();
+        assert!(behind.contains("schema is version 1"), "{behind}");
+        let store = Store::open(dir.path(), options.clone()).unwrap();
+        let found = store.memory_search("me", "rex", 9).await.unwrap();
+        assert_eq!(found.iter().map(|m| m.key.as_str()).collect::<Vec<_>>(), ["dog"]);
+        store.close().await;
+        let reader = Store::open_reader(dir.path(), options).unwrap();
+        assert_eq!(reader.memory_search("me", "rex", 9).await.unwrap().len(), 1);
+    }
+}

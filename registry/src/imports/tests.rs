@@ -1,0 +1,99 @@
+use super::*;
+use crate::testing;
+
+const TOOL: &str = "[[tool]]\nname = \"t\"\n";
+
+fn report(imports: &[&str], exports: &[&str], more: &str) -> Report {
+    let component = wat::parse_str(testing::component(imports, exports)).unwrap();
+    let manifest = Manifest::parse(&testing::manifest("x", "0.1.0", more)).unwrap_or_else(|e| panic!("{e}"));
+    check(&component, &manifest).unwrap()
+}
+
+#[test]
+fn the_version_is_the_one_of_the_contract() {
+    let wit = include_str!("../../../wit/types.wit");
+    assert!(wit.contains(&format!("package {PACKAGE}@{VERSION};")));
+}
+
+#[test]
+fn baseline_imports_need_no_asking() {
+    assert_eq!(report(&["log", "clock", "random", "config"], &["tools"], TOOL), Report::default());
+}
+
+#[test]
+fn each_import_that_was_not_asked_for_is_named_with_the_line_to_add() {
+    let r = report(&["http", "kv", "secrets", "completion"], &["tools"], TOOL);
+    insta::assert_snapshot!(r.problems.join("\n"));
+}
+
+#[test]
+fn what_is_asked_for_may_be_imported() {
+    let more = "[kv]\n[secrets.s]\nprompt = \"S\"\nhmac = true\n[[http]]\nendpoint = \"a\"\nurl = \"https://a.example\"\n[provider]\n";
+    let r = report(&["http", "kv", "secrets", "completion"], &["provider"], more);
+    assert_eq!(r, Report::default());
+}
+
+#[test]
+fn what_is_asked_for_and_not_imported_is_a_warning() {
+    let more = "[kv]\n[[http]]\nendpoint = \"a\"\nurl = \"https://a.example\"\n[provider]\n";
+    let r = report(&["completion"], &["provider"], more);
+    assert_eq!(r.problems, [""; 0]);
+    insta::assert_snapshot!(r.warnings.join("\n"));
+}
+
+#[test]
+fn interfaces_of_others_and_of_other_contracts_are_refused() {
+    let foreign = [
+        "wasi:cli/environment@0.2.0",
+        "carapace:plugin/kv@0.2.0",
+        "carapace:plugin/kv@0.1.0",
+        "carapace:plugin/telepathy@0.1.0-dev",
+        "carapace:plugins/kv@0.1.0-dev",
+    ];
+    let r = report(&foreign, &["tools"], TOOL);
+    assert_eq!(r.problems.len(), foreign.len());
+    insta::assert_snapshot!(r.problems.join("\n"));
+}
+
+#[test]
+fn a_plain_function_import_is_refused() {
+    let text = testing::component(&[], &["tools"]).replacen("(component", "(component (import \"escape\" (func))", 1);
+    let manifest = Manifest::parse(&testing::manifest("x", "0.1.0", TOOL)).unwrap();
+    let r = check(&wat::parse_str(text).unwrap(), &manifest).unwrap();
+    assert!(r.problems[0].contains("`escape`"), "{r:?}");
+}
+
+#[test]
+fn type_only_imports_need_nothing() {
+    let types = "(component (import \"carapace:plugin/types@0.1.0-dev\" (instance (type $t u32) (export \"n\" (type (eq $t)))))";
+    let text = testing::component(&[], &["tools"]).replacen("(component", types, 1);
+    let manifest = Manifest::parse(&testing::manifest("x", "0.1.0", TOOL)).unwrap();
+    let component = wat::parse_str(text).unwrap();
+    assert_eq!(check(&component, &manifest).unwrap(), Report::default());
+    assert!(decode(&component).unwrap().imports.is_empty());
+}
+
+#[test]
+fn a_resource_is_more_than_a_type() {
+    let io = "(component (import \"wasi:io/error@0.2.0\" (instance (export \"error\" (type (sub resource)))))";
+    let text = testing::component(&[], &["tools"]).replacen("(component", io, 1);
+    let surface = decode(&wat::parse_str(text).unwrap()).unwrap();
+    assert!(surface.imports.contains("wasi:io/error@0.2.0"));
+}
+
+#[test]
+fn exports_and_declarations_must_agree() {
+    let mut all = report(&[], &["provider"], TOOL).problems;
+    all.extend(report(&[], &["tools", "provider"], TOOL).problems);
+    all.extend(report(&["completion"], &[], "[provider]\n").problems);
+    insta::assert_snapshot!(all.join("\n"));
+    let r = report(&["completion"], &["tools", "provider"], &format!("[provider]\n{TOOL}"));
+    assert_eq!(r, Report::default());
+}
+
+#[test]
+fn an_export_that_nothing_calls_is_a_warning() {
+    let r = report(&[], &["tools", "wasi:cli/run@0.2.0"], TOOL);
+    assert_eq!(r.problems, [""; 0]);
+    assert!(r.warnings[0].contains("wasi:cli/run"), "{r:?}");
+}

@@ -1,0 +1,218 @@
+//! Building the components: one package at a time, and only those whose sources changed.
+
+use crate::cargo::{root, run};
+use crate::wasm::{Route, TARGET};
+use anyhow::{Context, Result, bail};
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+
+const FAMILIES: [&str; 4] = ["providers", "tools", "channels", "filters"];
+
+/// One component's source.
+#[derive(Debug, Clone)]
+pub(crate) struct Component {
+    /// Its name, which is its folder's.
+    pub(crate) name: String,
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+}
+
+impl Component {
+    /// The name of its package.
+    fn package(&self) -> String {
+        format!("carapace-component-{}", self.name)
+    }
+
+    /// Its `carapace.toml`.
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.folder.join("carapace.toml")
+    }
+
+    /// The core module cargo makes.
+    pub(crate) fn core(&self, target_dir: &Path) -> PathBuf {
+        let file = format!("{}.wasm", self.package().replace('-', "_"));
+        target_dir.join(TARGET).join("release").join(file)
+    }
+}
+
+/// The components in the tree, in order of their names.
+pub(crate) fn discover(components: &Path) -> Result<Vec<Component>> {
+    let mut found: Vec<Component> = Vec::new();
+    for family in FAMILIES {
+        let Ok(entries) = std::fs::read_dir(components.join(family)) else { continue };
+        for entry in entries.flatten() {
+            let folder = entry.path();
+            if !folder.join("carapace.toml").is_file() {
+                continue;
+            }
+            let component = Component { name: entry.file_name().to_string_lossy().into_owned(), folder };
+            let cargo_toml = component.folder.join("Cargo.toml");
+            let text = std::fs::read_to_string(&cargo_toml).with_context(|| {
+                format!("{} has a carapace.toml but no readable Cargo.toml", component.folder.display())
+            })?;
+            let wanted = format!("name = \"{}\"", component.package());
+            if !text.lines().any(|line| line.trim() == wanted) {
+                bail!("{}: the package of this folder must be called so: {wanted}", cargo_toml.display());
+            }
+            found.push(component);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = found.windows(2).find(|pair| pair.first().map(|c| &c.name) == pair.last().map(|c| &c.name)) {
+        bail!(
+            "two components have the same name: {}",
+            pair.iter().map(|c| c.folder.display().to_string()).collect::<Vec<_>>().join(", ")
+        );
+    }
+    Ok(found)
+}
+
+/// Builds what changed; returns each component with its core module.
+pub(crate) fn build() -> Result<Vec<(Component, PathBuf)>> {
+    let folder = root().join("components");
+    let all = discover(&folder)?;
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let route = Route::find()?;
+    let (target_dir, shared) = (route.target_dir(), shared_inputs(&folder, &all)?);
+    let compiler = route.describe()?;
+    let mut built = Vec::new();
+    for component in all {
+        let core = component.core(&target_dir);
+        let stamp = target_dir.join(format!("{}.stamp", component.name));
+        let fingerprint = fingerprint(&compiler, shared, &component)?;
+        if core.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint) {
+            eprintln!("   {} is unchanged", component.name);
+        } else {
+            let mut command = route.cargo_build();
+            command.args(["-p", &component.package()]);
+            if std::env::var_os("CI").is_some() && folder.join("Cargo.lock").is_file() {
+                command.arg("--locked");
+            }
+            run(&mut command)?;
+            if !core.is_file() {
+                bail!(
+                    "`{}` was built, but there is no {}; is its `crate-type` cdylib?",
+                    component.package(),
+                    core.display()
+                );
+            }
+            std::fs::write(&stamp, &fingerprint).with_context(|| format!("cannot write {}", stamp.display()))?;
+        }
+        built.push((component, core));
+    }
+    Ok(built)
+}
+
+/// What every component depends on: the contract, the SDK, and whatever in `components/` is no component.
+fn shared_inputs(folder: &Path, components: &[Component]) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let skip = |path: &Path| components.iter().any(|c| c.folder == path);
+    for input in [folder.to_path_buf(), root().join("wit"), root().join("sdk")] {
+        hash_tree(&input, &skip, &mut hasher)?;
+    }
+    Ok(hasher.finish())
+}
+
+fn fingerprint(compiler: &str, shared: u64, component: &Component) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(compiler.as_bytes());
+    hasher.write_u64(shared);
+    hash_tree(&component.folder, &|_| false, &mut hasher)?;
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+/// Names and contents of all files below, in order; nothing for what is not there.
+fn hash_tree(path: &Path, skip: &dyn Fn(&Path) -> bool, hasher: &mut DefaultHasher) -> Result<()> {
+    if path.is_file() {
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        hasher.write(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.write_usize(bytes.len());
+        hasher.write(&bytes);
+        return Ok(());
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return Ok(()) };
+    let mut children: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    children.sort();
+    for child in children {
+        if child.file_name().is_some_and(|name| name == "target") || skip(&child) {
+            continue;
+        }
+        hash_tree(&child, skip, hasher)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory of this test's own, emptied before and removed after.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_folder_with_a_manifest_is_a_component_and_others_are_not() {
+        let folder = Folder::new("discover");
+        folder.write("tools/time/carapace.toml", "");
+        folder.write("tools/time/Cargo.toml", "[package]\nname = \"carapace-component-time\"\n");
+        folder.write("tools/notes/readme.md", "");
+        folder.write("providers/openai/carapace.toml", "");
+        folder.write("providers/openai/Cargo.toml", "[package]\nname = \"carapace-component-openai\"\n");
+        let names: Vec<String> = discover(&folder.0).unwrap().into_iter().map(|c| c.name).collect();
+        assert_eq!(names, ["openai", "time"]);
+    }
+
+    #[test]
+    fn a_package_with_the_wrong_name_is_refused_with_the_right_one() {
+        let folder = Folder::new("wrong-name");
+        folder.write("tools/time/carapace.toml", "");
+        folder.write("tools/time/Cargo.toml", "[package]\nname = \"time\"\n");
+        let error = discover(&folder.0).unwrap_err().to_string();
+        assert!(error.contains("name = \"carapace-component-time\""), "{error}");
+    }
+
+    #[test]
+    fn a_changed_manifest_changes_the_fingerprint_and_a_build_does_not() {
+        let folder = Folder::new("fingerprint");
+        folder.write("time/carapace.toml", "version = 1");
+        let component = Component { name: "time".into(), folder: folder.0.join("time") };
+        let before = fingerprint("rustc", 0, &component).unwrap();
+        folder.write("time/target/release/time.wasm", "built");
+        assert_eq!(fingerprint("rustc", 0, &component).unwrap(), before);
+        folder.write("time/carapace.toml", "version = 2");
+        assert_ne!(fingerprint("rustc", 0, &component).unwrap(), before);
+    }
+
+    #[test]
+    fn another_compiler_changes_the_fingerprint() {
+        let folder = Folder::new("compiler");
+        folder.write("time/carapace.toml", "");
+        let component = Component { name: "time".into(), folder: folder.0.join("time") };
+        assert_ne!(
+            fingerprint("rustc 1.95", 0, &component).unwrap(),
+            fingerprint("rustc 1.96", 0, &component).unwrap()
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! The tasks, each a few steps.
+
+use crate::args::Task;
+use crate::cargo::{cargo, output, program, root, run, target_dir, which};
+use crate::step::Steps;
+use crate::summary::{Counts, Runner, run_counted};
+use crate::{bundle, components, docs};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Performs a task; the answer is a line to print last.
+pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
+    match task {
+        Task::Run { args } => start(steps, &args).map(|()| None),
+        Task::Test { filter } => test(steps, filter.as_deref()).map(Some),
+        Task::Bench { args } => bench(steps, &args).map(|()| None),
+        Task::Components { sign } => {
+            let carapace = steps.run("build carapace (dev)", || binary(&["build", "-p", "carapace-cli"], "debug"))?;
+            bundle_components(steps, &carapace, sign).map(|()| None)
+        }
+        Task::Fmt { check } => steps.run("format", || format(check)).map(|()| None),
+        Task::Lint => lint(steps).map(|()| None),
+        Task::Docs => documentation(steps).map(|()| None),
+        Task::Ci => run(&mut program(root().join(".ci/run"))).map(|()| None),
+    }
+}
+
+/// Where the bundled components are made.
+fn bundle_dir() -> Result<PathBuf> {
+    Ok(target_dir()?.join("bundle"))
+}
+
+fn executable(profile: &str) -> Result<PathBuf> {
+    Ok(target_dir()?.join(profile).join(format!("carapace{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Runs a cargo command that builds the `carapace` binary, and finds the result.
+fn binary(arguments: &[&str], profile: &str) -> Result<PathBuf> {
+    run(cargo().args(arguments))?;
+    let path = executable(profile)?;
+    if !path.is_file() {
+        bail!("cargo succeeded, but there is no {}", path.display());
+    }
+    Ok(path)
+}
+
+fn bundle_components(steps: &mut Steps, carapace: &Path, sign: bool) -> Result<()> {
+    let built = steps.run("build components", components::build)?;
+    let bundle = bundle_dir()?;
+    steps.run("package components", || bundle::package(carapace, &built, &bundle))?;
+    if sign {
+        steps.run("sign components", || bundle::sign(carapace, &bundle))?;
+    }
+    Ok(())
+}
+
+fn start(steps: &mut Steps, args: &[String]) -> Result<()> {
+    let build = ["build", "--release", "-p", "carapace-cli", "--bin", "carapace"];
+    let carapace = steps.run("build carapace (release)", || binary(&build, "release"))?;
+    bundle_components(steps, &carapace, true)?;
+    steps.report();
+    let mut command = program(&carapace);
+    command.arg("start").arg("--bundle").arg(bundle_dir()?).args(args);
+    if let Ok(here) = std::env::current_dir() {
+        command.current_dir(here);
+    }
+    become_it(&mut command)
+}
+
+/// Replaces this process, so that signals and the terminal reach the assistant itself.
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    let error = command.exec();
+    Err(error).context("cannot start the carapace binary")
+}
+
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> Result<()> {
+    run(command)
+}
+
+fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
+    // One selection for the binary and the tests, so that no dependency is compiled twice with different features. Without
+    // this program itself, because a running executable cannot be replaced everywhere.
+    let build = ["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"];
+    let carapace = steps.run("build carapace and its tests (dev)", || binary(&build, "debug"))?;
+    bundle_components(steps, &carapace, false)?;
+    let unsigned = target_dir()?.join("test-bundle");
+    bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
+
+    let mut total = Counts::default();
+    let mut broken: Vec<&str> = Vec::new();
+    let mut part = |steps: &mut Steps, name: &'static str, runner: Runner, command: &mut Command| {
+        command.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace);
+        let outcome = steps.run(name, || {
+            let (counts, good) = run_counted(runner, command)?;
+            total.add(counts);
+            if good { Ok(()) } else { bail!("{name}: failed") }
+        });
+        if outcome.is_err() {
+            broken.push(name);
+        }
+    };
+    let mut command = cargo();
+    let runner = if which("cargo-nextest").is_some() { Runner::Nextest } else { Runner::Libtest };
+    if runner == Runner::Nextest {
+        // A filter may match nothing in one part and something in another; matching nothing at all is an error below.
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"]);
+    } else {
+        command.args(["test", "--workspace", "--tests", "--no-fail-fast", "--"]);
+    }
+    part(steps, "tests", runner, command.args(filter));
+    part(
+        steps,
+        "documentation tests",
+        Runner::Libtest,
+        cargo().args(["test", "--doc", "--workspace", "--no-fail-fast", "--"]).args(filter),
+    );
+    if !components::discover(&root().join("components"))?.is_empty() {
+        let mut command = cargo();
+        command
+            .current_dir(root().join("components"))
+            .args(["test", "--workspace", "--no-fail-fast", "--"])
+            .args(filter);
+        part(steps, "component logic tests, on the host", Runner::Libtest, &mut command);
+    }
+
+    println!("{}", total.line());
+    if !broken.is_empty() || total.failed > 0 {
+        bail!("failed: {}", broken.join(", "));
+    }
+    if total.passed == 0 {
+        bail!("no test was run{}", filter.map(|f| format!("; none has `{f}` in its name")).unwrap_or_default());
+    }
+    Ok(total.line())
+}
+
+fn bench(steps: &mut Steps, args: &[String]) -> Result<()> {
+    let build = ["build", "--release", "-p", "carapace-cli", "--bin", "carapace"];
+    let carapace = steps.run("build carapace (release)", || binary(&build, "release"))?;
+    bundle_components(steps, &carapace, false)?;
+    let unsigned = target_dir()?.join("test-bundle");
+    bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
+    let bench = steps.run("build benches (release)", || {
+        let arguments = ["build", "--release", "-p", "carapace-tests", "--bench", "bench"];
+        let messages = output(cargo().args(arguments).arg("--message-format=json-render-diagnostics"))?;
+        bench_executable(&messages).context("cargo succeeded, but names no bench executable")
+    })?;
+    steps.run("measure", || {
+        run(program(bench).args(args).env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace))
+    })
+}
+
+/// The bench's path in cargo's messages.
+fn bench_executable(messages: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_bench = message.pointer("/target/kind/0")? == "bench" && message.pointer("/target/name")? == "bench";
+        let path = message.get("executable")?.as_str()?;
+        is_bench.then(|| PathBuf::from(path))
+    })
+}
+
+fn format(check: bool) -> Result<()> {
+    let mut folders = vec![root()];
+    if !components::discover(&root().join("components"))?.is_empty() {
+        folders.push(root().join("components"));
+    }
+    for folder in folders {
+        let mut command = cargo();
+        command.current_dir(folder).args(["fmt", "--all"]);
+        if check {
+            command.arg("--check");
+        }
+        run(&mut command).context("format differs; `cargo xtask fmt` corrects it")?;
+    }
+    Ok(())
+}
+
+fn lint(steps: &mut Steps) -> Result<()> {
+    steps.run("format check", || format(true))?;
+    steps.run("clippy", || run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
+    if components::discover(&root().join("components"))?.is_empty() {
+        return Ok(());
+    }
+    steps.run("clippy, components", || {
+        let mut command = cargo();
+        command.current_dir(root().join("components"));
+        run(command.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })
+}
+
+fn documentation(steps: &mut Steps) -> Result<()> {
+    steps.run("links of the documentation", || docs::check(&root()))?;
+    steps.run("API documentation", || {
+        run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    if which("mdbook").is_some() {
+        steps.run("book", || run(program("mdbook").arg("build").arg(root().join("docs"))))?;
+    } else {
+        eprintln!("   mdbook is not installed; the book was checked but not built");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bench_is_found_among_cargos_messages() {
+        let messages = concat!(
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"lib\"],\"name\":\"bench\"},\"executable\":null}\n",
+            "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bench\"],\"name\":\"bench\"},\"executable\":\"/t/bench-1\"}\n",
+            "{\"reason\":\"build-finished\",\"success\":true}\n",
+        );
+        assert_eq!(bench_executable(messages), Some(PathBuf::from("/t/bench-1")));
+    }
+}
