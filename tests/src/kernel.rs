@@ -32,8 +32,10 @@ pub struct KernelOptions {
     pub config: Option<String>,
     /// Environment.
     pub env: Vec<(String, String)>,
-    /// A signed bundle to use instead of the built one.
+    /// A signed bundle to use instead of a private, signed copy of the built one.
     pub bundle: Option<PathBuf>,
+    /// Further packages beside the built ones, by name; signed with them.
+    pub packages: Vec<(String, Vec<u8>)>,
     /// Further arguments of `carapace start`.
     pub args: Vec<String>,
 }
@@ -47,6 +49,12 @@ impl KernelOptions {
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+    /// Adds a package to the bundle.
+    #[must_use]
+    pub fn with_package(mut self, name: &str, bytes: Vec<u8>) -> Self {
+        self.packages.push((name.into(), bytes));
         self
     }
     /// Sets the configuration file's text.
@@ -87,7 +95,7 @@ impl Kernel {
         if let Some(text) = &self.options.config {
             std::fs::write(self.state().join("carapace.json5"), text).unwrap();
         }
-        let bundle = self.options.bundle.clone().unwrap_or_else(bundle);
+        let bundle = self.options.bundle.clone().unwrap_or_else(|| signed_bundle(self.state(), &self.options.packages));
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut child = command(self.state(), &self.options.env)
             .arg("start")
@@ -211,6 +219,28 @@ impl Drop for Kernel {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A copy of the built bundle and of `packages` beside it, in the state directory and signed by its local publisher.
+pub fn signed_bundle(state: &Path, packages: &[(String, Vec<u8>)]) -> PathBuf {
+    let dir = state.join("bundle");
+    if dir.is_dir() {
+        return dir;
+    }
+    let built = bundle();
+    assert!(built.is_dir(), "no components in {}: run `cargo xtask components`", built.display());
+    std::fs::create_dir(&dir).unwrap();
+    for file in std::fs::read_dir(built).unwrap().map(|e| e.unwrap().path()) {
+        if file.extension().is_some_and(|x| x == "wasm") {
+            std::fs::copy(&file, dir.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    for (name, bytes) in packages {
+        std::fs::write(dir.join(format!("{name}.wasm")), bytes).unwrap();
+    }
+    let out = command(state, &[]).args(["plugin", "sign", "--bundle"]).arg(&dir).output().unwrap();
+    assert!(out.status.success(), "the bundle was not signed: {}", String::from_utf8_lossy(&out.stderr));
+    dir
 }
 
 /// `carapace` with nothing of the tester's environment but what a shell has.

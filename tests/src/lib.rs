@@ -6,8 +6,10 @@
 #![allow(clippy::disallowed_methods, reason = "test harness: starts processes, reads and writes files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
 
+pub mod components;
 pub mod kernel;
 pub mod peers;
 pub mod server;
+pub mod turns;
 
 pub use kernel::{Kernel, KernelOptions, binary, bundle};

@@ -85,7 +85,7 @@ async fn the_command_line_starts_an_assistant_of_its_own_when_none_runs() {
         &[("OPENAI_BASE_URL".into(), format!("{}/v1", llama.base))],
     )
     .args(["chat", "-m", "Say hello.", "--accept-bundled", "--bundle"])
-    .arg(carapace_tests::bundle())
+    .arg(carapace_tests::kernel::signed_bundle(state.path(), &[]))
     .output()
     .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -10,7 +10,7 @@ use crate::lanes::Lanes;
 use crate::ledger::Ledger;
 use crate::problem;
 use crate::rows::Entry;
-use crate::runs::{Active, Why};
+use crate::runs::Active;
 use async_trait::async_trait;
 use carapace_config::ConfigHandle;
 use carapace_contract::completion::ModelInfo;
@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ulid::Ulid;
 
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     active: Mutex<HashMap<Ulid, Arc<Active>>>,
     ids: Mutex<ulid::Generator>,
     draining: AtomicBool,
+    /// Cancelled when the kernel stops: what runs is left to the next start.
+    pub(crate) stopping: CancellationToken,
 }
 
 impl std::fmt::Debug for Agent {
@@ -101,6 +104,7 @@ impl Agent {
             active: Mutex::new(HashMap::new()),
             ids: Mutex::new(ulid::Generator::new()),
             draining: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
         };
         Arc::new(Self { inner: Arc::new(inner) })
     }
@@ -155,14 +159,15 @@ impl Inner {
         let session: Arc<str> = request.session.as_str().into();
         let door = self.lanes.door(Arc::clone(&session)).await;
         let waiting = self.lanes.length(&session);
-        if waiting >= MOST_PER_SESSION || self.active().len() >= MOST_RUNS {
-            return Err(problem::turn(
-                "E-TURN-003",
-                format!(
-                    "{waiting} messages of this session are waiting already; try again when one of them has been answered"
-                ),
-                true,
-            ));
+        let all = self.active().len();
+        if waiting >= MOST_PER_SESSION || all >= MOST_RUNS {
+            let what = if waiting >= MOST_PER_SESSION {
+                format!("{waiting} messages of this session are waiting already")
+            } else {
+                format!("{all} messages are waiting already")
+            };
+            let message = format!("{what}; try again when one of them has been answered");
+            return Err(problem::turn("E-TURN-003", message, true));
         }
         let now = self.clock.now_ms();
         let origin = request.origin;
@@ -184,17 +189,19 @@ impl Inner {
         let user = job.row(now, accept::from_outside(origin), entry);
         let run = job.run;
         // Known before it is durable, so that whoever meets its key waits for this one.
-        let active = Active::new(&job);
+        let active = Active::new(&job, &self.stopping);
         self.active().insert(run, Arc::clone(&active));
         let receipt = match self.store.commit(job.accept(&user)).await {
             Ok(receipt) => receipt,
             Err(e) => {
                 self.active().remove(&run);
+                active.never_was();
                 return Err(problem::store(e));
             }
         };
         if let Some(earlier) = receipt.duplicate_of {
             self.active().remove(&run);
+            active.never_was();
             drop(door);
             return self.duplicate(earlier).await;
         }
@@ -273,7 +280,7 @@ impl Assistant for Agent {
             active.values().filter(wanted).cloned().collect()
         };
         for active in &stopped {
-            active.stop(Why::Aborted);
+            active.abort();
         }
         let over = futures::future::join_all(stopped.iter().map(|a| a.over()));
         if tokio::time::timeout(ABORT_WAIT, over).await.is_err() {
@@ -325,9 +332,7 @@ impl Assistant for Agent {
         inner.draining.store(true, Ordering::SeqCst);
         inner.tasks.close();
         if tokio::time::timeout(grace, inner.tasks.wait()).await.is_err() {
-            for active in inner.active().values() {
-                active.stop(Why::Draining);
-            }
+            inner.stopping.cancel();
             inner.tasks.wait().await;
         }
     }

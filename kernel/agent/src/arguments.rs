@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Compiled schemas.
 #[derive(Default)]
 pub(crate) struct Schemas {
-    compiled: Mutex<HashMap<(Digest, String), Arc<Result<Validator, String>>>>,
+    compiled: Mutex<HashMap<(Digest, String), Compiled>>,
 }
+
+/// A validator, or why the schema is not usable.
+type Compiled = Arc<Result<Validator, String>>;
 
 /// A schema never makes the kernel open a file or a connection.
 struct NoRemote;
@@ -49,7 +52,7 @@ impl Schemas {
         Err(format!("the arguments of `{}` do not follow its schema: {}", tool.name, problems.join("; ")))
     }
 
-    fn compiled(&self, tool: &ToolInfo) -> Arc<Result<Validator, String>> {
+    fn compiled(&self, tool: &ToolInfo) -> Compiled {
         // The schema comes from the guest, so the same package and name may show another one after an update of its config.
         let schema = Digest::of(tool.parameters.to_string().as_bytes());
         let key = (schema, tool.name.clone());

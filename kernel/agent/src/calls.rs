@@ -6,6 +6,7 @@ use crate::problem;
 use crate::repeats::{REFUSED_AT, Repeat, STOPPED_AT};
 use crate::rows::Entry;
 use crate::turn::Turn;
+use carapace_contract::completion::ToolChoice;
 use carapace_contract::decision::{Authorized, Circumstances, Effect, Effects, PlannedCall, Verdict, authorize};
 use carapace_contract::denial::Denial;
 use carapace_contract::message::{Part, ToolCall, ToolResult};
@@ -125,6 +126,9 @@ impl Turn<'_> {
                 ));
             }
             Repeat::Fine => {}
+        }
+        if self.job.request.options.tool_choice == ToolChoice::None {
+            return answer(format!("`{}` was not called: tools are off in this turn; answer without them", call.name));
         }
         let Some(tool) = catalog.iter().find(|t| t.name == call.name) else {
             let near = nearest(&call.name, catalog.iter().map(|t| t.name.as_str()));

@@ -36,8 +36,10 @@ pub(crate) struct Job {
     pub(crate) accepted_ms: u64,
 }
 
-/// Rows of a session's log that a turn looks at. Far more than fits into a context.
-pub(crate) const ROWS_READ: usize = 1_000;
+/// Rows of a session's log that a turn looks at: more than fit into its context.
+pub(crate) fn rows_to_read(context_tokens: u32) -> usize {
+    usize::try_from(context_tokens / 64).unwrap_or(usize::MAX).clamp(256, 4_096)
+}
 
 impl Job {
     fn run_row(&self, state: RunPhase) -> RunRow {
@@ -190,6 +192,12 @@ pub(crate) fn call_begin(batch: Batch, call: &PlannedCall, at_ms: u64) -> Batch 
 /// The last rows of a session, oldest first. Erased rows and rows of later versions are passed over.
 pub(crate) async fn read_rows(store: &Store, session: &str, limit: usize) -> Result<Vec<Row>, TurnError> {
     let rows = store.session_rows(session, limit).await.map_err(crate::problem::store)?;
+    Ok(rows.into_iter().filter_map(read_row).collect())
+}
+
+/// All rows of a run, oldest first.
+pub(crate) async fn read_run(store: &Store, run: Ulid) -> Result<Vec<Row>, TurnError> {
+    let rows = store.run_rows(run).await.map_err(crate::problem::store)?;
     Ok(rows.into_iter().filter_map(read_row).collect())
 }
 

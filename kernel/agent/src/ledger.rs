@@ -33,11 +33,11 @@ impl Ledger {
     /// Refuses when a cap is reached.
     pub(crate) async fn check(&self, budget: &Budget) -> Result<(), TurnError> {
         let day = utc_day(self.clock.now_ms());
-        if !self.lock().as_ref().is_some_and(|t| t.day == day) {
+        if self.lock().as_ref().is_none_or(|t| t.day != day) {
             let rows = self.store.usage(&day, &day).await.map_err(crate::problem::store)?;
             let mut today = self.lock();
             // Somebody else may have read it, and booked since.
-            if !today.as_ref().is_some_and(|t| t.day == day) {
+            if today.as_ref().is_none_or(|t| t.day != day) {
                 let tokens = rows.iter().map(|r| r.input + r.output).sum();
                 let micros = rows.iter().map(|r| r.cost_micros).sum();
                 *today = Some(Today { day, tokens, micros });

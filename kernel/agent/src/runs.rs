@@ -10,50 +10,48 @@ use carapace_contract::turn::{TurnError, TurnEvent, TurnEventKind};
 use carapace_store::{Batch, RunRow};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use ulid::Ulid;
 
 /// A run that kills the kernel this often is not begun again.
 const MOST_ATTEMPTS: u32 = 5;
-
-/// Why a run is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// Somebody wants it.
-    Aborted,
-    /// The kernel stops.
-    Draining,
-}
 
 /// A run that waits or works.
 pub(crate) struct Active {
     pub(crate) run: Ulid,
     pub(crate) session: Arc<str>,
     cancel: CancellationToken,
-    why: OnceLock<Why>,
+    aborted: AtomicBool,
     over: CancellationToken,
     ended: AtomicBool,
 }
 
 impl Active {
-    pub(crate) fn new(job: &Job) -> Arc<Self> {
+    /// Below the agent's own token: when the kernel stops, every run does.
+    pub(crate) fn new(job: &Job, stopping: &CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             run: job.run,
             session: Arc::clone(&job.session),
-            cancel: CancellationToken::new(),
-            why: OnceLock::new(),
+            cancel: stopping.child_token(),
+            aborted: AtomicBool::new(false),
             over: CancellationToken::new(),
             ended: AtomicBool::new(false),
         })
     }
 
-    /// Stops it and everything below it. The first reason counts.
-    pub(crate) fn stop(&self, why: Why) {
-        let _ = self.why.set(why);
+    /// Stops it and everything below it, for good.
+    pub(crate) fn abort(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
         self.cancel.cancel();
+    }
+
+    /// It is no run after all: nobody waits for it.
+    pub(crate) fn never_was(&self) {
+        self.over.cancel();
     }
 
     /// Waits until it is over.
@@ -62,10 +60,7 @@ impl Active {
     }
 
     fn stopped(&self) -> Ending {
-        match self.why.get() {
-            Some(Why::Draining) => Ending::Suspended,
-            Some(Why::Aborted) | None => Ending::Cancelled,
-        }
+        if self.aborted.load(Ordering::SeqCst) { Ending::Cancelled } else { Ending::Suspended }
     }
 }
 
@@ -89,7 +84,8 @@ impl Inner {
         let events =
             Emitter::new(job.run, Arc::clone(&job.session), Arc::clone(&self.clock), reader, self.everyone.clone());
         let inner = Arc::clone(self);
-        self.tasks.spawn(async move {
+        let span = tracing::info_span!("turn", run = %job.run, session = &*job.session);
+        let task = async move {
             let _leave = Leave { inner: &inner, active: Arc::clone(&active) };
             let work = AssertUnwindSafe(inner.work(&job, &active, events, &place)).catch_unwind();
             if work.await.is_err() && !active.ended.load(Ordering::SeqCst) {
@@ -105,7 +101,8 @@ impl Inner {
                     .await;
             }
             drop(place);
-        });
+        };
+        self.tasks.spawn(task.instrument(span));
     }
 
     async fn work(&self, job: &Job, active: &Active, events: Emitter, place: &Place) {
@@ -162,7 +159,7 @@ impl Inner {
             self.end_without_turn(&job, problem::turn("E-TURN-011", message, false)).await;
             return Ok(());
         }
-        let active = Active::new(&job);
+        let active = Active::new(&job, &self.stopping);
         self.active().insert(job.run, Arc::clone(&active));
         tracing::info!(run = %job.run, session = &*job.session, attempts, "a run is resumed");
         self.start(job, active, None);

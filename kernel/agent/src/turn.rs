@@ -62,6 +62,9 @@ pub(crate) struct Turn<'a> {
     began: Instant,
 }
 
+/// What is known about the models is good to have; a provider that does not answer is no reason to wait.
+const LIST_WAIT: Duration = Duration::from_secs(1);
+
 /// An answer that is complete.
 struct Answered {
     model: ModelRef,
@@ -108,14 +111,23 @@ impl<'a> Turn<'a> {
         let agent = self.agent;
         let (begun, rows, route, models) = tokio::join!(
             agent.commit(self.job.begin()),
-            journal::read_rows(&agent.store, &self.job.session, journal::ROWS_READ),
+            journal::read_rows(
+                &agent.store,
+                &self.job.session,
+                journal::rows_to_read(self.config.agent.context_tokens)
+            ),
             agent.models.route(self.job.request.model.as_deref()),
-            agent.models.list(),
+            tokio::time::timeout(LIST_WAIT, agent.models.list()),
         );
         begun?;
         self.transcript = Transcript::of(rows?, self.job.run);
+        if !self.transcript.current.rows.iter().any(|r| matches!(r.entry, Entry::User { .. })) {
+            // A resumed run with more rows than were read: without its beginning nothing of it can be trusted.
+            self.transcript.current.rows = journal::read_run(&agent.store, self.job.run).await?;
+        }
         let route = route.map_err(|d| problem::denied(&d))?;
-        let models: HashMap<ModelRef, ModelInfo> = models.into_iter().map(|m| (m.reference.clone(), m)).collect();
+        let models: HashMap<ModelRef, ModelInfo> =
+            models.unwrap_or_default().into_iter().map(|m| (m.reference.clone(), m)).collect();
         let first = route.first().map(ToString::to_string).unwrap_or_default();
         self.events.emit(TurnEventKind::Started { model: first }).await;
         self.resume().await?;
@@ -251,7 +263,9 @@ impl<'a> Turn<'a> {
                 description: t.description.clone(),
                 parameters: t.parameters.clone(),
             };
-            catalog.iter().map(spec).collect()
+            let mut names = HashSet::new();
+            // Two instances may bring a tool of the same name; a call reaches the first, so only that one is shown.
+            catalog.iter().filter(|t| names.insert(t.name.as_str())).map(spec).collect()
         } else {
             Vec::new()
         };

@@ -74,8 +74,9 @@ impl Kernel {
         let mut problems = Vec::new();
         for (id, row) in bundled::instances(&store, &current).await? {
             if let Err(why) = load(paths, &store, &trust, &current, &host, &id, &row).await {
+                let why = why.line();
                 tracing::warn!(instance = %id, error = %why, "not loaded");
-                problems.push((id, why.to_string()));
+                problems.push((id, why));
             }
         }
 
@@ -159,7 +160,7 @@ pub(crate) async fn load(
     trust.highest_seen.extend(seen.map(|v| (row.instance.component().clone(), v)));
     let package = verify_installed(paths, &trust, row)?;
     let grant = store.grant(id).await.or_fail("cannot read the grant")?.ok_or_else(|| {
-        Failure::new(Exit::Consent, format!("`{id}` was not granted anything"))
+        Failure::coded(Exit::Consent, "E-GRANT-004", format!("`{id}` was not granted anything"))
             .help(format!("carapace plugin grant {id}"))
     })?;
     let section = config.instance(id);

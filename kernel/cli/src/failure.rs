@@ -51,6 +51,12 @@ impl Failure {
         self.message = format!("{what}: {}", self.message);
         self
     }
+    /// Everything on one line, for a list of problems.
+    pub(crate) fn line(&self) -> String {
+        let code = self.code.as_ref().map(|c| format!(" [{c}]")).unwrap_or_default();
+        let help = self.help.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
+        format!("{}{code}{help}", self.message)
+    }
     /// As one JSON object.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::json!({ "error": { "code": self.code, "message": self.message, "help": self.help } })

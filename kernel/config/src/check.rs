@@ -40,7 +40,7 @@ pub(crate) fn names_a_secret(key: &str) -> bool {
 
 pub(crate) fn secret(file: &Path, path: &[Step]) -> Problem {
     Problem::new(Rule::Secret, file, dotted(path), "secrets do not stand in the configuration")
-        .fix("remove it and store it with `carapace secrets set`")
+        .fix("remove it and store it with `carapace secrets set <name> --instance <publisher/component>`")
 }
 
 fn keys(path: &[&str]) -> Vec<Step> {
@@ -180,7 +180,7 @@ impl Checks<'_> {
                     Rule::Secret,
                     path,
                     "holds a user name or password",
-                    "remove it and store it with `carapace secrets set`",
+                    "remove it and store it with `carapace secrets set <name> --instance <publisher/component>`",
                 );
             }
             Ok(u) if !matches!(u.scheme(), "http" | "https") || u.host().is_none() => {

@@ -71,10 +71,19 @@ const V6: &[([u16; 8], u32, &str)] = &[
 ];
 
 /// Metadata services of clouds that sit at one address, whatever range that is in.
-const METADATA_V4: &[[u8; 4]] =
-    &[[169, 254, 169, 254], [169, 254, 170, 2], [169, 254, 170, 23], [100, 100, 100, 200], [192, 0, 0, 192], [168, 63, 129, 16]];
-const METADATA_V6: &[[u16; 8]] =
-    &[[0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]];
+const METADATA_V4: &[[u8; 4]] = &[
+    [169, 254, 169, 254],
+    [169, 254, 170, 2],
+    [169, 254, 170, 23],
+    [100, 100, 100, 200],
+    [192, 0, 0, 192],
+    [168, 63, 129, 16],
+];
+const METADATA_V6: &[[u16; 8]] = &[
+    [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+    [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23],
+    [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
+];
 
 fn in_v4(ip: Ipv4Addr, net: [u8; 4], prefix: u32) -> bool {
     let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
@@ -115,9 +124,7 @@ pub fn is_metadata(ip: IpAddr) -> bool {
 /// # Errors
 /// The range it is in and what that range is.
 pub fn check_ip(ip: IpAddr) -> Result<(), Refusal> {
-    let refusal = |range: String, why| {
-        Err(Refusal { subject: ip.to_string(), range, why, metadata: is_metadata(ip) })
-    };
+    let refusal = |range: String, why| Err(Refusal { subject: ip.to_string(), range, why, metadata: is_metadata(ip) });
     match ip {
         IpAddr::V4(v4) => {
             if let Some((net, prefix, why)) = V4.iter().find(|(net, prefix, _)| in_v4(v4, *net, *prefix)) {
@@ -178,8 +185,7 @@ pub fn is_metadata_name(host: &str) -> bool {
 /// The rule it falls under.
 pub fn check_name(host: &str) -> Result<(), Refusal> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let refusal =
-        |range: String, why, metadata| Err(Refusal { subject: host.clone(), range, why, metadata });
+    let refusal = |range: String, why, metadata| Err(Refusal { subject: host.clone(), range, why, metadata });
     if is_metadata_name(&host) {
         return refusal(format!("`{host}`"), "cloud metadata", true);
     }

@@ -157,7 +157,9 @@ mod tests {
         let start = Instant::now();
         let first = handles.put(&instance, &endpoint, "https://e.example/0", start).unwrap();
         for n in 0..MAX_PER_INSTANCE {
-            handles.put(&instance, &endpoint, "https://e.example/n", start + Duration::from_millis(n as u64 + 1)).unwrap();
+            handles
+                .put(&instance, &endpoint, "https://e.example/n", start + Duration::from_millis(n as u64 + 1))
+                .unwrap();
         }
         assert!(handles.open_at(&instance, &first, start).is_err());
         assert_eq!(handles.live(&instance).len(), MAX_PER_INSTANCE);

@@ -201,8 +201,7 @@ impl Door {
         request: Request,
         cancel: CancellationToken,
     ) -> Result<Response, Failure> {
-        let mut ticket =
-            Ticket::new(Arc::clone(&self.0.recorder), policy.instance.clone(), shown(&request.method));
+        let mut ticket = Ticket::new(Arc::clone(&self.0.recorder), policy.instance.clone(), shown(&request.method));
         let timeout = request.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let sent = AtomicBool::new(false);
         let result = tokio::select! {
@@ -302,8 +301,7 @@ impl Door {
                 Err(denial) => {
                     let needed = for_auth == Some(name) || for_body.contains(name);
                     // A component may work without it, and so may the owner's own server.
-                    let dispensable =
-                        policy.optional_secrets.contains(name) || home.is_some_and(|e| e.operator);
+                    let dispensable = policy.optional_secrets.contains(name) || home.is_some_and(|e| e.operator);
                     if needed && !dispensable {
                         return Err(EgressError::Denied(denial));
                     }
@@ -373,7 +371,11 @@ impl Door {
             };
             ticket.record.redirects += 1;
             if ticket.record.redirects > redirect::MAX {
-                return Err(EgressError::Limit(format!("`{}` redirected more than {} times", hop.origin, redirect::MAX)));
+                return Err(EgressError::Limit(format!(
+                    "`{}` redirected more than {} times",
+                    hop.origin,
+                    redirect::MAX
+                )));
             }
             journey.follow(&hop.wire, &hop.origin, response.status(), &location)?;
         }
@@ -392,12 +394,8 @@ impl Door {
         let origin = Origin::of(wire)?;
         let bodyless =
             journey.method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-        let coded: Vec<&str> = response
-            .headers()
-            .get_all(header::CONTENT_ENCODING)
-            .iter()
-            .map(|v| v.to_str().unwrap_or("?"))
-            .collect();
+        let coded: Vec<&str> =
+            response.headers().get_all(header::CONTENT_ENCODING).iter().map(|v| v.to_str().unwrap_or("?")).collect();
         let codings = if bodyless { Vec::new() } else { codings(coded.into_iter())? };
         let decoded = !codings.is_empty();
 
@@ -542,7 +540,10 @@ impl Journey<'_> {
                     if self.scanner.finds(next.as_str().as_bytes()) && !self.concealed {
                         return Err(EgressError::Denied(Denial::new(
                             "E-EGRESS-013",
-                            format!("`{was}` redirected to `{origin}` with a secret of {} in the URL", self.policy.instance),
+                            format!(
+                                "`{was}` redirected to `{origin}` with a secret of {} in the URL",
+                                self.policy.instance
+                            ),
                             "",
                         )));
                     }

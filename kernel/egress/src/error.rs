@@ -69,7 +69,11 @@ pub struct Failure {
 
 /// At most 200 characters of a value for an error text, control characters made visible.
 pub(crate) fn shown(value: &str) -> String {
-    let mut out: String = value.chars().take(200).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let mut out: String = value
+        .chars()
+        .take(200)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
     if value.chars().nth(200).is_some() {
         out.push('…');
     }

@@ -68,7 +68,8 @@ pub(crate) fn parse(
             return Err(refuse("the kernel sets or forbids it"));
         }
         if let Some((endpoint_name, endpoint)) = endpoint {
-            let by_auth = matches!(&endpoint.auth, Auth::Header { name, .. } if name.eq_ignore_ascii_case(parsed.as_str()));
+            let by_auth =
+                matches!(&endpoint.auth, Auth::Header { name, .. } if name.eq_ignore_ascii_case(parsed.as_str()));
             if by_auth || (endpoint.is_keyed() && is_credential(&parsed)) {
                 return Err(refuse(&format!(
                     "endpoint `{endpoint_name}` is authenticated by the kernel (scheme `{}`)",
@@ -76,9 +77,12 @@ pub(crate) fn parse(
                 )));
             }
         }
-        let value = HeaderValue::from_str(value).or_else(|_| HeaderValue::from_bytes(value.as_bytes())).map_err(|_| {
-            EgressError::Invalid(format!("the value of header `{parsed}` holds characters that a header cannot carry"))
-        })?;
+        let value =
+            HeaderValue::from_str(value).or_else(|_| HeaderValue::from_bytes(value.as_bytes())).map_err(|_| {
+                EgressError::Invalid(format!(
+                    "the value of header `{parsed}` holds characters that a header cannot carry"
+                ))
+            })?;
         headers.append(parsed, value);
     }
     Ok(headers)

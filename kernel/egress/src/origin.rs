@@ -30,7 +30,10 @@ impl Origin {
             "https" => true,
             "http" => false,
             other => {
-                return Err(EgressError::Invalid(format!("the scheme `{}` cannot be fetched; use https", shown(other))));
+                return Err(EgressError::Invalid(format!(
+                    "the scheme `{}` cannot be fetched; use https",
+                    shown(other)
+                )));
             }
         };
         let host = match url.host() {
@@ -95,7 +98,8 @@ pub(crate) fn is_localhost(name: &str) -> bool {
 
 fn normal_name(name: &str) -> Result<String, EgressError> {
     let trimmed = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    if trimmed.is_empty() || trimmed.len() > 253 || trimmed.split('.').any(|label| label.is_empty() || label.len() > 63) {
+    if trimmed.is_empty() || trimmed.len() > 253 || trimmed.split('.').any(|label| label.is_empty() || label.len() > 63)
+    {
         return Err(EgressError::Invalid(format!("`{}` is not a host name", shown(name))));
     }
     Ok(trimmed)

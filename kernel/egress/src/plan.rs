@@ -48,7 +48,9 @@ pub(crate) fn plan<'p>(
             check_method(policy, name, endpoint, method)?;
             let url = parse_url(&link)
                 // The link is the credential; its parse error would show it.
-                .map_err(|_| EgressError::Invalid(format!("`{}` stands for something that is not a usable URL", shown(handle))))?;
+                .map_err(|_| {
+                    EgressError::Invalid(format!("`{}` stands for something that is not a usable URL", shown(handle)))
+                })?;
             check_away(policy, Some((name, endpoint)), &url)?;
             Ok(Plan { endpoint: Some((name, endpoint)), place: Place::Away(url), concealed: true })
         }
@@ -113,7 +115,10 @@ pub(crate) fn check_method(
             shown(method),
             known.join(", ")
         ),
-        format!("add it to `methods` of `[[http]]` `{name}` in carapace.toml, then `carapace plugin grant {}`", policy.instance),
+        format!(
+            "add it to `methods` of `[[http]]` `{name}` in carapace.toml, then `carapace plugin grant {}`",
+            policy.instance
+        ),
     ))
 }
 
@@ -135,7 +140,10 @@ pub(crate) fn check_relative<'t>(
                 policy.instance,
                 known.join(", ")
             ),
-            format!("add it to `paths` of `[[http]]` `{name}` in carapace.toml, then `carapace plugin grant {}`", policy.instance),
+            format!(
+                "add it to `paths` of `[[http]]` `{name}` in carapace.toml, then `carapace plugin grant {}`",
+                policy.instance
+            ),
         ));
     }
     auth::check_query(&endpoint.auth, &relative)?;
@@ -176,7 +184,11 @@ pub(crate) fn check_away(
         let relative = relative_to(endpoint, url).ok_or_else(|| {
             denied(
                 "E-EGRESS-003",
-                format!("`{origin}{}` is outside the base of endpoint `{name}` (`{}`)", shown(url.path()), endpoint.base),
+                format!(
+                    "`{origin}{}` is outside the base of endpoint `{name}` (`{}`)",
+                    shown(url.path()),
+                    endpoint.base
+                ),
                 policy.config_line(name, &origin.to_string()),
             )
         })?;
@@ -191,7 +203,10 @@ pub(crate) fn check_away(
     Err(denied(
         "E-EGRESS-005",
         format!("endpoint `{name}` of {} may not lead to `{origin}` (granted: {})", policy.instance, known.join(", ")),
-        format!("add the host to `hosts` of `[[http]]` `{name}` in carapace.toml, then `carapace plugin grant {}`", policy.instance),
+        format!(
+            "add the host to `hosts` of `[[http]]` `{name}` in carapace.toml, then `carapace plugin grant {}`",
+            policy.instance
+        ),
     ))
 }
 
@@ -224,10 +239,9 @@ pub(crate) fn refused(
     };
     let fix = match endpoint {
         Some((name, endpoint)) if endpoint.origin == *origin => policy.config_line(name, endpoint.base.as_str()),
-        Some((name, _)) => format!(
-            "nothing allows it for a redirect or handle; {}",
-            policy.config_line(name, &origin.to_string())
-        ),
+        Some((name, _)) => {
+            format!("nothing allows it for a redirect or handle; {}", policy.config_line(name, &origin.to_string()))
+        }
         None => format!(
             "public fetches never reach private addresses; declare an `[[http]]` endpoint and set `instances.\"{}\".endpoints.<name>: \"{origin}\"` in carapace.json5",
             policy.instance.name()

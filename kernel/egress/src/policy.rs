@@ -55,11 +55,7 @@ impl Policy {
 }
 
 fn config_line(instance: &InstanceId, endpoint: &EndpointName, url: &str) -> String {
-    format!(
-        "set `instances.\"{}\".endpoints.{endpoint}: \"{}\"` in carapace.json5",
-        config_key(instance),
-        shown(url)
-    )
+    format!("set `instances.\"{}\".endpoints.{endpoint}: \"{}\"` in carapace.json5", config_key(instance), shown(url))
 }
 
 /// How carapace.json5 names an instance: `openai` for `main`, else `openai:vllm`.

@@ -23,8 +23,7 @@ impl Rates {
     pub(crate) fn take(&self, instance: &InstanceId, per_minute: u32, now: Instant) -> Result<(), EgressError> {
         let capacity = f64::from(per_minute);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket =
-            buckets.entry(instance.clone()).or_insert_with(|| Bucket { tokens: capacity, filled: now });
+        let bucket = buckets.entry(instance.clone()).or_insert_with(|| Bucket { tokens: capacity, filled: now });
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.tokens = (bucket.tokens + passed * capacity / 60.0).min(capacity);
         bucket.filled = now;
@@ -57,7 +56,10 @@ mod tests {
             rates.take(&id, 60, start).unwrap();
         }
         let error = rates.take(&id, 60, start).unwrap_err();
-        assert!(error.to_string().contains("60 requests per minute") && error.to_string().contains("1000 ms"), "{error}");
+        assert!(
+            error.to_string().contains("60 requests per minute") && error.to_string().contains("1000 ms"),
+            "{error}"
+        );
         rates.take(&id, 60, start + Duration::from_secs(1)).unwrap();
         assert!(rates.take(&id, 60, start + Duration::from_secs(1)).is_err());
     }

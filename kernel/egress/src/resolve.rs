@@ -94,9 +94,9 @@ impl Resolve for Guarded {
         Box::pin(async move {
             let found = Self::addresses(resolver.as_ref(), rule, name.as_str()).await?;
             // Port 0: the URL's own port.
-            let dialled = found.into_iter().map(move |ip| {
-                dial.as_ref().and_then(|dial| dial(ip)).unwrap_or_else(|| SocketAddr::new(ip, 0))
-            });
+            let dialled = found
+                .into_iter()
+                .map(move |ip| dial.as_ref().and_then(|dial| dial(ip)).unwrap_or_else(|| SocketAddr::new(ip, 0)));
             Ok(Box::new(dialled) as Addrs)
         })
     }

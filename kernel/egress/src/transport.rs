@@ -31,7 +31,8 @@ pub(crate) struct Pools {
 
 /// Which rule an operator's origin is judged by.
 pub(crate) fn operator_rule(origin: &Origin) -> Rule {
-    let metadata = origin.ip().is_some_and(address::is_metadata) || origin.name().is_some_and(address::is_metadata_name);
+    let metadata =
+        origin.ip().is_some_and(address::is_metadata) || origin.name().is_some_and(address::is_metadata_name);
     Rule::Operator { metadata }
 }
 
@@ -93,7 +94,9 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 fn tls_error(e: &rustls::Error) -> EgressError {
-    EgressError::Unavailable(format!("TLS cannot be set up ({e}); is the system's trust store (ca-certificates) installed?"))
+    EgressError::Unavailable(format!(
+        "TLS cannot be set up ({e}); is the system's trust store (ca-certificates) installed?"
+    ))
 }
 
 fn system_trust(roots: Vec<CertificateDer<'static>>) -> Result<rustls::ClientConfig, EgressError> {

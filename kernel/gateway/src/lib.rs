@@ -22,6 +22,7 @@ mod auth;
 mod http;
 mod metrics;
 mod options;
+mod problem;
 mod run;
 mod server;
 mod state;

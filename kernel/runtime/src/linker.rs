@@ -109,7 +109,7 @@ impl LinkPlan {
         granted: &CapabilitySet,
         entry: Entry<'_>,
     ) -> Result<Self, Denial> {
-        let grant = |what: &str| format!("carapace grant {instance} {what}");
+        let grant = || format!("carapace plugin grant {instance}");
         let uses = match entry {
             Entry::Tool(name) => match granted.tools.get(name) {
                 Some(tool) => Some(tool.uses.clone()),
@@ -117,7 +117,7 @@ impl LinkPlan {
                     return Err(Denial::new(
                         "E-RUNTIME-024",
                         format!("{instance} was asked to run tool `{name}`, which was not granted"),
-                        grant(&format!("tool:{name}")),
+                        grant(),
                     ));
                 }
             },
@@ -127,13 +127,13 @@ impl LinkPlan {
                 return Err(Denial::new(
                     "E-RUNTIME-024",
                     format!("{instance} was asked to complete, which was not granted"),
-                    grant("provider"),
+                    grant(),
                 ));
             }
         };
         let mut links = BTreeMap::new();
         for &interface in imports {
-            let (asks, optional, has, used, what) = match interface {
+            let (asks, optional, has, used) = match interface {
                 Interface::Log | Interface::Clock | Interface::Random | Interface::Config => {
                     links.insert(interface, Link::Real);
                     continue;
@@ -143,25 +143,20 @@ impl LinkPlan {
                     asked.optional.contains("kv"),
                     granted.kv,
                     uses.as_ref().is_none_or(|u| u.contains(&Use::Kv)),
-                    "kv".to_owned(),
                 ),
                 Interface::Http => (
                     !asked.http.is_empty() || asked.public_http,
                     !asked.public_http && asked.http.keys().all(|e| asked.optional.contains(&format!("http:{e}"))),
                     !granted.http.is_empty() || granted.public_http,
                     uses.as_ref().is_none_or(|u| u.iter().any(|u| matches!(u, Use::Http(_) | Use::PublicHttp))),
-                    asked.http.keys().next().map_or("http:public".to_owned(), |e| format!("http:{e}")),
                 ),
                 Interface::Secrets => (
                     !asked.secrets.is_empty(),
                     asked.secrets.keys().all(|s| asked.optional.contains(&format!("secret:{s}"))),
                     !granted.secrets.is_empty(),
                     uses.as_ref().is_none_or(|u| u.contains(&Use::Secrets)),
-                    asked.secrets.keys().next().map_or("secrets".to_owned(), |s| format!("secret:{s}")),
                 ),
-                Interface::Completion => {
-                    (asked.provider, false, granted.provider, uses.is_none(), "provider".to_owned())
-                }
+                Interface::Completion => (asked.provider, false, granted.provider, uses.is_none()),
             };
             if !asks {
                 return Err(Denial::new(
@@ -173,8 +168,8 @@ impl LinkPlan {
             if !has && !optional {
                 return Err(Denial::new(
                     "E-RUNTIME-021",
-                    format!("{instance} imports `{interface}` and does not work without it, but it was not granted"),
-                    grant(&what),
+                    format!("{instance} imports `{interface}` and does not work without it, but `{what}` was not granted"),
+                    grant(),
                 ));
             }
             let link = match (has, used) {
@@ -224,7 +219,7 @@ impl LinkPlan {
             _ => Denial::new(
                 "E-RUNTIME-023",
                 format!("{instance} may not use `{interface}`: it was not granted"),
-                format!("carapace grant {instance} {interface}"),
+                format!("carapace plugin grant {instance}"),
             ),
         }
     }

@@ -107,6 +107,7 @@ impl StateDir {
         let key = self.chain_key(&mut conn, options)?;
         recover(&mut conn, options.clock.now_ms())?;
         // New directory entries are durable before anything is acknowledged.
+        #[cfg(unix)]
         File::open(&self.0).and_then(|d| d.sync_all()).map_err(|e| StoreError::io("sync", &self.0, e))?;
         Ok((conn, key))
     }

@@ -86,7 +86,7 @@ impl Store {
     ///
     /// Blocks for some milliseconds: call it before serving, or on a blocking thread.
     ///
-    /// **Threat model of the chain.** The key makes changes evident to whoever runs [`verify`](Self::verify) when they were made by someone who
+    /// **Threat model of the chain.** The key makes changes evident to whoever runs [`verify`](Reader::verify) when they were made by someone who
     /// could write the database but not read `chain.key` (a restored backup, a synced copy, an edited file). It proves nothing against
     /// someone who has both files, and nothing against putting back an older copy of the *whole* database.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
@@ -161,10 +161,11 @@ impl Store {
         }
     }
 
-    /// Finds the key of the secrets now, with `unlocker` from here on. Makes one at the first call on a new directory.
+    /// Finds the key of the secrets now, with `unlocker` from here on. Makes one at the first call on a new directory; asks nobody if the
+    /// secrets are open already.
     pub async fn unlock(&self, unlocker: Unlocker) -> Result<(), StoreError> {
         let vault = &self.reader.inner.vault;
-        vault.set_unlocker(unlocker);
+        vault.set_unlocker(unlocker).await;
         vault.open(&self.reader, Some(&self.writer)).await.map(|_| ())
     }
 

@@ -259,3 +259,54 @@ impl Body {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AuditRow, LogRow, Ulid};
+    use std::sync::atomic::AtomicUsize;
+
+    fn body() -> Body {
+        let mut conn = Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&mut conn, Path::new(":memory:")).unwrap();
+        let key = ChainKey::generate().unwrap();
+        crate::chain::adopt(&conn, &key, false, 0).unwrap();
+        let (clock, counters) = (Clock::system(), Arc::default());
+        Body { conn, key, clock, counters, synchronous: Durability::Full, quiet: 0 }
+    }
+
+    fn work(n: u64) -> (Work, oneshot::Receiver<Outcome>) {
+        let row = LogRow {
+            id: Ulid::generate(),
+            session: "main".into(),
+            run: None,
+            kind: "note".into(),
+            content: n.into(),
+            tainted: false,
+            at_ms: n,
+        };
+        let fact = AuditRow { kind: "note".into(), subject: "main".into(), detail: n.into(), at_ms: n };
+        let (answer, outcome) = oneshot::channel();
+        (
+            Work { task: Task::Batch(Batch::new().append(row).audit(fact)), durability: Durability::Full, answer },
+            outcome,
+        )
+    }
+
+    #[test]
+    fn a_transaction_that_fails_as_a_whole_is_tried_again_batch_by_batch() {
+        let mut body = body();
+        // The commit of the group fails, and that of the second batch alone.
+        let commits = AtomicUsize::new(0);
+        let hook = move || matches!(commits.fetch_add(1, Relaxed), 0 | 2);
+        body.conn.commit_hook(Some(hook)).unwrap();
+        let (group, outcomes): (Vec<_>, Vec<_>) = (0..3).map(work).unzip();
+        body.process(group);
+        let answers: Vec<bool> = outcomes.into_iter().map(|o| o.blocking_recv().unwrap().is_ok()).collect();
+        assert_eq!(answers, [true, false, true]);
+        let report = crate::verify::verify(&body.conn, &body.key).unwrap();
+        assert_eq!((report.rows, report.first_broken), (4, None));
+        let (batches, refused) = (body.counters.batches.load(Relaxed), body.counters.refused.load(Relaxed));
+        assert_eq!((batches, refused), (2, 1));
+    }
+}

@@ -67,7 +67,7 @@ pub fn of_stream(value: &Value) -> Option<Failure> {
 }
 
 fn classified(status: u16, code: &str, text: &str) -> Failure {
-    let lower = text.to_lowercase();
+    let lower = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w) || code.contains(w));
     let too_long = has(&[
         "context_length",
@@ -133,7 +133,7 @@ fn codes(v: &Value) -> String {
         .filter_map(|k| error.get(k).and_then(Value::as_str))
         .collect::<Vec<_>>()
         .join(" ")
-        .to_lowercase()
+        .to_ascii_lowercase()
 }
 
 fn plain(body: &[u8]) -> String {
@@ -158,7 +158,7 @@ fn scrubbed(text: &str, refused: bool) -> String {
             out.push(' ');
         }
         let bare = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '*');
-        let lower = bare.to_lowercase();
+        let lower = bare.to_ascii_lowercase();
         let long =
             bare.len() >= 20 && bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*' | '.'));
         let masked = bare.contains("***");

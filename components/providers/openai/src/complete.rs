@@ -90,7 +90,7 @@ fn unsupported(text: &str, field: &str) -> bool {
         "extra_forbidden",
         "not permitted",
     ];
-    let lower = text.to_lowercase();
+    let lower = text.to_ascii_lowercase();
     lower.contains(field) && WORDS.iter().any(|w| lower.contains(w))
 }
 

@@ -127,7 +127,7 @@ fn model(id: &str, item: &Value) -> Model {
 
 /// Servers rarely say; the names of those that see are well known.
 fn sees(id: &str) -> bool {
-    let id = id.to_lowercase();
+    let id = id.to_ascii_lowercase();
     [
         "gpt-4o",
         "gpt-4.1",

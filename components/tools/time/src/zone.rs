@@ -44,7 +44,7 @@ fn unknown(name: &str) -> String {
 
 /// Up to three names: first those whose city it is, then those spelled much like it.
 fn nearest(name: &str) -> Vec<String> {
-    let wanted = name.trim().to_lowercase().replace(' ', "_");
+    let wanted = name.trim().to_ascii_lowercase().replace(' ', "_");
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -52,7 +52,7 @@ fn nearest(name: &str) -> Vec<String> {
         .available()
         .filter_map(|zone| {
             let zone = zone.as_str().to_owned();
-            let lower = zone.to_lowercase();
+            let lower = zone.to_ascii_lowercase();
             let city = lower.rsplit('/').next().unwrap_or(&lower);
             let score = if city == wanted {
                 0

@@ -106,3 +106,26 @@ async fn a_bug_in_a_tool_port_ends_the_run_and_not_the_kernel() {
     assert!(matches!(state.last, Some(TurnEventKind::Failed { ref code, .. }) if code == "E-TURN-010"), "{state:?}");
     assert_eq!(completed(&h.turn(ask("s", "again")).await), "fine");
 }
+
+#[tokio::test]
+async fn a_resumed_run_longer_than_what_is_read_at_once_still_knows_its_question() {
+    let dir = tempfile::tempdir().unwrap();
+    let many = |n: usize| (0..100).map(|i| Say::Call("c", "compute", json!({"n": n * 1_000 + i}))).collect::<Vec<_>>();
+    let run = {
+        let h = Plan::new(move |_, _, n| if n < 4 { many(n) } else { vec![Say::Hang] }).build(dir.path());
+        let submitted = h.agent.submit(ask("s", "the question")).await.unwrap();
+        let run = submitted.run;
+        drop(submitted.events);
+        h.models.hanging.notified().await;
+        h.agent.drain(Duration::ZERO).await;
+        h.store.close().await;
+        run
+    };
+    let h = Plan::new(|_, _, _| vec![Say::Text("ok")]).build(dir.path());
+    h.agent.recover().await.unwrap();
+    h.agent.wait(run, Duration::from_secs(60)).await.unwrap();
+    let request = h.request(0);
+    assert_eq!(request.messages[1].plain_text(), "the question");
+    assert_eq!(results(&request).len(), 400);
+    assert!(h.made().is_empty(), "every result was stored");
+}

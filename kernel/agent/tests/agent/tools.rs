@@ -171,3 +171,15 @@ async fn a_call_with_side_effects_is_recorded_before_and_after() {
     assert_eq!(calls[0].row.arguments, json!({"n": 7}));
     assert_eq!(calls[0].outcome, Some(json!({"isError": false})));
 }
+
+#[tokio::test]
+async fn a_turn_without_tools_calls_none_whatever_the_model_wants() {
+    let dir = tempfile::tempdir().unwrap();
+    let h = Plan::new(|_, _, n| if n == 0 { vec![Say::Call("a", "compute", json!({}))] } else { vec![Say::Text("x")] })
+        .build(dir.path());
+    let mut r = ask("s", "go");
+    r.options.tool_choice = ToolChoice::None;
+    h.turn(r).await;
+    assert!(h.made().is_empty());
+    assert!(results(&h.request(1))[0].content.contains("tools are off"));
+}

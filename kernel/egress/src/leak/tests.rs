@@ -22,10 +22,9 @@ fn every_form(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let json = serde_json::to_string(secret).unwrap();
     let json = json.trim_matches('"').to_owned();
-    let percent = percent_encode(bytes, NON_ALPHANUMERIC).to_string();
     let mut forms = vec![
         secret.to_owned(),
-        secret.to_uppercase(),
+        secret.to_ascii_uppercase(),
         json.replace('/', "\\/"),
         json,
         url::form_urlencoded::byte_serialize(bytes).collect(),
@@ -39,8 +38,6 @@ fn every_form(secret: &str) -> Vec<String> {
     let mut with_key = url::Url::parse("https://a.example/").unwrap();
     with_key.query_pairs_mut().append_pair("k", secret);
     forms.push(with_key.query().unwrap().trim_start_matches("k=").to_owned());
-    // A set nobody uses is not claimed.
-    forms.retain(|f| *f != percent);
     forms
 }
 

@@ -1,6 +1,7 @@
 //! Errors in OpenAI's shape, so that its clients raise their own exceptions.
 
 use crate::auth::Refused;
+use crate::problem::{Problem, classify};
 use ::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use ::http::{HeaderValue, StatusCode};
 use axum::Json;
@@ -70,20 +71,15 @@ impl ApiError {
 
     /// How a turn that was refused, or failed, looks to an HTTP client.
     pub(crate) fn turn(code: &str, message: &str, retryable: bool) -> Self {
-        let lower = code.to_ascii_lowercase();
-        let says = |words: &[&str]| words.iter().any(|w| lower.contains(w));
-        let (status, kind, code) = if says(&["unknown-model", "model-not-found"]) {
-            (StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found")
-        } else if says(&["rate-limited"]) {
-            (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code)
-        } else if says(&["context-length"]) {
-            (StatusCode::BAD_REQUEST, "invalid_request_error", "context_length_exceeded")
-        } else if says(&["invalid-request"]) {
-            (StatusCode::BAD_REQUEST, "invalid_request_error", code)
-        } else if retryable {
-            (StatusCode::SERVICE_UNAVAILABLE, "server_error", code)
-        } else {
-            (StatusCode::INTERNAL_SERVER_ERROR, "server_error", code)
+        let (status, kind, code) = match classify(code, retryable) {
+            Problem::UnknownModel => (StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found"),
+            Problem::ContextLength => (StatusCode::BAD_REQUEST, "invalid_request_error", "context_length_exceeded"),
+            Problem::Invalid => (StatusCode::BAD_REQUEST, "invalid_request_error", code),
+            Problem::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code),
+            Problem::Timeout => (StatusCode::GATEWAY_TIMEOUT, "server_error", code),
+            _ if retryable => (StatusCode::SERVICE_UNAVAILABLE, "server_error", code),
+            Problem::Provider => (StatusCode::BAD_GATEWAY, "server_error", code),
+            Problem::Other => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", code),
         };
         let mut e = Self::new(status, kind, message).code(code);
         e.retryable = Some(retryable);

@@ -181,11 +181,11 @@ impl ChatRequest {
     }
 }
 
-/// 1 to 256 printable characters.
+/// 1 to 256 printable characters, at most 512 bytes.
 pub(crate) fn session_key(param: &str, key: String) -> Result<String, ApiError> {
     let count = key.chars().count();
-    if count == 0 || count > 256 || key.chars().any(char::is_control) {
-        return Err(ApiError::bad(param, format!("{param} must be 1 to 256 printable characters")));
+    if count == 0 || count > 256 || key.len() > 512 || key.chars().any(char::is_control) {
+        return Err(ApiError::bad(param, format!("{param} must be 1 to 256 printable characters, at most 512 bytes")));
     }
     Ok(key)
 }

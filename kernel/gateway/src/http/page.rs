@@ -28,7 +28,7 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new(info: &PageInfo, version: &str, addr: SocketAddr) -> Self {
-        // Words first, then style and script: a word cannot bring a marker of its own.
+        // A word cannot bring a marker of its own: its braces are escaped.
         let before = FRAME
             .replace("{{style}}", STYLE)
             .replace("{{script}}", SCRIPT)
@@ -83,5 +83,16 @@ mod tests {
         assert!(html.contains("<h1>&lt;b&gt;&#123;&#123;readiness}}</h1>"), "{html}");
         assert!(!html.contains("{{"), "no marker is left");
         assert!(html.contains("a &amp; b"));
+    }
+
+    #[test]
+    fn the_policy_admits_exactly_the_style_and_script_on_the_page() {
+        let page = Page::new(&PageInfo::default(), "1", SocketAddr::from(([127, 0, 0, 1], 1)));
+        let html = page.render(false);
+        for tag in ["style", "script"] {
+            let inline = html.split_once(&format!("<{tag}>")).unwrap().1.split_once(&format!("</{tag}>")).unwrap().0;
+            let hash = STANDARD.encode(Sha256::digest(inline.as_bytes()));
+            assert!(page.policy.contains(&format!("{tag}-src 'sha256-{hash}'")), "{tag}");
+        }
     }
 }

@@ -20,8 +20,8 @@ use std::time::Duration;
 const MAIN: &str = "main";
 /// The only agent.
 const AGENT: &str = "main";
-/// The longest idempotency key.
-const KEY_BYTES: usize = 256;
+/// The longest idempotency key: with its edge's prefix it fits the assistant's 256 bytes.
+const KEY_BYTES: usize = 250;
 /// The longest time one `agent.wait` waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 

@@ -1,5 +1,6 @@
 //! Turn events as the protocol's `chat` and `agent` events.
 
+use crate::problem::{Problem, classify};
 use carapace_contract::completion::{StopReason, Usage};
 use carapace_contract::turn::{TurnEvent, TurnEventKind};
 use serde_json::{Value, json};
@@ -52,7 +53,10 @@ pub(crate) fn payloads(event: &TurnEvent, run: &str) -> Vec<(&'static str, Value
                 "lifecycle",
                 json!({"phase": "error", "endedAt": event.at_ms, "error": message, "code": code, "retryable": retryable}),
             ),
-            chat("error", json!({"errorMessage": format!("{message} [{code}]"), "errorKind": error_kind(code)})),
+            chat(
+                "error",
+                json!({"errorMessage": format!("{message} [{code}]"), "errorKind": error_kind(code, *retryable)}),
+            ),
         ],
         TurnEventKind::Cancelled { text } => vec![
             agent("lifecycle", json!({"phase": "end", "endedAt": event.at_ms, "aborted": true})),
@@ -93,16 +97,11 @@ pub(crate) fn usage_json(usage: &Usage) -> Value {
     })
 }
 
-fn error_kind(code: &str) -> &'static str {
-    let code = code.to_ascii_lowercase();
-    let says = |word: &str| code.contains(word);
-    if says("rate-limited") {
-        "rate_limit"
-    } else if says("context-length") {
-        "context_length"
-    } else if says("timeout") {
-        "timeout"
-    } else {
-        "unknown"
+fn error_kind(code: &str, retryable: bool) -> &'static str {
+    match classify(code, retryable) {
+        Problem::RateLimited => "rate_limit",
+        Problem::ContextLength => "context_length",
+        Problem::Timeout => "timeout",
+        _ => "unknown",
     }
 }

@@ -1,5 +1,6 @@
 //! Frames of the OpenClaw gateway protocol v4 (npm `@openclaw/gateway-protocol`, `protocol.schema.json`).
 
+use crate::problem::{Problem, classify};
 use crate::ws::queue::Outgoing;
 use carapace_contract::turn::TurnError;
 use serde::Deserialize;
@@ -96,7 +97,11 @@ impl Failure {
 
 impl From<TurnError> for Failure {
     fn from(e: TurnError) -> Self {
-        let failure = if e.retryable { Self::unavailable(e.message).retryable(None) } else { Self::invalid(e.message) };
+        let failure = match classify(&e.code, e.retryable) {
+            Problem::Invalid | Problem::UnknownModel | Problem::ContextLength => Self::invalid(e.message),
+            _ if e.retryable => Self::unavailable(e.message).retryable(None),
+            _ => Self::unavailable(e.message),
+        };
         failure.details(json!({"code": e.code}))
     }
 }

@@ -25,9 +25,12 @@ pub async fn house() -> House {
 }
 
 pub async fn house_with(limits: GatewayLimits) -> House {
+    house_of(Fake::new(), limits).await
+}
+
+pub async fn house_of(fake: Arc<Fake>, limits: GatewayLimits) -> House {
     // reqwest without a bundled provider wants one even for plain HTTP.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let fake = Fake::new();
     let mut options = GatewayOptions::new(TOKEN.into(), "9.9.9", Arc::clone(&fake) as _, Arc::clone(&fake) as _);
     options.port = 0;
     options.limits = limits;
@@ -57,7 +60,7 @@ impl House {
 
     pub async fn socket(&self) -> Client {
         let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", self.addr)).await.unwrap();
-        Client { socket, events: VecDeque::new(), answers: VecDeque::new(), next: 0 }
+        Client { socket, events: VecDeque::new(), seen: 0, answers: VecDeque::new(), next: 0 }
     }
 
     /// A connected client and its `hello-ok`.
@@ -72,6 +75,8 @@ impl House {
 pub struct Client {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pub events: VecDeque<Value>,
+    /// Numbered events that came.
+    pub seen: u64,
     answers: VecDeque<Value>,
     next: u64,
 }
@@ -146,7 +151,10 @@ impl Client {
             Some(Ok(Message::Text(text))) => {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 match frame["type"].as_str() {
-                    Some("event") => self.events.push_back(frame),
+                    Some("event") => {
+                        self.seen += u64::from(frame.get("seq").is_some());
+                        self.events.push_back(frame);
+                    }
                     Some("res") => self.answers.push_back(frame),
                     other => panic!("a frame of type {other:?}"),
                 }

@@ -132,17 +132,27 @@ async fn a_session_is_the_header_then_the_user_then_a_fresh_one() {
 #[tokio::test]
 async fn a_failure_has_its_status_before_anything_was_streamed() {
     let house = house().await;
-    for (code, status) in [("rate-limited", 429), ("context-length", 400), ("E-TURN-001", 500), ("unknown-model", 404)]
-    {
-        for body in [says(&format!("fail {code}")), streamed(&format!("fail {code}"))] {
-            let (got, answer) = house.ask(&body).await;
-            assert_eq!(got, status, "{answer}");
+    for (says_what, status, told) in [
+        ("fail E-TURN-001", 400, "E-TURN-001"),
+        ("fail E-MODEL-001", 502, "E-MODEL-001"),
+        ("fail-later E-MODEL-002", 429, "E-MODEL-002"),
+        ("fail E-MODEL-004", 400, "context_length_exceeded"),
+        ("fail E-MODEL-005", 404, "model_not_found"),
+        ("fail-later E-MODEL-006", 503, "E-MODEL-006"),
+        ("fail E-TURN-008", 504, "E-TURN-008"),
+        ("fail E-TURN-010", 500, "E-TURN-010"),
+    ] {
+        for body in [says(says_what), streamed(says_what)] {
+            let answer = house.chat(&body).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{says_what}");
+            let retried = answer.headers().get("x-should-retry").is_none();
+            assert_eq!(retried, says_what.starts_with("fail-later"), "{says_what}");
+            let answer: Value = answer.json().await.unwrap();
             assert_eq!(answer["error"]["message"], "the provider said no");
-            assert!(answer["error"]["type"].is_string() && answer["error"]["code"].is_string());
+            assert_eq!(answer["error"]["code"], told);
+            assert!(answer["error"]["type"].is_string());
         }
     }
-    let (status, answer) = house.ask(&says("fail-later E-TURN-002")).await;
-    assert_eq!((status, &answer["error"]["code"]), (503, &json!("E-TURN-002")));
     let (status, answer) = house.ask(&json!({"model": "nope", "messages": [{"role": "user", "content": "x"}]})).await;
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("model_not_found")));
 }
@@ -180,7 +190,7 @@ async fn a_client_that_goes_away_before_an_answer_stops_its_run_too() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_finds_the_same_run_and_keeps_it_alive() {
+async fn an_idempotency_key_finds_the_same_run() {
     let house = house().await;
     let with_key = |body: Value| house.chat(&body).header("idempotency-key", "k1");
     let first: Value = with_key(says("hello")).send().await.unwrap().json().await.unwrap();
@@ -191,6 +201,19 @@ async fn an_idempotency_key_finds_the_same_run_and_keeps_it_alive() {
 }
 
 #[tokio::test]
+async fn a_client_that_sent_a_key_may_come_back_for_its_answer() {
+    let house = house().await;
+    let leave = |request: reqwest::RequestBuilder| async move {
+        let answer = request.send().await.unwrap();
+        answer.headers()["x-carapace-run-id"].to_str().unwrap().parse::<carapace_contract::Ulid>().unwrap()
+    };
+    leave(house.chat(&streamed("wait")).header("idempotency-key", "k")).await;
+    let abandoned = leave(house.chat(&streamed("wait"))).await;
+    house.fake.some_abort().await;
+    assert_eq!(*house.fake.aborted.borrow(), vec![abandoned]);
+}
+
+#[tokio::test]
 async fn a_silent_stream_is_kept_alive() {
     let house = house_with(GatewayLimits { keep_alive: Duration::from_millis(5), ..GatewayLimits::default() }).await;
     let answer = house.chat(&streamed("silent")).send().await.unwrap();
@@ -198,7 +221,7 @@ async fn a_silent_stream_is_kept_alive() {
     let mut bytes = answer.bytes_stream();
     let mut seen = String::new();
     while !seen.contains(": keep-alive\n\n: keep-alive\n\n") {
-        seen.push_str(&String::from_utf8(bytes.next().await.unwrap().unwrap().to_vec()).unwrap());
+        seen.push_str(std::str::from_utf8(&bytes.next().await.unwrap().unwrap()).unwrap());
     }
     assert!(seen.starts_with("data: {"), "{seen}");
 }

@@ -1,5 +1,5 @@
 //! An assistant that follows a script: what it does stands in the message it gets.
-#![allow(dead_code, clippy::unwrap_used, reason = "shared by the tests and the example")]
+#![allow(dead_code, reason = "shared by the tests and the example")]
 
 use async_trait::async_trait;
 use carapace_contract::completion::{ModelInfo, ModelRef, StopReason, Usage};
@@ -36,6 +36,11 @@ pub struct Fake {
 
 impl Fake {
     pub fn new() -> Arc<Self> {
+        Self::remembering(65_536)
+    }
+
+    /// Holds so many events for readers that are behind.
+    pub fn remembering(events: usize) -> Arc<Self> {
         Arc::new(Self {
             requests: Mutex::default(),
             aborted: watch::Sender::new(Vec::new()),
@@ -43,7 +48,7 @@ impl Fake {
             runs: Mutex::default(),
             keys: Mutex::default(),
             sessions: Mutex::default(),
-            events: broadcast::channel(65_536).0,
+            events: broadcast::channel(events).0,
         })
     }
 
@@ -130,7 +135,7 @@ impl Assistant for Fake {
     async fn submit(&self, request: TurnRequest) -> Result<Submitted, TurnError> {
         if request.model.as_deref() == Some("nope") {
             return Err(TurnError {
-                code: "unknown-model".into(),
+                code: "E-MODEL-002".into(),
                 message: "there is no model `nope`".into(),
                 retryable: false,
             });

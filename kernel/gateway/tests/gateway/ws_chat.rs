@@ -1,7 +1,7 @@
 //! Conversations over the WebSocket.
 
-use crate::client::house;
-use crate::client::house_with;
+use crate::client::{house, house_of, house_with};
+use crate::support::Fake;
 use carapace_contract::decision::Origin;
 use carapace_contract::message::Part;
 use carapace_gateway::GatewayLimits;
@@ -168,12 +168,12 @@ async fn agent_answers_twice() {
 async fn a_failed_run_says_so_everywhere() {
     let house = house().await;
     let (mut client, _) = house.connected().await;
-    client.ok("chat.send", send("s", "fail rate-limited", "k")).await;
+    client.ok("chat.send", send("s", "fail-later E-MODEL-002", "k")).await;
     let event = client.event_where(|e| e["payload"]["state"] == "error").await;
     assert_eq!(event["payload"]["errorKind"], "rate_limit");
-    assert_eq!(event["payload"]["errorMessage"], "the provider said no [rate-limited]");
+    assert_eq!(event["payload"]["errorMessage"], "the provider said no [E-MODEL-002]");
     let waited = client.ok("agent.wait", json!({"runId": "k"})).await;
-    assert_eq!((&waited["status"], &waited["error"]), (&json!("error"), &json!("the provider said no [rate-limited]")));
+    assert_eq!((&waited["status"], &waited["error"]), (&json!("error"), &json!("the provider said no [E-MODEL-002]")));
 }
 
 #[tokio::test]
@@ -253,4 +253,14 @@ async fn what_another_edge_starts_is_heard_here() {
     let event = client.event_where(|e| e["payload"]["state"] == "final").await;
     assert_eq!(event["payload"]["sessionKey"], "shared");
     assert_eq!(format!("chatcmpl-{}", event["payload"]["runId"].as_str().unwrap()), answer["id"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn events_that_were_lost_show_as_a_gap_in_the_numbers() {
+    let house = house_of(Fake::remembering(2), GatewayLimits::default()).await;
+    let (mut client, _) = house.connected().await;
+    client.send("chat.send", &send("s", "many words that nobody could hand out so fast", "k")).await;
+    let last = client.event_where(|e| e["payload"]["state"] == "final").await;
+    let (seq, sent) = (last["seq"].as_u64().unwrap(), client.seen);
+    assert!(seq > sent, "number {seq} after {sent} events");
 }

@@ -191,13 +191,14 @@ async fn a_kept_instance_remembers_until_it_traps() {
 #[tokio::test]
 async fn the_memory_of_a_kept_instance_still_counts() {
     let engines = engines();
-    let limits = Limits { memory: 64 << 10, ..Limits::default() };
-    let package = provider(wat::EMIT, "[instance]\nlife = \"warm\"\n");
+    // Three pages, and a little for the tables that every component has.
+    let limits = Limits { memory: (3 * 64 + 1) << 10, ..Limits::default() };
+    let package = provider(wat::GROW, "[instance]\nlife = \"warm\"\n");
     let subject = Subject::limited(&engines, &package, limits).await;
     let warm = Warm::new(subject.loaded.clone());
-    for _ in 0..2 {
-        let state = subject.state(Entry::Provider);
-        warm.complete(state, Admission::new(Class::Provider), request()).await.unwrap().unwrap();
-    }
-    assert_eq!(subject.instance.meter().snapshot().peak_memory, 64 << 10);
+    let call = || warm.complete(subject.state(Entry::Provider), Admission::new(Class::Provider), request());
+    call().await.unwrap().unwrap();
+    call().await.unwrap().unwrap();
+    assert_eq!(call().await.unwrap_err().kind, TrapKind::Memory);
+    call().await.unwrap().unwrap();
 }

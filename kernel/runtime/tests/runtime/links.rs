@@ -1,11 +1,11 @@
 //! What is not granted is not there.
 
 use crate::fixtures::{self, wat};
-use crate::support::{Subject, engines, loader, provider, tool};
+use crate::support::{Subject, engines, provider, tool};
 use carapace_contract::InstanceId;
 use carapace_contract::capability::CapabilitySet;
 use carapace_registry::testing;
-use carapace_runtime::{Entry, Interface};
+use carapace_runtime::{Entry, Interface, TrapKind};
 
 fn id() -> InstanceId {
     "local/fixture/main".parse().unwrap()
@@ -28,7 +28,7 @@ async fn a_required_interface_without_a_grant_is_not_linked_and_the_command_is_n
     let denial = subject.loaded.plan(&id(), &granted, Entry::Tool("run")).unwrap_err();
     assert_eq!(denial.code, "E-RUNTIME-021");
     assert!(denial.message.contains("imports `kv`"), "{denial}");
-    assert_eq!(denial.fix, "carapace grant local/fixture/main kv");
+    assert_eq!(denial.fix, "carapace plugin grant local/fixture/main");
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_refused_optional_interface_answers_denied_with_the_fix() {
     subject.granted.kv = false;
     let denied = subject.run("key").await.unwrap().unwrap_err();
     assert!(denied.contains("may not use `kv`: it was not granted [E-RUNTIME-023]"), "{denied}");
-    assert!(denied.contains("carapace grant local/fixture/main kv"), "{denied}");
+    assert!(denied.contains("carapace plugin grant local/fixture/main"), "{denied}");
     assert_eq!(subject.instance.meter().snapshot().denials.get("E-RUNTIME-023"), Some(&1));
     // The same component with the grant: the plan, not the component, decides.
     subject.granted.kv = true;
@@ -52,7 +52,8 @@ async fn a_tool_reaches_only_what_its_uses_name() {
     let endpoint = "[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n";
     let subject = Subject::new(&engines, &tool(wat::FETCH, "\"http:api\"", endpoint)).await;
     assert_eq!(subject.run("").await.unwrap().unwrap(), "ok");
-    let subject = Subject::new(&engines, &tool(wat::FETCH, "", endpoint)).await;
+    let another = format!("{endpoint}[[tool]]\nname = \"another\"\nuses = [\"http:api\"]\n");
+    let subject = Subject::new(&engines, &tool(wat::FETCH, "", &another)).await;
     let denied = subject.run("").await.unwrap().unwrap_err();
     assert!(denied.contains("tool `run` of local/fixture/main may not use `http`"), "{denied}");
     assert!(denied.contains("its `uses` in the manifest do not name it"), "{denied}");
@@ -65,7 +66,7 @@ async fn a_tool_that_was_not_granted_is_not_run() {
     let denial = subject.loaded.plan(&id(), &subject.granted, Entry::Tool("other")).unwrap_err();
     assert_eq!(
         (denial.code.as_str(), denial.fix.as_str()),
-        ("E-RUNTIME-024", "carapace grant local/fixture/main tool:other")
+        ("E-RUNTIME-024", "carapace plugin grant local/fixture/main")
     );
     let denial = subject.loaded.plan(&id(), &subject.granted, Entry::Provider).unwrap_err();
     assert!(denial.message.contains("asked to complete"), "{denial}");
@@ -89,18 +90,13 @@ async fn only_a_providers_completion_may_emit() {
 }
 
 #[tokio::test]
-async fn an_instance_of_the_wrong_shape_is_refused_by_name() {
+async fn a_component_of_another_contract_is_refused_when_it_is_linked() {
     let engines = engines();
-    // The right interface name, with a function of another type.
-    let odd = r#"(component
-        (import "carapace:plugin/log@0.1.0-dev" (instance (export "write" (func (param "x" u32)))))
-    )"#;
-    let manifest = fixtures::tool_manifest("fixture", "", "").replace("[[tool]]\nname = \"run\"\nuses = []\n", "");
-    let (bytes, bundle) = testing::package(odd, &manifest, &testing::key(0));
-    let verified = carapace_registry::verify(bytes, &bundle, &testing::trust("local", &testing::key(0)));
-    // The registry compares names, the engine compares types; whichever speaks first, it never runs.
-    let Ok(package) = verified else { return };
-    let loaded = loader(&engines, None).load::<crate::support::State>(&package).await.unwrap();
-    let plan = loaded.plan(&id(), package.capabilities(), Entry::ListTools).unwrap();
-    assert!(plan.links(Interface::Log));
+    let wasm = fixtures::foreign_tool(wat::SLEEP64, |wit| wit.replace("func(duration: u32)", "func(duration: u64)"));
+    // The registry compares names, and these are right; the engine compares types.
+    let package = testing::verified(wasm, &fixtures::tool_manifest("fixture", "", ""));
+    let error = Subject::new(&engines, &package).await.run("").await.unwrap_err();
+    assert_eq!(error.kind, TrapKind::Instantiate);
+    assert!(error.message.contains("carapace:plugin/clock@0.1.0-dev"), "{error}");
+    assert!(error.message.contains("type mismatch"), "{error}");
 }

@@ -94,11 +94,10 @@ impl Vault {
         }))
     }
 
-    pub(crate) fn set_unlocker(&self, unlocker: Unlocker) {
+    pub(crate) async fn set_unlocker(&self, unlocker: Unlocker) {
+        let mut state = self.0.state.lock().await;
         *self.0.unlocker.lock().unwrap_or_else(PoisonError::into_inner) = unlocker;
-        if let Ok(mut state) = self.0.state.try_lock() {
-            state.refused = None;
-        }
+        state.refused = None;
     }
 
     fn unlocker(&self) -> Unlocker {

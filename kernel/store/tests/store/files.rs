@@ -73,6 +73,20 @@ async fn a_reader_works_beside_a_running_kernel_and_without_one() {
     assert_eq!(std::fs::read_dir(nothing.path()).unwrap().count(), 0, "looking makes nothing");
 }
 
+/// What a crash leaves, or a copy made while the kernel runs: rows that are only in the write-ahead log.
+#[tokio::test]
+async fn a_reader_sees_what_is_still_in_the_write_ahead_log_of_a_dead_kernel() {
+    let (dir, store) = fresh();
+    store.commit(Batch::new().append(row("main", "user", "hi"))).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["carapace.db", "carapace.db-wal", "chain.key"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let reader = Store::open_reader(copy.path(), options()).unwrap();
+    assert_eq!(reader.session("main").await.unwrap().unwrap().rows, 1);
+    assert_eq!(reader.verify().await.unwrap().first_broken, None);
+}
+
 #[test]
 fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     let (dir, store) = fresh();

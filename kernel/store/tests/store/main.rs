@@ -1,5 +1,13 @@
 //! The store as its callers see it, and as someone who edits its file sees it.
 #![allow(clippy::disallowed_methods, reason = "tests look at files and start themselves as a child process")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may be blunt"
+)]
+#![cfg(unix)]
 
 mod chain;
 mod commit;
