@@ -7,7 +7,36 @@ use carapace_registry::package;
 
 /// Fixtures that the runtime's own tests use, too; each begins with what it does.
 pub mod wat {
-    pub use super::fixtures::wat::*;
+    /// Fetches the endpoint `api`.
+    pub const FETCH: &str = super::fixtures::wat::FETCH;
+    /// Hands the kernel 24 MiB in one host call.
+    pub const GIANT_ARGUMENT: &str = super::fixtures::wat::GIANT_ARGUMENT;
+    /// Answers with 24 MiB.
+    pub const GIANT_RESULT: &str = super::fixtures::wat::GIANT_RESULT;
+    /// Writes log lines for ever.
+    pub const CHATTER: &str = super::fixtures::wat::CHATTER;
+    /// Collects responses of the endpoint `api` and lets go of none.
+    pub const HANDLE_FLOOD: &str = super::fixtures::wat::HANDLE_FLOOD;
+    /// Looks up its arguments in its kv namespace.
+    pub const KV: &str = super::fixtures::wat::KV;
+    /// Never ends.
+    pub const LOOP: &str = super::fixtures::wat::LOOP;
+    /// Takes all the memory there is.
+    pub const MEMORY_BOMB: &str = super::fixtures::wat::MEMORY_BOMB;
+    /// Reads where it has nothing.
+    pub const OUT_OF_BOUNDS: &str = super::fixtures::wat::OUT_OF_BOUNDS;
+    /// Gives up.
+    pub const PANIC: &str = super::fixtures::wat::PANIC;
+    /// Calls itself for ever.
+    pub const RECURSION: &str = super::fixtures::wat::RECURSION;
+    /// Takes all the memory there is, by way of a table.
+    pub const TABLE_BOMB: &str = super::fixtures::wat::TABLE_BOMB;
+    /// Waits a second in the kernel, then never ends.
+    pub const WAIT_THEN_LOOP: &str = super::fixtures::wat::WAIT_THEN_LOOP;
+    /// Answers with its arguments.
+    pub const ECHO: &str = super::fixtures::wat::ECHO;
+    /// A provider that says `hello`.
+    pub const EMIT: &str = super::fixtures::wat::EMIT;
     /// Asks the clock to wait for seven weeks.
     pub const SLEEP: &str = include_str!("../fixtures/sleep.wat");
     /// Writes to its kv namespace until the kernel refuses.

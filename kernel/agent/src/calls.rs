@@ -52,11 +52,11 @@ pub(crate) fn global_id(run: carapace_contract::Ulid, call: &str) -> String {
 impl Turn<'_> {
     /// Makes the calls that have no result yet, and appends their results in the order of the calls.
     pub(crate) async fn make_calls(&mut self, calls: Vec<ToolCall>, tainted: bool) -> Result<(), TurnError> {
-        let trusted_text =
-            crate::context::trusted_text(&self.transcript, &self.job.request.history, self.job.request.origin);
-        let circumstances = Circumstances { origin: self.job.request.origin, tainted, trusted_text };
-        let (answered, begun) = self.already();
         let catalog = self.agent.tools.catalog();
+        let request = &self.job.request;
+        let trusted_text = crate::context::trusted_text(&self.transcript, &request.history, request.origin, &catalog);
+        let circumstances = Circumstances { origin: request.origin, tainted, trusted_text };
+        let (answered, begun) = self.already();
         let mut queue: VecDeque<(ToolCall, Plan)> = VecDeque::new();
         for call in calls {
             let repeat = self.repeats.note(&call.name, &call.arguments);

@@ -6,8 +6,9 @@
 use crate::rows::{Entry, Exchange, Row, Transcript};
 use crate::tokens;
 use carapace_contract::completion::ModelRef;
-use carapace_contract::decision::Origin;
+use carapace_contract::decision::{Effect, Origin};
 use carapace_contract::message::{Message, Part, Role, ToolCall, ToolResult};
+use carapace_contract::turn::ToolInfo;
 
 /// What goes into a context besides the session's log.
 pub(crate) struct Frame<'a> {
@@ -146,7 +147,7 @@ impl Rendered {
                 }
                 // Results stand with their calls; the intent is for the owner and for recovery.
                 Entry::ToolResult { .. } | Entry::ToolCall(_) => {}
-                Entry::Note { text } => notes.push(note(text)),
+                Entry::Note { text, brief } => notes.push(note(brief.as_ref().unwrap_or(text))),
             }
         }
         if !notes.is_empty() {
@@ -228,7 +229,12 @@ fn brought(history: &[Message]) -> Vec<Rendered> {
 }
 
 /// Texts whose addresses a tainted turn may fetch: what the owner wrote, and what search tools found.
-pub(crate) fn trusted_text(transcript: &Transcript, frame_history: &[Message], origin: Origin) -> Vec<String> {
+pub(crate) fn trusted_text(
+    transcript: &Transcript,
+    frame_history: &[Message],
+    origin: Origin,
+    catalog: &[ToolInfo],
+) -> Vec<String> {
     let mut out = Vec::new();
     let exchanges = transcript.earlier.iter().chain(std::iter::once(&transcript.current));
     for exchange in exchanges {
@@ -239,7 +245,7 @@ pub(crate) fn trusted_text(transcript: &Transcript, frame_history: &[Message], o
                 out.extend(parts.iter().filter_map(text_of));
             }
         }
-        out.extend(found_by_search(&exchange.rows));
+        out.extend(found_by_search(&exchange.rows, catalog));
     }
     if is_owners(origin) {
         let users = frame_history.iter().filter(|m| m.role == Role::User);
@@ -259,9 +265,10 @@ fn text_of(part: &Part) -> Option<String> {
     }
 }
 
-/// Results of tools whose (signed) name says `search`. A query that itself holds something like an address is not
+/// Results of tools whose (signed) name says `search` and which reach the network themselves: one that does not could hand an
+/// address of its own making to a tool that does. A query that itself holds something like an address is not
 /// trusted: a search page that repeats its query would otherwise vouch for any address an injected text asks for.
-fn found_by_search(rows: &[Row]) -> Vec<String> {
+fn found_by_search(rows: &[Row], catalog: &[ToolInfo]) -> Vec<String> {
     let mut queries = std::collections::HashMap::new();
     for row in rows {
         if let Entry::Assistant { parts, .. } = &row.entry {
@@ -271,7 +278,8 @@ fn found_by_search(rows: &[Row]) -> Vec<String> {
     let mut out = Vec::new();
     for row in rows {
         let Entry::ToolResult { result, .. } = &row.entry else { continue };
-        let is_search = result.name.split(['_', '-', '.']).any(|word| word.eq_ignore_ascii_case("search"));
+        let named = result.name.split(['_', '-', '.']).any(|word| word.eq_ignore_ascii_case("search"));
+        let is_search = named && catalog.iter().any(|t| t.name == result.name && t.effects.has(Effect::Fetch));
         let query = queries.get(&result.call_id).map_or("", String::as_str);
         if is_search && !result.is_error && !like_an_address(query) {
             out.push(result.content.clone());

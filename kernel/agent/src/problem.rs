@@ -37,9 +37,9 @@ pub(crate) fn completion(model: &ModelRef, tried: usize, f: &CompletionFailure) 
     };
     let others = if tried > 1 { format!(" (the last of {tried} models that were tried)") } else { String::new() };
     let advice = match f.kind {
-        FailureKind::Authentication => "; set the credential with `carapace secret set`",
+        FailureKind::Authentication => "; set the credential with `carapace secrets set`",
         FailureKind::UnknownModel => {
-            "; `carapace models` lists what there is, `agent: { route: [..] }` in carapace.json5 chooses"
+            "; `carapace status` lists what there is, `agent: { route: [..] }` in carapace.json5 chooses"
         }
         FailureKind::RateLimited | FailureKind::Unavailable | FailureKind::Interrupted => {
             "; try again later, or add another model to `agent: { route: [..] }` in carapace.json5"

@@ -40,8 +40,11 @@ pub(crate) enum Entry {
     },
     /// Something the model and the owner should know.
     Note {
-        /// The text.
+        /// For the owner.
         text: String,
+        /// For the model, where the owner's text would only confuse it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brief: Option<String>,
     },
 }
 

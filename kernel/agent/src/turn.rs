@@ -424,12 +424,14 @@ impl<'a> Turn<'a> {
             batch = self.job.append(batch, &self.job.row(now, self.tainted, entry));
         }
         let note = match last {
-            TurnEventKind::Failed { message, .. } => Some(format!("the turn failed: {message}")),
-            TurnEventKind::Cancelled { .. } => Some("the turn was stopped here".to_owned()),
+            TurnEventKind::Failed { message, .. } => {
+                Some((format!("the turn failed: {message}"), Some("this message could not be answered".to_owned())))
+            }
+            TurnEventKind::Cancelled { .. } => Some(("the turn was stopped here".to_owned(), None)),
             _ => None,
         };
-        if let Some(text) = note {
-            batch = self.job.append(batch, &self.job.row(now, false, Entry::Note { text }));
+        if let Some((text, brief)) = note {
+            batch = self.job.append(batch, &self.job.row(now, false, Entry::Note { text, brief }));
         }
         if let Some(usage) = self.unbooked.take() {
             batch = batch.usage_add(usage);

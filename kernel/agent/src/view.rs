@@ -41,7 +41,7 @@ fn item(row: Row) -> Option<HistoryItem> {
             parts.extend(beside);
             (Role::Tool, parts)
         }
-        Entry::Note { text } => (Role::System, vec![Part::text(text)]),
+        Entry::Note { text, .. } => (Role::System, vec![Part::text(text)]),
         Entry::ToolCall(_) => return None,
     };
     if parts.is_empty() {

@@ -88,17 +88,22 @@ impl Kernel {
             clock: Arc::new(SystemClock),
             patience: Patience::default(),
         });
+        // Before anything new is accepted: what was interrupted goes on first.
+        let resumed = agent.recover().await.or_fail("cannot resume what was interrupted")?;
+        if !resumed.is_empty() {
+            tracing::info!(runs = resumed.len(), "interrupted turns go on");
+        }
         let stop = CancellationToken::new();
         let owner = Arc::new(Owner::new(paths.clone(), store.clone(), Some(host), trust, config.clone(), stop.clone(), problems.clone()));
         let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), owner.clone());
         gateway.bind = current.gateway.bind;
         gateway.port = options.port.unwrap_or(current.gateway.port);
         gateway.limits.body_bytes = usize::try_from(current.gateway.max_body_bytes.0).unwrap_or(usize::MAX);
+        gateway.allowed_origins.clone_from(&current.gateway.allowed_origins);
+        gateway.page.token_hint = format!("cat {}", paths.gateway_token().display());
         gateway.metrics = Some(metrics);
         gateway.control = Some(owner);
         let gateway = Gateway::start(gateway).await?;
-        agent.recover().await.or_fail("cannot resume what was interrupted")?;
-
         let run_file = paths.root().join("run.json");
         let run = serde_json::json!({ "pid": std::process::id(), "http": format!("http://{}", gateway.addr) });
         trust::write_whole(&run_file, run.to_string().as_bytes())?;

@@ -104,7 +104,7 @@ impl miette::Diagnostic for Failure {
 }
 
 /// What commands return.
-pub type Outcome<T = ()> = Result<T, Failure>;
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 /// Adds what was being done, for errors of other rooms.
 pub(crate) trait OrFail<T> {

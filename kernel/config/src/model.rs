@@ -45,6 +45,8 @@ pub struct Gateway {
     pub port: u16,
     /// Largest request body.
     pub max_body_bytes: ByteSize,
+    /// Origins of web pages that may use the gateway besides its own: `https://host[:port]`.
+    pub allowed_origins: Vec<String>,
     /// How long a shutdown waits for running turns, ms; they resume after the next start.
     #[schemars(range(max = 600_000))]
     pub shutdown_grace_ms: u64,
@@ -56,6 +58,7 @@ impl Default for Gateway {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 18789,
             max_body_bytes: ByteSize(16 << 20),
+            allowed_origins: Vec::new(),
             shutdown_grace_ms: 10_000,
         }
     }

@@ -19,16 +19,15 @@ pub(crate) enum Problem {
     Other,
 }
 
-/// Sorts a code. `E-MODEL-002` is a provider's rate limit where trying again helps, and otherwise an unknown model.
-pub(crate) fn classify(code: &str, retryable: bool) -> Problem {
+/// Sorts a code.
+pub(crate) fn classify(code: &str) -> Problem {
     match code {
         "E-TURN-001" | "E-MODEL-003" => Problem::Invalid,
-        "E-MODEL-005" => Problem::UnknownModel,
-        "E-MODEL-002" if !retryable => Problem::UnknownModel,
+        "E-MODEL-005" | "E-ROUTE-002" => Problem::UnknownModel,
         "E-MODEL-002" | "E-TURN-003" => Problem::RateLimited,
         "E-MODEL-004" => Problem::ContextLength,
         "E-TURN-008" => Problem::Timeout,
-        _ if code.starts_with("E-MODEL-") => Problem::Provider,
+        _ if code.starts_with("E-MODEL-") || code.starts_with("E-ROUTE-") => Problem::Provider,
         _ => Problem::Other,
     }
 }

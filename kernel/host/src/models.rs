@@ -82,7 +82,7 @@ impl Host {
         }
         known.truncate(10);
         Err(Denial::new(
-            "E-MODEL-002",
+            "E-ROUTE-002",
             format!("no provider here has the model `{wanted}`"),
             format!("name one of: {}", if known.is_empty() { "none could be listed".into() } else { known.join(", ") }),
         ))
@@ -139,7 +139,7 @@ impl Models for Host {
             problems.push("no provider is installed and granted".to_owned());
         }
         Err(Denial::new(
-            "E-MODEL-001",
+            "E-ROUTE-001",
             format!("no model can answer ({})", problems.join("; ")),
             "set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own, and start again; `carapace doctor` says more",
         ))

@@ -159,9 +159,6 @@ impl Engines {
     }
 
     /// Runs a future where guests run, apart from I/O. Dropping the handle stops it at its next wait or tick.
-    ///
-    /// # Errors
-    /// None in practice: the runtime lives as long as the engines do.
     pub fn spawn<F>(&self, future: F) -> AbortOnDropHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -217,7 +214,7 @@ fn pooled(options: PoolOptions, calls: u32) -> wasmtime::Result<Engine> {
     let max_memory = usize::try_from(options.max_memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(stores)
-        .total_core_instances(stores.saturating_mul(4))
+        .total_core_instances(stores.saturating_mul(8))
         .total_memories(stores.saturating_mul(options.memories_per_store.max(1)))
         .total_tables(stores.saturating_mul(4))
         .total_stacks(stores)

@@ -159,9 +159,12 @@ impl<T: Imports> Loaded<T> {
     /// # Errors
     /// [`CallError`]: a limit, a trap, a cancellation.
     pub async fn list_tools(&self, state: T, admission: Admission) -> Result<Vec<tools::Tool>, CallError> {
-        self.fresh(state, admission, tools_size, |store, exports| {
-            Box::pin(async move { exports.tools()?.call_list(store).await })
-        })
+        self.fresh(
+            state,
+            admission,
+            |list: &Vec<_>| tools_size(list),
+            |store, exports| Box::pin(async move { exports.tools()?.call_list(store).await }),
+        )
         .await
     }
 

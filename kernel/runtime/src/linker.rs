@@ -133,7 +133,7 @@ impl LinkPlan {
         };
         let mut links = BTreeMap::new();
         for &interface in imports {
-            let (asks, optional, has, used) = match interface {
+            let (asks, optional, has, used, what) = match interface {
                 Interface::Log | Interface::Clock | Interface::Random | Interface::Config => {
                     links.insert(interface, Link::Real);
                     continue;
@@ -143,20 +143,25 @@ impl LinkPlan {
                     asked.optional.contains("kv"),
                     granted.kv,
                     uses.as_ref().is_none_or(|u| u.contains(&Use::Kv)),
+                    "kv".to_owned(),
                 ),
                 Interface::Http => (
                     !asked.http.is_empty() || asked.public_http,
                     !asked.public_http && asked.http.keys().all(|e| asked.optional.contains(&format!("http:{e}"))),
                     !granted.http.is_empty() || granted.public_http,
                     uses.as_ref().is_none_or(|u| u.iter().any(|u| matches!(u, Use::Http(_) | Use::PublicHttp))),
+                    asked.http.keys().next().map_or("http:public".to_owned(), |e| format!("http:{e}")),
                 ),
                 Interface::Secrets => (
                     !asked.secrets.is_empty(),
                     asked.secrets.keys().all(|s| asked.optional.contains(&format!("secret:{s}"))),
                     !granted.secrets.is_empty(),
                     uses.as_ref().is_none_or(|u| u.contains(&Use::Secrets)),
+                    asked.secrets.keys().next().map_or("secrets".to_owned(), |s| format!("secret:{s}")),
                 ),
-                Interface::Completion => (asked.provider, false, granted.provider, uses.is_none()),
+                Interface::Completion => {
+                    (asked.provider, false, granted.provider, uses.is_none(), "provider".to_owned())
+                }
             };
             if !asks {
                 return Err(Denial::new(
@@ -168,7 +173,9 @@ impl LinkPlan {
             if !has && !optional {
                 return Err(Denial::new(
                     "E-RUNTIME-021",
-                    format!("{instance} imports `{interface}` and does not work without it, but `{what}` was not granted"),
+                    format!(
+                        "{instance} imports `{interface}` and does not work without it, but `{what}` was not granted"
+                    ),
                     grant(),
                 ));
             }

@@ -8,7 +8,7 @@ fn len(s: &str) -> u64 {
 fn pairs_size(pairs: &[(String, String)]) -> u64 {
     pairs.iter().map(|(k, v)| len(k) + len(v)).sum()
 }
-pub(crate) fn tools_size(list: &Vec<tools::Tool>) -> u64 {
+pub(crate) fn tools_size(list: &[tools::Tool]) -> u64 {
     list.iter().map(|t| len(&t.name) + len(&t.description) + len(&t.parameters) + pairs_size(&t.extra)).sum()
 }
 pub(crate) fn content_size(answer: &Result<Vec<tools::Content>, tools::ToolError>) -> u64 {

@@ -123,3 +123,25 @@ impl Drop for Running {
         self.0.running.fetch_sub(1, SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ticker_sleeps_while_nothing_runs_and_wakes_for_a_guest() {
+        let ticker = Ticker::new(false).unwrap();
+        while !ticker.parked() {
+            std::thread::yield_now();
+        }
+        let before = ticker.now();
+        let running = ticker.running();
+        while ticker.now() < before + 2 {
+            std::thread::yield_now();
+        }
+        drop(running);
+        while !ticker.parked() {
+            std::thread::yield_now();
+        }
+    }
+}

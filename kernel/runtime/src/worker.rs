@@ -158,7 +158,9 @@ impl Worker {
             return match rustix::process::Signal::from_named_raw(signal) {
                 Some(rustix::process::Signal::XCPU) => limit(format!("{} s of CPU", self.options.cpu_seconds)),
                 // The hard CPU limit, or the system's own out-of-memory killer.
-                Some(rustix::process::Signal::KILL) => limit("the system's patience".to_owned()),
+                Some(rustix::process::Signal::KILL) => {
+                    limit("the operating system, which killed the worker".to_owned())
+                }
                 _ => CompileError::Worker(format!("it ended by signal {signal}: {text}")),
             };
         }

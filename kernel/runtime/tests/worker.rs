@@ -1,18 +1,30 @@
 //! The compile worker, with this test's own executable as the child: `main` does what the kernel's does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests may be blunt, also in their helpers"
+)]
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[path = "fixtures/mod.rs"]
 mod fixtures;
+#[path = "runtime/support.rs"]
+mod support;
 
 use carapace_contract::limits::Profile;
 use carapace_runtime::{
-    CompileError, Compiler, EngineOptions, Engines, WORKER_ARGUMENT, Worker, WorkerOptions, worker_main,
+    AotCache, CacheStats, CompileError, Compiler, EngineOptions, Engines, Loader, WORKER_ARGUMENT, Worker,
+    WorkerOptions, worker_main,
 };
 use fixtures::wat;
 use std::sync::Arc;
 use std::time::Duration;
+use support::Subject;
 
 fn worker(options: WorkerOptions) -> Worker {
     Worker::this_executable(options).unwrap()
@@ -32,12 +44,18 @@ fn heavy(additions: usize) -> Arc<[u8]> {
 
 async fn what_the_worker_compiles_runs_here() {
     let engines = Engines::new(EngineOptions::default()).unwrap();
-    for profile in [Profile::Metered, Profile::Cpu] {
-        let wasm = fixtures::tool(wat::ECHO).into();
-        let artefact = worker(WorkerOptions::default()).compile(wasm, profile).await.unwrap();
-        assert!(!artefact.is_empty());
-        assert_eq!(artefact.compatibility(), engines.compatibility(profile));
+    let state = tempfile::tempdir().unwrap();
+    let cache = Arc::new(AotCache::open(state.path()).unwrap());
+    let loader = Loader::new(&engines, Arc::new(worker(WorkerOptions::default())), Some(cache.clone()));
+    for profile in ["metered", "cpu"] {
+        let package = support::tool(wat::ECHO, "", &format!("[instance]\nprofile = \"{profile}\"\n"));
+        for _ in 0..2 {
+            let mut subject = Subject::new(&engines, &package).await;
+            subject.loaded = loader.load(&package).await.unwrap();
+            assert_eq!(subject.run(profile).await.unwrap().unwrap(), profile);
+        }
     }
+    assert_eq!(cache.stats(), CacheStats { hits: 2, misses: 2, rejected: 0 });
 }
 
 async fn an_invalid_component_is_named_as_such() {

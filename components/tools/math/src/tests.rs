@@ -126,6 +126,9 @@ fn size_depth_and_work_have_limits() {
     assert!(wrong("9^9^9^9").contains("more than 10000 digits"));
     assert!(wrong("2^(2^40)").contains("more than 10000 digits"));
     assert_eq!(ok("10^9999").len(), 10_000);
+    assert_eq!(ok("2^33000").len(), 9_934);
+    assert!(ok("sqrt(10^9998)").starts_with("10000"));
+    assert!(ok("3^20000 % (7^11000+2)").starts_with("170534"));
     assert_eq!(ok("(-1)^(10^30+1)"), "-1");
     assert_eq!(ok("0^(10^30)"), "0");
     assert!(wrong(&format!("{}1{}", "(".repeat(65), ")".repeat(65))).contains("nested more than 64"));

@@ -151,8 +151,20 @@ fn addresses_are_trusted_from_the_owner_and_from_searches_but_not_from_an_echoed
         user(2, Origin::UnknownSender, "https://stranger.example/"),
     ];
     let transcript = Transcript::of(rows, Ulid::from_parts(0, 2));
-    let trusted = trusted_text(&transcript, &[], Origin::UnknownSender).join(" ");
+    let tool = |name: &str, effects: Vec<Effect>| ToolInfo {
+        instance: "local/tools/main".parse().unwrap(),
+        digest: carapace_contract::Digest::of(b"t"),
+        name: name.into(),
+        description: String::new(),
+        parameters: serde_json::json!({}),
+        effects: effects.into(),
+    };
+    let fetching = ["web_search", "web_fetch"].map(|n| tool(n, vec![Effect::Fetch]));
+    let trusted = trusted_text(&transcript, &[], Origin::UnknownSender, &fetching).join(" ");
     assert_eq!(trusted, "see https://own.example/ https://found.example/");
+    let offline = [tool("web_search", vec![])];
+    let trusted = trusted_text(&transcript, &[], Origin::UnknownSender, &offline).join(" ");
+    assert_eq!(trusted, "see https://own.example/", "a search that reaches no network has found nothing");
 }
 
 #[test]

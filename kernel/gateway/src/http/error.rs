@@ -71,7 +71,7 @@ impl ApiError {
 
     /// How a turn that was refused, or failed, looks to an HTTP client.
     pub(crate) fn turn(code: &str, message: &str, retryable: bool) -> Self {
-        let (status, kind, code) = match classify(code, retryable) {
+        let (status, kind, code) = match classify(code) {
             Problem::UnknownModel => (StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found"),
             Problem::ContextLength => (StatusCode::BAD_REQUEST, "invalid_request_error", "context_length_exceeded"),
             Problem::Invalid => (StatusCode::BAD_REQUEST, "invalid_request_error", code),

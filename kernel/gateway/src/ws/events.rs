@@ -55,7 +55,7 @@ pub(crate) fn payloads(event: &TurnEvent, run: &str) -> Vec<(&'static str, Value
             ),
             chat(
                 "error",
-                json!({"errorMessage": format!("{message} [{code}]"), "errorKind": error_kind(code, *retryable)}),
+                json!({"errorMessage": format!("{message} [{code}]"), "errorKind": error_kind(code)}),
             ),
         ],
         TurnEventKind::Cancelled { text } => vec![
@@ -97,8 +97,8 @@ pub(crate) fn usage_json(usage: &Usage) -> Value {
     })
 }
 
-fn error_kind(code: &str, retryable: bool) -> &'static str {
-    match classify(code, retryable) {
+fn error_kind(code: &str) -> &'static str {
+    match classify(code) {
         Problem::RateLimited => "rate_limit",
         Problem::ContextLength => "context_length",
         Problem::Timeout => "timeout",

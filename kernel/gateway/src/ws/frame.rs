@@ -97,7 +97,7 @@ impl Failure {
 
 impl From<TurnError> for Failure {
     fn from(e: TurnError) -> Self {
-        let failure = match classify(&e.code, e.retryable) {
+        let failure = match classify(&e.code) {
             Problem::Invalid | Problem::UnknownModel | Problem::ContextLength => Self::invalid(e.message),
             _ if e.retryable => Self::unavailable(e.message).retryable(None),
             _ => Self::unavailable(e.message),

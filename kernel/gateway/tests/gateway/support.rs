@@ -135,7 +135,7 @@ impl Assistant for Fake {
     async fn submit(&self, request: TurnRequest) -> Result<Submitted, TurnError> {
         if request.model.as_deref() == Some("nope") {
             return Err(TurnError {
-                code: "E-MODEL-002".into(),
+                code: "E-ROUTE-002".into(),
                 message: "there is no model `nope`".into(),
                 retryable: false,
             });

@@ -64,6 +64,15 @@ async fn a_trap_poisons_only_its_own_store() {
     assert_eq!(subject.instance.meter().snapshot().traps.get("unreachable"), Some(&20));
 }
 
+#[tokio::test]
+async fn an_import_that_panics_ends_only_the_call_that_made_it() {
+    let engines = engines();
+    let subject = Subject::new(&engines, &tool(wat::RANDOM, "", "")).await;
+    let echo = Subject::new(&engines, &tool(wat::ECHO, "", "")).await;
+    assert_eq!(subject.run("").await.unwrap_err().kind, TrapKind::Host);
+    assert_eq!(echo.run("fine").await.unwrap().unwrap(), "fine");
+}
+
 /// A pool with hardly more slots than one call needs.
 fn tight() -> Engines {
     let options = EngineOptions {

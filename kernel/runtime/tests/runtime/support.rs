@@ -73,6 +73,7 @@ impl clock::Host for State {
 impl random::Host for State {
     async fn bytes(&mut self, length: u32) -> Result<Result<Vec<u8>, types::Error>> {
         self.core.host_call()?;
+        assert_ne!(length, 13, "an import with a bug");
         Ok(Ok(vec![0; length as usize]))
     }
 }
