@@ -45,6 +45,10 @@ pub struct Report {
 /// # Errors
 /// The bytes are no valid component.
 pub fn decode(component: &[u8]) -> Result<Surface, PackageError> {
+    // The decoder reserves what a section claims to hold, so a section that claims more than there is must end here.
+    for payload in wasmparser::Parser::new(0).parse_all(component) {
+        payload.map_err(|e| PackageError::Wasm(e.to_string()))?;
+    }
     let decoded = wit_component::decode(component).map_err(|e| PackageError::Wasm(format!("{e:#}")))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(PackageError::Wasm("it holds WIT text, not code".to_owned()));

@@ -135,8 +135,9 @@ fn componentize(wasm: &[u8]) -> Result<Vec<u8>, PackageError> {
     if wasm.len() > MAX_BYTES {
         return Err(PackageError::TooBig(wasm.len()));
     }
+    // The encoder trusts its input: a cut module would end it.
+    wasmparser::Validator::new().validate_all(wasm).map_err(|e| PackageError::Wasm(e.to_string()))?;
     if Parser::is_component(wasm) {
-        wasmparser::Validator::new().validate_all(wasm).map_err(|e| PackageError::Wasm(e.to_string()))?;
         return Ok(wasm.to_vec());
     }
     let encode = || wit_component::ComponentEncoder::default().validate(true).module(wasm)?.encode();

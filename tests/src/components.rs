@@ -43,6 +43,8 @@ pub mod wat {
     pub const KV_FLOOD: &str = include_str!("../fixtures/kv-flood.wat");
     /// Looks into its kv namespace, waits, and looks again.
     pub const KV_TWICE: &str = include_str!("../fixtures/kv-twice.wat");
+    /// Counts how often it was called with the same arguments.
+    pub const MARK: &str = include_str!("../fixtures/mark.wat");
     /// Gives back everything the kernel ever put into its memory.
     pub const SPY: &str = include_str!("../fixtures/spy.wat");
     /// A provider that says something and breaks.

@@ -6,10 +6,13 @@
 #![allow(clippy::disallowed_methods, reason = "test harness: starts processes, reads and writes files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
 
+pub mod cable;
 pub mod components;
 pub mod kernel;
+pub mod model;
 pub mod peers;
 pub mod server;
+pub mod socket;
 pub mod turns;
 
 pub use kernel::{Kernel, KernelOptions, binary, bundle};

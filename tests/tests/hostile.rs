@@ -2,12 +2,12 @@
 
 use carapace_registry::testing;
 use carapace_tests::components::{manifest, pack, provider_package, tool, tool_package, wat};
-use carapace_tests::kernel::{command, signed_bundle};
+use carapace_tests::kernel::signed_bundle;
+use carapace_tests::owner::{self, error};
 use carapace_tests::turns::{DONE, script};
 use carapace_tests::{Kernel, KernelOptions, peers};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
-use std::process::Output;
 
 macro_rules! peer {
     ($name:literal, $peer:expr) => {
@@ -61,7 +61,7 @@ async fn what_uses_up_time_or_space_is_stopped_by_the_limit_it_meets() {
         ("late_loop", wat::WAIT_THEN_LOOP, plenty),
         ("thirsty", wat::LOOP, "fuel-per-call = 1_000_000\ncpu-per-call = \"60s\"\n"),
         ("memory_bomb", wat::MEMORY_BOMB, "memory = \"4MiB\"\n"),
-        ("table_bomb", wat::TABLE_BOMB, "memory = \"4MiB\"\n"),
+        ("table_bomb", wat::TABLE_BOMB, "memory = \"256KiB\"\n"),
         ("recursion", wat::RECURSION, ""),
         ("panics", wat::PANIC, ""),
         ("astray", wat::OUT_OF_BOUNDS, ""),
@@ -82,7 +82,7 @@ async fn what_uses_up_time_or_space_is_stopped_by_the_limit_it_meets() {
             ("late_loop", "E-RUNTIME-003", "CPU limit 200 ms per call exceeded"),
             ("thirsty", "E-RUNTIME-002", "fuel limit 1000000 per call used up"),
             ("memory_bomb", "E-RUNTIME-005", "memory limit 4 MiB exceeded"),
-            ("table_bomb", "E-RUNTIME-005", "memory limit 4 MiB exceeded"),
+            ("table_bomb", "E-RUNTIME-005", "memory limit 256 KiB exceeded"),
             ("recursion", "E-RUNTIME-006", "stack overflowed"),
             ("panics", "E-RUNTIME-001", "gave up"),
             ("astray", "E-RUNTIME-013", "out of bounds"),
@@ -224,21 +224,13 @@ fn signed(dir: &Path, name: &str, package: &[u8], bundle: &[u8]) {
     std::fs::write(dir.join(format!("{name}.sigstore.json")), bundle).unwrap();
 }
 
-fn error(out: &Output) -> Value {
-    let text = String::from_utf8_lossy(&out.stdout);
-    let last = text.trim().lines().last().unwrap_or_default();
-    let value: Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {text}"));
-    value["error"].clone()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_package_that_is_not_what_its_manifest_says_is_refused_though_a_trusted_publisher_signed_it() {
     let state = tempfile::tempdir().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let cli = |args: &[&str]| command(state.path(), &[]).args(args).output().unwrap();
+    let cli = |args: &[&str]| owner::cli(state.path(), args);
     let key = testing::key(9);
-    let out = cli(&["publisher", "add", "mallory", &key.public().to_string()]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    owner::done(state.path(), &["publisher", "add", "mallory", &key.public().to_string()]);
 
     let plain = tool(wat::ECHO, &["run"]);
     let text = manifest("trick", "0.1.0", "[[tool]]\nname = \"run\"\n");
@@ -299,8 +291,7 @@ async fn a_package_that_is_not_what_its_manifest_says_is_refused_though_a_truste
     }
     // The same component, honestly described, is good: what was refused was the lie.
     signed(dir.path(), "good", &good, &sign(&good));
-    let out = cli(&["plugin", "verify", "--json", dir.path().join("good.wasm").to_str().unwrap()]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    owner::done(state.path(), &["plugin", "verify", dir.path().join("good.wasm").to_str().unwrap()]);
 
     // A bundle with such a package installs nothing at all; without it, the same state directory starts.
     let bundle = signed_bundle(state.path(), &[]);
@@ -315,5 +306,5 @@ async fn a_package_that_is_not_what_its_manifest_says_is_refused_though_a_truste
     let kernel = Kernel::start_in(state, KernelOptions::openai(&format!("{}/v1", model.base)));
     kernel.still_answers().await;
     assert_eq!(kernel.cli_json(&["plugin", "list", "--json"]).as_array().map(Vec::len), Some(3));
-    assert_eq!(json!(kernel.say("s", "Are you there?").await), "Yes.");
+    assert_eq!(kernel.say("s", "Are you there?").await, "Yes.");
 }

@@ -14,7 +14,6 @@ use carapace_registry::{Trust, VerifiedPackage};
 use carapace_runtime::{AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
 use carapace_store::{PackageRow, Store, StoreOptions, Unlocker};
 use secrecy::SecretString;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +93,15 @@ impl Kernel {
             tracing::info!(runs = resumed.len(), "interrupted turns go on");
         }
         let stop = CancellationToken::new();
-        let owner = Arc::new(Owner::new(paths.clone(), store.clone(), Some(host), trust, config.clone(), stop.clone(), problems.clone()));
+        let owner = Arc::new(Owner::new(
+            paths.clone(),
+            store.clone(),
+            Some(host),
+            trust,
+            config.clone(),
+            stop.clone(),
+            problems.clone(),
+        ));
         let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), owner.clone());
         gateway.bind = current.gateway.bind;
         gateway.port = options.port.unwrap_or(current.gateway.port);
@@ -125,7 +132,11 @@ impl Kernel {
 pub(crate) fn open_store(paths: &StatePaths) -> Outcome<Store> {
     Store::open(paths.root(), store_options()).map_err(|e| {
         let failure = Failure::new(Exit::Failed, format!("cannot open the state in {}: {e}", paths.root().display()));
-        if e.is_held() { failure.help("`carapace stop` stops it; CARAPACE_STATE_DIR names another state") } else { failure }
+        if e.is_held() {
+            failure.help("`carapace stop` stops it; CARAPACE_STATE_DIR names another state")
+        } else {
+            failure
+        }
     })
 }
 
@@ -171,7 +182,7 @@ pub(crate) async fn load(
     let section = config.instance(id);
     let spec = InstanceSpec {
         limits: config.limits_for(id, grant.capabilities.limits),
-        endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_else(BTreeMap::new),
+        endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_default(),
         config: section.map(|s| s.config.clone()).unwrap_or_default().into(),
         id: id.clone(),
         package: Arc::new(package),

@@ -62,8 +62,13 @@ pub(crate) async fn install(
     }
     for (file, package, old) in carried {
         // Nothing grew: what was refused stays refused, what was revoked stays revoked.
-        let refused: Vec<String> =
-            package.capabilities().optional.iter().filter(|o| !old.capabilities.optional.contains(*o)).cloned().collect();
+        let refused: Vec<String> = package
+            .capabilities()
+            .optional
+            .iter()
+            .filter(|o| !old.capabilities.optional.contains(*o))
+            .cloned()
+            .collect();
         let capabilities = package.capabilities().without_optional(&refused);
         let grant = Grant { digest: package.digest(), capabilities, ..old };
         record(paths, store, &file, &package, grant, "update").await?;
@@ -178,12 +183,16 @@ pub(crate) async fn instances(store: &Store, config: &Config) -> Outcome<Vec<(In
         installed.iter().filter(|r| r.enabled).map(|r| (r.instance.clone(), r.clone())).collect();
     for (key, section) in &config.instances {
         let same = |r: &&PackageRow| {
-            r.instance.name() == &key.component && section.component.as_ref().is_none_or(|c| c == r.instance.component())
+            r.instance.name() == &key.component
+                && section.component.as_ref().is_none_or(|c| c == r.instance.component())
         };
         let Some(row) = installed.iter().find(same) else {
             return Err(Failure::new(
                 Exit::Usage,
-                format!("the configuration names an instance `{key}`, but no component `{}` is installed", key.component),
+                format!(
+                    "the configuration names an instance `{key}`, but no component `{}` is installed",
+                    key.component
+                ),
             )
             .help("carapace plugin list"));
         };

@@ -1,5 +1,7 @@
 //! The CLI as a client of a running kernel.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use crate::failure::{Exit, Failure, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::control::ControlRequest;

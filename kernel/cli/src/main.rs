@@ -1,9 +1,6 @@
 //! The `carapace` binary: reads arguments, wires the rooms, prints for people.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the binary owns the command line's files and hands the environment on"
-)]
+#![allow(clippy::disallowed_methods, reason = "the binary owns the command line's files and hands the environment on")]
 
 mod args;
 mod assembly;
@@ -116,8 +113,12 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             println!("{instance} is granted.");
             Ok(())
         }
-        Command::Plugin(_) => status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await,
-        Command::Secrets(SecretsCommand::Set { name, instance }) => secrets::set(&paths, config, &name, &instance).await,
+        Command::Plugin(_) => {
+            status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await
+        }
+        Command::Secrets(SecretsCommand::Set { name, instance }) => {
+            secrets::set(&paths, config, &name, &instance).await
+        }
         Command::Secrets(SecretsCommand::List(output)) => secrets::list(&paths, config, output.json).await,
         Command::Secrets(SecretsCommand::Rm { name, instance }) => {
             secrets::remove(&paths, config, &name, &instance).await

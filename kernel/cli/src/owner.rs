@@ -1,5 +1,7 @@
 //! What an authenticated owner may ask of a running kernel: its status, and changes to secrets and grants.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use crate::failure::{Failure, Outcome};
 use crate::{assembly, bundled, trust};
 use async_trait::async_trait;
@@ -57,9 +59,14 @@ impl Owner {
     }
 
     async fn package(&self, id: &InstanceId) -> Result<PackageRow, Denial> {
-        let rows = self.store.packages().await.map_err(|e| Denial::new("E-STORE-002", e.to_string(), "carapace doctor"))?;
+        let rows =
+            self.store.packages().await.map_err(|e| Denial::new("E-STORE-002", e.to_string(), "carapace doctor"))?;
         rows.into_iter().find(|r| r.instance.component() == id.component()).ok_or_else(|| {
-            Denial::new("E-GRANT-010", format!("no component `{}` is installed", id.component()), "carapace plugin list")
+            Denial::new(
+                "E-GRANT-010",
+                format!("no component `{}` is installed", id.component()),
+                "carapace plugin list",
+            )
         })
     }
 
@@ -85,7 +92,8 @@ impl Owner {
         let old = self.store.grant(id).await.map_err(|e| Denial::new("E-STORE-002", e.to_string(), ""))?;
         let mut grant = old.unwrap_or_else(|| bundled::whole_grant(id, &package, "owner, CLI"));
         grant.revoked = false;
-        self.commit(Batch::new().grant_put(grant).audit(audit("grant-given", id)), "the grant was not recorded").await?;
+        self.commit(Batch::new().grant_put(grant).audit(audit("grant-given", id)), "the grant was not recorded")
+            .await?;
         if let Some(host) = &self.host {
             // Loaded anew: what was loaded while revoked has no tools listed.
             let config = self.config.current();
@@ -101,7 +109,11 @@ impl Owner {
 fn refused(e: &Failure) -> Denial {
     let json = e.json();
     let text = |key: &str| json["error"][key].as_str().unwrap_or_default().to_owned();
-    Denial::new(if text("code").is_empty() { "E-HOST-010".into() } else { text("code") }.as_str(), text("message"), text("help"))
+    Denial::new(
+        if text("code").is_empty() { "E-HOST-010".into() } else { text("code") }.as_str(),
+        text("message"),
+        text("help"),
+    )
 }
 
 fn audit(kind: &str, subject: &InstanceId) -> AuditRow {
@@ -197,13 +209,24 @@ impl Status for Owner {
 }
 
 /// Carries a request out: through the running kernel if there is one, else directly on the state.
-pub(crate) async fn carry_out(paths: &StatePaths, config: Arc<ConfigHandle>, request: ControlRequest) -> Outcome<Value> {
+pub(crate) async fn carry_out(
+    paths: &StatePaths,
+    config: Arc<ConfigHandle>,
+    request: ControlRequest,
+) -> Outcome<Value> {
     if let Some(client) = crate::client::Client::running(paths).await? {
         return client.control(&request).await;
     }
     let store = assembly::open_store(paths)?;
-    let owner =
-        Owner::new(paths.clone(), store.clone(), None, trust::load(paths)?, config, CancellationToken::new(), Vec::new());
+    let owner = Owner::new(
+        paths.clone(),
+        store.clone(),
+        None,
+        trust::load(paths)?,
+        config,
+        CancellationToken::new(),
+        Vec::new(),
+    );
     let answer = owner.control(request).await.map_err(Failure::from);
     store.close().await;
     answer

@@ -77,8 +77,7 @@ pub(crate) fn verify_file(package: &Path, signature: Option<&Path>, trust: &Trus
         Failure::new(Exit::Refused, format!("{} has no signature ({}: {e})", package.display(), signature.display()))
             .help(format!("carapace plugin sign {}", package.display()))
     })?;
-    carapace_registry::verify(bytes, &bundle, trust)
-        .map_err(|e| Failure::from(e.denial()).context(package.display()))
+    carapace_registry::verify(bytes, &bundle, trust).map_err(|e| Failure::from(e.denial()).context(package.display()))
 }
 
 /// Where an installed package lies.

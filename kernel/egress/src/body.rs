@@ -258,6 +258,8 @@ impl Response {
                 Err(error) => {
                     let error = error.map_text(|t| self.scrubber.redact(t));
                     self.failed = Some(error.clone());
+                    // Hangs up now, not when the reader gets round to dropping this.
+                    self.inbound.source = Source::Whole(None);
                     self.close(Some(&error));
                     return Err(Failure { error, sent: true });
                 }

@@ -1,11 +1,11 @@
 //! The grant of an instance as it stands at this moment.
 
 use arc_swap::ArcSwap;
+use carapace_contract::Denial;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::grant::Grant;
 use carapace_contract::manifest::Use;
 use carapace_contract::name::{EndpointName, InstanceId, SecretName};
-use carapace_contract::Denial;
 use carapace_egress::Policy;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -137,5 +137,110 @@ impl GrantCell {
             grant.revoked = revoked;
             GrantSnapshot { grant, policy: old.policy.clone() }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carapace_contract::limits::Limits;
+    use carapace_contract::manifest::Manifest;
+
+    const MANIFEST: &str = r#"
+[component]
+name = "demo"
+version = "1.0.0"
+contract = "0.1"
+description = "Everything there is to grant"
+
+[kv]
+
+[secrets.key]
+prompt = "a key"
+hmac = true
+
+[secrets.token]
+prompt = "a token"
+
+[[http]]
+endpoint = "api"
+url = "https://api.example.com"
+auth = { scheme = "bearer", secret = "token" }
+
+[[tool]]
+name = "stores"
+uses = ["kv"]
+
+[[tool]]
+name = "signs"
+uses = ["secrets"]
+
+[[tool]]
+name = "asks"
+uses = ["http:api"]
+"#;
+
+    fn id() -> InstanceId {
+        "local/demo".parse().unwrap()
+    }
+
+    fn cell() -> GrantCell {
+        let capabilities = CapabilitySet::from(&Manifest::parse(MANIFEST).unwrap());
+        let policy = Policy::new(id(), &capabilities, &std::collections::BTreeMap::new(), Limits::default()).unwrap();
+        let digest = carapace_contract::Digest::of(b"demo");
+        let grant = Grant { instance: id(), digest, capabilities, by: "owner, test".into(), at_ms: 0, revoked: false };
+        GrantCell::new(GrantSnapshot { grant, policy: Arc::new(policy) })
+    }
+
+    fn uses(tool: &str) -> BTreeSet<Use> {
+        cell().load().grant.capabilities.tools[tool].uses.clone()
+    }
+
+    fn code<T: std::fmt::Debug>(result: Result<T, Denial>) -> String {
+        result.unwrap_err().code
+    }
+
+    #[test]
+    fn what_was_granted_and_declared_is_allowed() {
+        let grant = cell().load();
+        grant.kv(&id(), Some(&uses("stores"))).unwrap();
+        grant.secret(&id(), Some(&uses("signs")), "key", true).unwrap();
+        grant.secret(&id(), Some(&uses("signs")), "token", false).unwrap();
+        grant.endpoint(&id(), Some(&uses("asks")), "api").unwrap();
+        grant.handles(&id(), Some(&uses("asks"))).unwrap();
+    }
+
+    #[test]
+    fn what_was_not_granted_is_named_with_the_line_that_would_ask_for_it() {
+        let grant = cell().load();
+        let denial = grant.endpoint(&id(), None, "other").unwrap_err();
+        assert_eq!(denial.code, "E-GRANT-002");
+        assert!(denial.message.contains("http:other") && denial.fix.contains("[[http]]"), "{denial}");
+        assert_eq!(code(grant.public_http(&id(), None)), "E-GRANT-002");
+        assert_eq!(code(grant.secret(&id(), None, "nope", false)), "E-GRANT-002");
+        assert_eq!(code(grant.secret(&id(), None, "token", true)), "E-GRANT-002", "hmac was declared for another");
+        assert_eq!(code(grant.secret(&id(), None, "../key", false)), "E-GRANT-002");
+    }
+
+    #[test]
+    fn a_tool_reaches_only_what_it_declares_whatever_the_component_was_granted() {
+        let grant = cell().load();
+        assert_eq!(code(grant.kv(&id(), Some(&uses("asks")))), "E-GRANT-003");
+        assert_eq!(code(grant.endpoint(&id(), Some(&uses("stores")), "api")), "E-GRANT-003");
+        assert_eq!(code(grant.secret(&id(), Some(&uses("asks")), "key", true)), "E-GRANT-003");
+        assert_eq!(code(grant.handles(&id(), Some(&uses("stores")))), "E-GRANT-002");
+    }
+
+    #[test]
+    fn a_revocation_bites_on_the_next_look_and_can_be_taken_back() {
+        let cell = cell();
+        cell.load().kv(&id(), None).unwrap();
+        cell.set_revoked(true);
+        let denial = cell.load().kv(&id(), None).unwrap_err();
+        assert_eq!(denial.code, "E-GRANT-001");
+        assert_eq!(denial.fix, "carapace plugin grant local/demo/main");
+        assert_eq!(code(cell.load().runnable(&id())), "E-GRANT-001");
+        cell.set_revoked(false);
+        cell.load().kv(&id(), None).unwrap();
     }
 }

@@ -91,7 +91,9 @@ impl Host {
         let policy = self.policy(&id, &grant, endpoints, limits)?;
         let loaded = self.loader.load::<HostState>(&package).await.map_err(|e| match e {
             carapace_runtime::LoadError::Denied(denial) => denial,
-            other => Denial::new("E-HOST-001", other.to_string(), format!("carapace plugin inspect, or disable `{id}`")),
+            other => {
+                Denial::new("E-HOST-001", other.to_string(), format!("carapace plugin inspect, or disable `{id}`"))
+            }
         })?;
         let live = Arc::new(Live {
             runtime: Instance::new(id.clone(), limits),
@@ -276,7 +278,10 @@ impl Host {
                 return Err(Denial::new(
                     "E-HOST-006",
                     format!("`{}` and `{}` both offer a tool `{}`", other.instance, live.id, tool.name),
-                    format!("instances: {{ \"{}\": {{ enabled: false }} }} in carapace.json5 for one of them", live.id.name()),
+                    format!(
+                        "instances: {{ \"{}\": {{ enabled: false }} }} in carapace.json5 for one of them",
+                        live.id.name()
+                    ),
                 ));
             }
         }

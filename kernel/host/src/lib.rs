@@ -15,5 +15,5 @@ mod state;
 mod tools;
 
 pub use grants::{GrantCell, GrantSnapshot};
-pub use host::{Host, HostOptions, InstanceSpec, InstallError};
+pub use host::{Host, HostOptions, InstallError, InstanceSpec};
 pub use services::{Environment, Services};

@@ -48,9 +48,12 @@ impl Host {
 
     /// The model of a provider that is used when nobody names one: its manifest's, if it has that one or cannot say; else its first.
     async fn default_of(&self, live: &Arc<Live>) -> Result<ModelRef, CompletionFailure> {
-        let wanted = live.config.get("model").and_then(|m| m.as_str()).map(str::to_owned).or_else(|| {
-            live.package.manifest().provider.as_ref().and_then(|p| p.default_model.clone())
-        });
+        let wanted = live
+            .config
+            .get("model")
+            .and_then(|m| m.as_str())
+            .map(str::to_owned)
+            .or_else(|| live.package.manifest().provider.as_ref().and_then(|p| p.default_model.clone()));
         let reference = |model: String| ModelRef { instance: live.id.clone(), model };
         match (self.models_of(live).await, wanted) {
             (Ok(models), Some(wanted)) if models.iter().any(|m| m.reference.model == wanted) => Ok(reference(wanted)),

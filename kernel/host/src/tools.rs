@@ -3,10 +3,10 @@
 use crate::convert;
 use crate::host::Host;
 use async_trait::async_trait;
+use carapace_contract::Denial;
 use carapace_contract::decision::{Authorized, Effect, PlannedCall};
 use carapace_contract::ports::{ToolFailure, ToolOutput, Tools};
 use carapace_contract::turn::ToolInfo;
-use carapace_contract::Denial;
 use carapace_runtime::{CallError, TrapKind};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -38,11 +38,7 @@ impl Tools for Host {
         self.tool_catalog()
     }
 
-    async fn call(
-        &self,
-        call: &Authorized<PlannedCall>,
-        cancel: CancellationToken,
-    ) -> Result<ToolOutput, ToolFailure> {
+    async fn call(&self, call: &Authorized<PlannedCall>, cancel: CancellationToken) -> Result<ToolOutput, ToolFailure> {
         let planned = call.get();
         let live = self.instance(&planned.instance).map_err(|d| denied(&d))?;
         // What was authorized is this package's tool; another package of the same name has to be asked for anew.

@@ -87,7 +87,7 @@ impl TrapKind {
 pub struct CallError {
     /// What ended it.
     pub kind: TrapKind,
-    /// For a person: the instance, what was called, the limit. Holds nothing the guest wrote.
+    /// For a person: the instance, what was called, the limit. Holds no data of the call.
     pub message: String,
     /// How to raise the limit; empty if there is none.
     pub fix: String,

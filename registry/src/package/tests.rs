@@ -61,6 +61,13 @@ fn a_build_that_nobody_would_accept_fails_at_once() {
 }
 
 #[test]
+fn a_core_module_that_was_cut_off_is_refused() {
+    let module = wat::parse_str("(module (func))").unwrap();
+    let cut = &module[..module.len() - 1];
+    assert!(matches!(build(cut, &manifest()), Err(PackageError::Wasm(_))));
+}
+
+#[test]
 fn a_core_module_is_no_package() {
     let module = append_manifest(wat::parse_str("(module)").unwrap(), manifest().as_bytes());
     assert!(matches!(read_manifest(&module), Err(PackageError::Module)));

@@ -1,5 +1,7 @@
 //! `carapace audit …`
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use super::plugin::print_json;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::owner::carry_out;

@@ -1,5 +1,7 @@
 //! `carapace doctor`: what is wrong, and the fix for each finding.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use super::plugin::print_json;
 use crate::assembly::store_options;
 use crate::client::Client;
@@ -58,7 +60,11 @@ pub(crate) async fn run(paths: &StatePaths, config: &ConfigHandle, as_json: bool
             Some((why, fix)) => println!("WRONG  {}: {why}\n       fix: {fix}", f.what),
         }
     }
-    if wrong == 0 { Ok(()) } else { Err(Failure::new(Exit::Failed, format!("{wrong} of {} checks found something", findings.len()))) }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(Exit::Failed, format!("{wrong} of {} checks found something", findings.len())))
+    }
 }
 
 #[cfg(unix)]
@@ -84,9 +90,11 @@ fn engine() -> Finding {
     match Engines::new(EngineOptions::default()) {
         Ok(engines) => match engines.allocation() {
             Allocation::Pooling => good(what),
-            Allocation::OnDemand { reason } => {
-                bad(what, format!("slower, on demand: {reason}"), "raise the limit on address space (ulimit -v unlimited)")
-            }
+            Allocation::OnDemand { reason } => bad(
+                what,
+                format!("slower, on demand: {reason}"),
+                "raise the limit on address space (ulimit -v unlimited)",
+            ),
         },
         Err(e) => bad(what, e.to_string(), "this CPU or operating system is not supported"),
     }
@@ -137,7 +145,11 @@ fn kernel(status: &Value) -> Vec<Finding> {
     for i in status["instances"].as_array().into_iter().flatten() {
         let (id, state) = (i["instance"].as_str().unwrap_or("?"), i["state"].as_str().unwrap_or("?"));
         if state != "ready" {
-            findings.push(bad("every component is loaded", format!("{id}: {state}"), "the text above names the command"));
+            findings.push(bad(
+                "every component is loaded",
+                format!("{id}: {state}"),
+                "the text above names the command",
+            ));
         }
     }
     if status["models"].as_array().is_none_or(Vec::is_empty) {

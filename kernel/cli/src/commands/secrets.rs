@@ -1,5 +1,7 @@
 //! `carapace secrets …`: values go in, never out.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use super::plugin::print_json;
 use crate::assembly::instance_id;
 use crate::failure::{Exit, Failure, Outcome};
@@ -56,8 +58,9 @@ pub(crate) async fn remove(paths: &StatePaths, config: Arc<ConfigHandle>, secret
     let request = ControlRequest::SecretRemove { instance: instance.clone(), name: secret.clone() };
     let answer = carry_out(paths, config, request).await?;
     if answer["removed"] != true {
-        return Err(Failure::new(Exit::Failed, format!("there is no secret {instance}/{secret}"))
-            .help("carapace secrets list"));
+        return Err(
+            Failure::new(Exit::Failed, format!("there is no secret {instance}/{secret}")).help("carapace secrets list")
+        );
     }
     println!("{instance}/{secret} is removed.");
     Ok(())

@@ -28,7 +28,10 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Sta
     let kernel = Kernel::start(paths, config, options).await?;
     let base = format!("http://{}", kernel.gateway.addr);
     if args.json {
-        println!("{}", serde_json::json!({ "ready": true, "http": base, "ws": format!("ws://{}/ws", kernel.gateway.addr) }));
+        println!(
+            "{}",
+            serde_json::json!({ "ready": true, "http": base, "ws": format!("ws://{}/ws", kernel.gateway.addr) })
+        );
     } else {
         println!("Carapace is ready: {base} (WebSocket ws://{}/ws)", kernel.gateway.addr);
         println!("The token of its API is in {}.", paths.gateway_token().display());
@@ -89,7 +92,10 @@ pub(crate) fn bundle(named: Option<PathBuf>) -> Option<PathBuf> {
 
 /// To stderr; beside a conversation to a file, so that it doesn't write over what is typed.
 pub(crate) fn logging(paths: &StatePaths, config: &Config, talk: bool) -> Outcome {
-    let level = format!("{0},hyper=warn,reqwest=warn,h2=warn,wasmtime=warn,cranelift=warn,tungstenite=warn", config.log.level.as_str());
+    let level = format!(
+        "{0},hyper=warn,reqwest=warn,h2=warn,wasmtime=warn,cranelift=warn,tungstenite=warn",
+        config.log.level.as_str()
+    );
     let filter = EnvFilter::try_from_env("CARAPACE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let json = config.log.format == LogFormat::Json;

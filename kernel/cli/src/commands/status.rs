@@ -1,5 +1,7 @@
 //! `carapace status` and `carapace plugin list`.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use super::plugin::print_json;
 use crate::assembly::store_options;
 use crate::client::Client;
@@ -72,9 +74,9 @@ async fn installed(paths: &StatePaths) -> Outcome<Value> {
         Some(_) => "disabled",
         None => "not granted",
     };
-    let list = rows.iter().map(|r| {
-        json!({ "instance": r.instance, "digest": r.digest, "version": r.version, "state": state(r) })
-    });
+    let list = rows
+        .iter()
+        .map(|r| json!({ "instance": r.instance, "digest": r.digest, "version": r.version, "state": state(r) }));
     Ok(Value::Array(list.collect()))
 }
 

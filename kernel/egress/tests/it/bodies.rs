@@ -221,7 +221,7 @@ async fn a_slow_drip_ends_when_the_run_is_stopped() {
 async fn a_server_that_falls_silent_is_given_up() {
     let (app, pipe) = piped();
     let server = serve(app).await;
-    let door = Door::builder().idle(Duration::from_millis(30)).build();
+    let door = Door::builder().idle(Duration::from_millis(500)).build();
     let mut response =
         door.send(&policy(server), &Vault::key(), api("GET", "/"), CancellationToken::new()).await.unwrap();
     pipe.send("first").unwrap();

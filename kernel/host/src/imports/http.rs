@@ -33,7 +33,10 @@ impl HostState {
 }
 
 impl http::Host for HostState {
-    async fn send(&mut self, request: http::Request) -> Result<std::result::Result<Resource<HttpResponse>, http::Failure>> {
+    async fn send(
+        &mut self,
+        request: http::Request,
+    ) -> Result<std::result::Result<Resource<HttpResponse>, http::Failure>> {
         self.core.host_call()?;
         let target = match self.target(request.target) {
             Ok(target) => target,
@@ -49,7 +52,8 @@ impl http::Host for HostState {
         let left = self.core.remaining();
         let timeout = request.timeout_ms.map_or(left, |ms| Duration::from_millis(ms.into()).min(left));
         let outgoing = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        let request = Request { method: request.method, target, headers: request.headers, body, timeout: Some(timeout) };
+        let request =
+            Request { method: request.method, target, headers: request.headers, body, timeout: Some(timeout) };
         let policy = self.instance.grant.load().policy.clone();
         let vault = self.vault();
         let cancel = self.core.cancel().clone();
@@ -117,7 +121,11 @@ impl http::HostResponse for HostState {
         Ok(self.core.table().get(&r)?.url.clone())
     }
 
-    async fn read(&mut self, r: Resource<HttpResponse>, max: u32) -> Result<std::result::Result<Vec<u8>, types::Error>> {
+    async fn read(
+        &mut self,
+        r: Resource<HttpResponse>,
+        max: u32,
+    ) -> Result<std::result::Result<Vec<u8>, types::Error>> {
         self.core.host_call()?;
         // A revocation bites in mid-body too.
         let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());

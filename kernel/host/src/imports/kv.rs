@@ -34,7 +34,10 @@ fn check_key(key: &str) -> Result<(), types::Error> {
 
 fn check_value(value: &[u8]) -> Result<(), types::Error> {
     if value.len() > MAX_VALUE {
-        return Err(types::Error::Limit(format!("kv: a value has at most {MAX_VALUE} bytes, this one {}", value.len())));
+        return Err(types::Error::Limit(format!(
+            "kv: a value has at most {MAX_VALUE} bytes, this one {}",
+            value.len()
+        )));
     }
     Ok(())
 }

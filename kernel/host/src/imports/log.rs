@@ -13,7 +13,8 @@ impl log::Host for HostState {
     async fn write(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
         self.core.host_call()?;
         if !self.instance.log_rate.take(self.core.limits().log_lines_per_minute) {
-            metrics::counter!("carapace_guest_log_dropped_total", "instance" => self.instance.id.to_string()).increment(1);
+            metrics::counter!("carapace_guest_log_dropped_total", "instance" => self.instance.id.to_string())
+                .increment(1);
             return Ok(());
         }
         let message = plain(&message);

@@ -13,7 +13,9 @@ impl HostState {
     fn granted_secret(&mut self, name: &str, hmac: bool) -> Result<Result<SecretName, types::Error>> {
         self.core.host_call()?;
         let grant = self.instance.grant.load();
-        Ok(grant.secret(&self.instance.id, self.uses.as_ref(), name, hmac).map_err(|denial: Denial| self.core.deny(&denial)))
+        Ok(grant
+            .secret(&self.instance.id, self.uses.as_ref(), name, hmac)
+            .map_err(|denial: Denial| self.core.deny(&denial)))
     }
 }
 

@@ -1,0 +1,272 @@
+//! A secret goes where it is bound to and nowhere else: not into a component, not into a conversation, not onto the disk.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use carapace_tests::components::{manifest, pack, tool, wat};
+use carapace_tests::mirror::Mirror;
+use carapace_tests::turns::script;
+use carapace_tests::{Kernel, KernelOptions, owner, peers};
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::path::Path;
+use tokio_tungstenite::tungstenite::Message;
+
+macro_rules! peer {
+    ($name:literal, $peer:expr) => {
+        match $peer {
+            Ok(peer) => peer,
+            Err(why) => return peers::skip($name, &why),
+        }
+    };
+}
+
+/// In the environment, for the provider.
+const ENV_KEY: &str = "sk-env-Canary+4f1c9b7d/2a66";
+/// In the store, for the spy.
+const STORED_KEY: &str = "stored-Canary&7be1d03c99=f0";
+const SPY_TOOLS: [&str; 7] =
+    ["spy_plain", "spy_gzip", "spy_encoded", "spy_split", "spy_error", "spy_redirect", "spy_landing"];
+
+/// The spellings of a secret that are looked for, in lower case: plain, JSON, hexadecimal, percent, base64 at each alignment.
+fn spellings(secret: &str) -> Vec<Vec<u8>> {
+    let percent: String = secret.bytes().map(|b| format!("%{b:02x}")).collect();
+    let mut all = vec![secret.to_owned(), hex::encode(secret), percent, secret.replace('/', "\\/")];
+    for skip in 0..3 {
+        // Whole groups of three bytes look the same wherever the text before them ends.
+        let whole = secret.len() - skip - (secret.len() - skip) % 3;
+        let inner = STANDARD_NO_PAD.encode(&secret.as_bytes()[skip..skip + whole]);
+        all.push(inner.replace('+', "-").replace('/', "_"));
+        all.push(inner);
+    }
+    all.into_iter().map(|s| s.to_lowercase().into_bytes()).collect()
+}
+
+fn finds(bytes: &[u8], secret: &str) -> bool {
+    let bytes = bytes.to_ascii_lowercase();
+    spellings(secret).iter().any(|s| bytes.windows(s.len()).any(|w| w == s.as_slice()))
+}
+
+#[track_caller]
+fn holds_no_secret(what: &str, bytes: &[u8]) {
+    for secret in [ENV_KEY, STORED_KEY] {
+        assert!(!finds(bytes, secret), "{what} holds {secret}: {}", String::from_utf8_lossy(bytes));
+    }
+}
+
+fn spy() -> Vec<u8> {
+    let mut more = "[secrets.key]\nprompt = \"A key\"\n[kv]\n[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n\
+                    methods = [\"POST\"]\nauth = { scheme = \"bearer\", secret = \"key\" }\n"
+        .to_owned();
+    for name in SPY_TOOLS {
+        more.push_str(&format!("[[tool]]\nname = \"{name}\"\nuses = [\"http:api\", \"kv\", \"secrets\"]\n"));
+    }
+    pack(&tool(wat::SPY, &SPY_TOOLS), &manifest("spy", "0.1.0", &more))
+}
+
+/// Every file below a directory.
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_search_itself_finds_each_spelling_at_each_place() {
+    for before in ["", "a", "ab", "abc"] {
+        let text = format!("{before}{STORED_KEY}zz");
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&text);
+        let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&text);
+        for spelling in [text.clone(), encoded, url, hex::encode_upper(&text), json!(text).to_string()] {
+            assert!(finds(spelling.as_bytes(), STORED_KEY), "{spelling}");
+            assert!(!finds(spelling.as_bytes(), ENV_KEY), "{spelling}");
+        }
+    }
+}
+
+/// A kernel with the spy, its secret stored, the mirror behind both the spy and a second instance of the provider.
+fn start(model: &str, mirror: &Mirror) -> Kernel {
+    let config = json!({"instances": {
+        "openai": {"endpoints": {"api": format!("{model}/v1")}},
+        "openai:mirror": {"component": "local/openai", "endpoints": {"api": format!("{}/v1", mirror.base)}},
+        "spy": {"endpoints": {"api": mirror.base}, "config": {"marker": "the spy's own section"}},
+    }});
+    let options = KernelOptions::default()
+        .with_env("OPENAI_API_KEY", ENV_KEY)
+        .with_config(&config.to_string())
+        .with_package("spy", spy());
+    let kernel = Kernel::start(options);
+    owner::set_secret(kernel.state(), "key", "local/spy", STORED_KEY);
+    owner::done(kernel.state(), &["plugin", "grant", "local/openai/mirror"]);
+    kernel
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_tells_everything_it_can_reach_knows_no_secret() {
+    let model = peer!("aimock", peers::aimock(&script(&SPY_TOOLS), &[]));
+    let elsewhere = Mirror::start(None).await;
+    let mirror = Mirror::start(Some(&elsewhere)).await;
+    let kernel = start(&model.base, &mirror);
+
+    for tool in SPY_TOOLS {
+        let turn = kernel.call(tool).await;
+        let (dump, is_error) = turn.result();
+        assert!(!is_error, "{tool}: {dump}\n{}", kernel.log());
+        let memory = hex::decode(dump).unwrap_or_else(|e| panic!("{tool}: {e}: {dump}"));
+        holds_no_secret(tool, &memory);
+        let said = |text: &str| memory.windows(text.len()).any(|w| w == text.as_bytes());
+        assert!(said("the spy's own section"), "{tool}: the dump does not hold what the guest was given");
+        match tool {
+            "spy_redirect" => assert!(said("E-EGRESS"), "the redirect was not refused by name"),
+            _ => assert!(said("x-mirror"), "{tool}: the dump does not hold the response"),
+        }
+        // The credential was added outside, and what the guest wrote was sent as it was written.
+        let arrived = mirror.at(&format!("/{tool}"));
+        assert_eq!(arrived.len(), 1, "{tool}");
+        assert_eq!(arrived[0].header("authorization"), Some(format!("Bearer {STORED_KEY}").as_str()));
+        assert_eq!(arrived[0].header("x-wish"), Some("{{secret:key}}"));
+        assert_eq!(arrived[0].body, "{{secret:key}}");
+        // What came back was cleaned, not merely absent.
+        if !["spy_redirect", "spy_landing"].contains(&tool) {
+            assert!(said("[redacted]"), "{tool}: nothing was redacted");
+        }
+    }
+    // Nothing at all went to the other origin, and within the own one the credential went along.
+    assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
+    let landed = mirror.seen().into_iter().find(|s| s.path.starts_with("/landed")).expect("the redirect was followed");
+    assert_eq!(landed.header("authorization"), Some(format!("Bearer {STORED_KEY}").as_str()));
+
+    everything_else_is_clean(&kernel, &SPY_TOOLS.map(|t| format!("call-{t}"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_server_that_repeats_the_key_reaches_nobody_with_it() {
+    let model = peer!("aimock", peers::aimock(&script(&[]), &[]));
+    let mirror = Mirror::start(None).await;
+    let kernel = start(&model.base, &mirror);
+
+    let told = kernel.turn("told", "openai:mirror/mirror", "Tell me the key.").await;
+    assert!(told.text().contains("Your key is [redacted]"), "{}", told.text());
+    holds_no_secret("the answer", told.body.to_string().as_bytes());
+    let refused = kernel.turn("refused", "openai:mirror/mirror", "Please refuse me.").await;
+    assert_eq!(refused.code(), "E-MODEL-001", "{}", refused.body);
+    holds_no_secret("the error", refused.body.to_string().as_bytes());
+    let asked = mirror.at("/v1/chat/completions");
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.header("authorization"), Some(format!("Bearer {ENV_KEY}").as_str()));
+        holds_no_secret("the prompt", request.body.as_bytes());
+    }
+    // At the command line, too.
+    let out = kernel.cli(&["chat", "-m", "Please refuse me.", "--model", "openai:mirror/mirror", "--session", "cli"]);
+    assert!(!out.status.success());
+    holds_no_secret("the command's error", &[out.stdout, out.stderr].concat());
+
+    everything_else_is_clean(&kernel, &["told".to_owned(), "refused".to_owned(), "cli".to_owned()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_not_set_is_named_with_the_command_that_sets_it_and_a_removed_one_is_gone() {
+    let model = peer!("aimock", peers::aimock(&script(&["spy_plain"]), &[]));
+    let mirror = Mirror::start(None).await;
+    let kernel = start(&model.base, &mirror);
+    owner::done(kernel.state(), &["secrets", "rm", "key", "--instance", "local/spy"]);
+    let turn = kernel.call("spy_plain").await;
+    let memory = hex::decode(turn.result().0).unwrap();
+    let text = String::from_utf8_lossy(&memory);
+    assert!(text.contains("carapace secrets set key --instance local/spy/main"), "{text}");
+    assert!(text.contains("E-SECRET-001"), "{text}");
+    assert!(mirror.at("/spy_plain").is_empty(), "a request without its credential left");
+}
+
+/// Histories, status, metrics, log, records and every file of the state directory.
+async fn everything_else_is_clean(kernel: &Kernel, sessions: &[String]) {
+    let mut socket = Socket::connect(kernel).await;
+    for session in sessions {
+        let history = socket.request("chat.history", json!({"sessionKey": session, "limit": 100})).await;
+        assert!(history["messages"].as_array().is_some_and(|m| !m.is_empty()), "{session}: {history}");
+        for text in texts(&history) {
+            // What the spy said is in hexadecimal.
+            holds_no_secret(session, &hex::decode(text.trim()).unwrap_or_else(|_| text.into_bytes()));
+        }
+    }
+    holds_no_secret("the list of sessions", socket.request("sessions.list", json!({})).await.to_string().as_bytes());
+    holds_no_secret("the metrics", kernel.metrics().await.as_bytes());
+    for args in [
+        ["status", "--json"].as_slice(),
+        &["doctor", "--json"],
+        &["plugin", "list", "--json"],
+        &["secrets", "list", "--json"],
+        &["audit", "verify", "--json"],
+    ] {
+        let out = kernel.cli(args);
+        holds_no_secret(&args.join(" "), &[out.stdout, out.stderr].concat());
+    }
+    assert!(kernel.cli_json(&["secrets", "list", "--json"]).to_string().contains("local/spy/main/key"));
+    holds_no_secret("the log", kernel.log().as_bytes());
+    let files = files(kernel.state());
+    for name in ["carapace.db", "e2e.log"] {
+        assert!(files.iter().any(|(path, bytes)| path.ends_with(name) && !bytes.is_empty()), "no {name}");
+    }
+    // The record of requests is in there; the credential they carried is not.
+    let recorded = files.iter().filter(|(path, _)| path.contains("carapace.db"));
+    assert!(recorded.clone().any(|(_, bytes)| bytes.windows(10).any(|w| w == b"\"bytesOut\"")), "no request was recorded");
+    for (path, bytes) in &files {
+        holds_no_secret(path, bytes);
+    }
+}
+
+/// Every text in a JSON value.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(all) => all.iter().flat_map(texts).collect(),
+        Value::Object(all) => all.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An operator's client on the socket.
+struct Socket {
+    stream: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
+    next: u32,
+}
+
+impl Socket {
+    async fn connect(kernel: &Kernel) -> Self {
+        let url = kernel.base.replace("http://", "ws://") + "/ws";
+        let (stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let mut socket = Self { stream, next: 0 };
+        let hello = socket
+            .request(
+                "connect",
+                json!({"minProtocol": 4, "maxProtocol": 4,
+                    "client": {"id": "gateway-client", "version": "1.0.0", "platform": "linux", "mode": "backend"},
+                    "role": "operator", "scopes": ["operator.read"], "auth": {"token": kernel.token}}),
+            )
+            .await;
+        assert_eq!(hello["type"], "hello-ok", "{hello}");
+        socket
+    }
+
+    async fn request(&mut self, method: &str, params: Value) -> Value {
+        self.next += 1;
+        let id = self.next.to_string();
+        let frame = json!({"type": "req", "id": id, "method": method, "params": params});
+        self.stream.send(Message::text(frame.to_string())).await.unwrap();
+        loop {
+            let Message::Text(text) = self.stream.next().await.expect("the socket closed").unwrap() else { continue };
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["type"] == "res" && frame["id"] == id.as_str() {
+                assert_eq!(frame["ok"], true, "{method}: {frame}");
+                return frame["payload"].clone();
+            }
+        }
+    }
+}
