@@ -9,7 +9,9 @@
 pub mod cable;
 pub mod components;
 pub mod kernel;
+pub mod mirror;
 pub mod model;
+pub mod owner;
 pub mod peers;
 pub mod server;
 pub mod socket;

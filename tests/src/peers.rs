@@ -101,15 +101,33 @@ pub fn llama(api_key: Option<&str>) -> Result<Server, String> {
 
 /// aimock with these fixtures and flags.
 pub fn aimock(fixtures: &Value, flags: &[&str]) -> Result<Server, String> {
+    aimock_that_wants(None, fixtures, flags)
+}
+
+/// aimock that answers only to this key.
+pub fn aimock_that_wants(key: Option<&str>, fixtures: &Value, flags: &[&str]) -> Result<Server, String> {
     let dir = npm()?;
     let file = tempfile::Builder::new().suffix(".json").tempfile().map_err(|e| e.to_string())?;
     std::fs::write(file.path(), serde_json::json!({ "fixtures": fixtures }).to_string()).map_err(|e| e.to_string())?;
     let port = free_port();
     let mut c = Command::new(dir.join("node_modules/.bin/llmock"));
     c.args(["--port", &port.to_string(), "--host", "127.0.0.1", "--fixtures"]).arg(file.path()).args(flags);
+    c.envs(key.map(|key| ("AIMOCK_API_KEYS", key)));
     let server = Server::start(c, move |line| line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}")));
     drop(file);
     Ok(server)
+}
+
+/// The requests for a completion that an aimock without a key got, oldest first: `body`, `headers`, `response.status`.
+pub async fn asked(aimock: &Server) -> Vec<Value> {
+    let url = format!("{}/__aimock/journal?path=/chat/completions", aimock.base);
+    let answer = crate::kernel::client(reqwest::header::HeaderMap::new()).get(url).send().await.unwrap();
+    let mut entries: Vec<Value> = answer.json().await.unwrap();
+    for entry in &mut entries {
+        // aimock's own note.
+        entry["body"].as_object_mut().unwrap().remove("_endpointType");
+    }
+    entries
 }
 
 /// PyPI `llmock`.

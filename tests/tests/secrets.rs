@@ -4,12 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use carapace_tests::components::{manifest, pack, tool, wat};
 use carapace_tests::mirror::Mirror;
+use carapace_tests::socket::Socket;
 use carapace_tests::turns::script;
 use carapace_tests::{Kernel, KernelOptions, owner, peers};
-use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::path::Path;
-use tokio_tungstenite::tungstenite::Message;
 
 macro_rules! peer {
     ($name:literal, $peer:expr) => {
@@ -187,16 +186,17 @@ async fn a_secret_that_is_not_set_is_named_with_the_command_that_sets_it_and_a_r
 
 /// Histories, status, metrics, log, records and every file of the state directory.
 async fn everything_else_is_clean(kernel: &Kernel, sessions: &[String]) {
-    let mut socket = Socket::connect(kernel).await;
+    let mut socket = Socket::connect(&kernel.base, &kernel.token).await.unwrap();
     for session in sessions {
-        let history = socket.request("chat.history", json!({"sessionKey": session, "limit": 100})).await;
+        let history = socket.request("chat.history", json!({"sessionKey": session, "limit": 100})).await.unwrap();
         assert!(history["messages"].as_array().is_some_and(|m| !m.is_empty()), "{session}: {history}");
         for text in texts(&history) {
             // What the spy said is in hexadecimal.
             holds_no_secret(session, &hex::decode(text.trim()).unwrap_or_else(|_| text.into_bytes()));
         }
     }
-    holds_no_secret("the list of sessions", socket.request("sessions.list", json!({})).await.to_string().as_bytes());
+    let sessions = socket.request("sessions.list", json!({})).await.unwrap();
+    holds_no_secret("the list of sessions", sessions.to_string().as_bytes());
     holds_no_secret("the metrics", kernel.metrics().await.as_bytes());
     for args in [
         ["status", "--json"].as_slice(),
@@ -229,44 +229,5 @@ fn texts(value: &Value) -> Vec<String> {
         Value::Array(all) => all.iter().flat_map(texts).collect(),
         Value::Object(all) => all.values().flat_map(texts).collect(),
         _ => Vec::new(),
-    }
-}
-
-/// An operator's client on the socket.
-struct Socket {
-    stream: tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>,
-    next: u32,
-}
-
-impl Socket {
-    async fn connect(kernel: &Kernel) -> Self {
-        let url = kernel.base.replace("http://", "ws://") + "/ws";
-        let (stream, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        let mut socket = Self { stream, next: 0 };
-        let hello = socket
-            .request(
-                "connect",
-                json!({"minProtocol": 4, "maxProtocol": 4,
-                    "client": {"id": "gateway-client", "version": "1.0.0", "platform": "linux", "mode": "backend"},
-                    "role": "operator", "scopes": ["operator.read"], "auth": {"token": kernel.token}}),
-            )
-            .await;
-        assert_eq!(hello["type"], "hello-ok", "{hello}");
-        socket
-    }
-
-    async fn request(&mut self, method: &str, params: Value) -> Value {
-        self.next += 1;
-        let id = self.next.to_string();
-        let frame = json!({"type": "req", "id": id, "method": method, "params": params});
-        self.stream.send(Message::text(frame.to_string())).await.unwrap();
-        loop {
-            let Message::Text(text) = self.stream.next().await.expect("the socket closed").unwrap() else { continue };
-            let frame: Value = serde_json::from_str(&text).unwrap();
-            if frame["type"] == "res" && frame["id"] == id.as_str() {
-                assert_eq!(frame["ok"], true, "{method}: {frame}");
-                return frame["payload"].clone();
-            }
-        }
     }
 }

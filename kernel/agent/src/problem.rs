@@ -37,14 +37,16 @@ pub(crate) fn completion(model: &ModelRef, tried: usize, f: &CompletionFailure) 
     };
     let others = if tried > 1 { format!(" (the last of {tried} models that were tried)") } else { String::new() };
     let advice = match f.kind {
-        FailureKind::Authentication => "; set the credential with `carapace secrets set`",
+        FailureKind::Authentication => {
+            format!("; store its credential with `carapace secrets set NAME --instance {}`", model.instance)
+        }
         FailureKind::UnknownModel => {
-            "; `carapace status` lists what there is, `agent: { route: [..] }` in carapace.json5 chooses"
+            "; `carapace status` lists what there is, `agent: { route: [..] }` in carapace.json5 chooses".to_owned()
         }
         FailureKind::RateLimited | FailureKind::Unavailable | FailureKind::Interrupted => {
-            "; try again later, or add another model to `agent: { route: [..] }` in carapace.json5"
+            "; try again later, or add another model to `agent: { route: [..] }` in carapace.json5".to_owned()
         }
-        _ => "",
+        _ => String::new(),
     };
     turn(code, format!("{model}{others} gave no answer: {}{advice}", f.message), f.retryable)
 }

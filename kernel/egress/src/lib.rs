@@ -34,6 +34,7 @@ mod door;
 mod error;
 mod headers;
 pub mod inject;
+mod journey;
 pub mod leak;
 pub mod local;
 pub mod origin;

@@ -26,6 +26,8 @@ pub(crate) fn classify(code: &str) -> Problem {
         "E-MODEL-005" | "E-ROUTE-002" => Problem::UnknownModel,
         "E-MODEL-002" | "E-TURN-003" => Problem::RateLimited,
         "E-MODEL-004" => Problem::ContextLength,
+        // Out of quota, as OpenAI's clients know it: 429, and not to be tried again.
+        _ if code.starts_with("E-BUDGET-") => Problem::RateLimited,
         "E-TURN-008" => Problem::Timeout,
         _ if code.starts_with("E-MODEL-") || code.starts_with("E-ROUTE-") => Problem::Provider,
         _ => Problem::Other,

@@ -82,7 +82,7 @@ fn a_resource_is_more_than_a_type() {
 }
 
 #[test]
-fn a_section_that_claims_more_than_there_is_is_refused_by_the_parser() {
+fn a_section_that_claims_more_than_there_is_makes_no_component() {
     let lying = b"\0asm\x0d\0\x01\0\x02\xff\xff\xff\xff\x0f";
     let error = decode(lying).unwrap_err().to_string();
     assert!(error.contains("unexpected end"), "{error}");

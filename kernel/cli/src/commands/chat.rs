@@ -52,8 +52,9 @@ async fn one(client: &Client, session: &str, model: Option<&str>, message: &str)
         }
         Shown::Tool(event) => eprintln!("{}", tool_line(&event)),
     });
-    let answer = until_interrupt(turn).await?;
+    let answer = until_interrupt(turn).await;
     println!();
+    let answer = answer?;
     if answer.finish == "length" {
         eprintln!("(the answer reached its length limit: agent.maxOutputTokens)");
     }
@@ -115,8 +116,10 @@ pub(crate) async fn converse(client: &Client, session: &str, model: Option<&str>
                 other => match other.strip_prefix("/session ") {
                     Some(key) => key.trim().clone_into(&mut session),
                     None => {
-                        if let Err(failure) = one(client, &session, model, other).await {
-                            eprintln!("{:?}", miette::Report::new(failure));
+                        match one(client, &session, model, other).await {
+                            Ok(()) => {}
+                            Err(failure) if failure.exit == Exit::Cancelled => println!("(stopped)"),
+                            Err(failure) => eprintln!("{:?}", miette::Report::new(failure)),
                         }
                     }
                 },

@@ -56,7 +56,7 @@ async fn a_denied_request_is_recorded_with_its_code() {
 
 #[tokio::test]
 async fn a_request_whose_future_is_dropped_is_recorded_as_cancelled() {
-    let server = serve(Router::new().fallback(any(|| std::future::pending::<&'static str>()))).await;
+    let server = serve(Router::new().fallback(any(std::future::pending::<&'static str>))).await;
     let ledger = Arc::new(Ledger::default());
     let door = Door::builder().recorder(ledger.clone()).build();
     let policy = pointed(&format!("http://{server}"), |_| {});

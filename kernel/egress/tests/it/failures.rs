@@ -65,7 +65,7 @@ async fn an_untrusted_certificate_stops_before_the_request() {
 
 #[tokio::test]
 async fn no_answer_in_time_is_a_timeout_that_may_have_been_sent() {
-    let app = Router::new().fallback(any(|| std::future::pending::<&'static str>()));
+    let app = Router::new().fallback(any(std::future::pending::<&'static str>));
     let server = serve(app).await;
     let policy = pointed(&format!("http://{server}"), |_| {});
     let mut request = api("GET", "/");
