@@ -13,6 +13,8 @@ pub mod wat {
     pub const GIANT_ARGUMENT: &str = super::fixtures::wat::GIANT_ARGUMENT;
     /// Answers with 24 MiB.
     pub const GIANT_RESULT: &str = super::fixtures::wat::GIANT_RESULT;
+    /// Answers with 1,000,000 bytes.
+    pub const LARGE_RESULT: &str = super::fixtures::wat::LARGE_RESULT;
     /// Writes log lines for ever.
     pub const CHATTER: &str = super::fixtures::wat::CHATTER;
     /// Collects responses of the endpoint `api` and lets go of none.

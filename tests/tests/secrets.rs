@@ -119,11 +119,12 @@ async fn a_component_that_tells_everything_it_can_reach_knows_no_secret() {
         assert!(!is_error, "{tool}: {dump}\n{}", kernel.log());
         let memory = hex::decode(dump).unwrap_or_else(|e| panic!("{tool}: {e}: {dump}"));
         holds_no_secret(tool, &memory);
+        let shown = String::from_utf8_lossy(&memory);
         let said = |text: &str| memory.windows(text.len()).any(|w| w == text.as_bytes());
-        assert!(said("the spy's own section"), "{tool}: the dump does not hold what the guest was given");
+        assert!(said("the spy's own section"), "{tool} does not show its configuration: {shown}");
         match tool {
-            "spy_redirect" => assert!(said("E-EGRESS"), "the redirect was not refused by name"),
-            _ => assert!(said("x-mirror"), "{tool}: the dump does not hold the response"),
+            "spy_redirect" => assert!(said("E-EGRESS"), "the redirect was not refused by name: {shown}"),
+            _ => assert!(said("x-mirror"), "{tool} does not show the response: {shown}"),
         }
         // The credential was added outside, and what the guest wrote was sent as it was written.
         let arrived = mirror.at(&format!("/{tool}"));
@@ -133,7 +134,7 @@ async fn a_component_that_tells_everything_it_can_reach_knows_no_secret() {
         assert_eq!(arrived[0].body, "{{secret:key}}");
         // What came back was cleaned, not merely absent.
         if !["spy_redirect", "spy_landing"].contains(&tool) {
-            assert!(said("[redacted]"), "{tool}: nothing was redacted");
+            assert!(said("[redacted]"), "{tool}: nothing was redacted: {shown}");
         }
     }
     // Nothing at all went to the other origin, and within the own one the credential went along.
