@@ -71,7 +71,8 @@ async fn a_stream_that_breaks_off_fails_the_run_and_nothing_is_said_twice() {
         .map(|d| serde_json::from_str(d).unwrap())
         .collect();
     let text: String = chunks.iter().filter_map(|c| c["choices"][0]["delta"]["content"].as_str()).collect();
-    assert_eq!(text, "abcd");
+    // What the server wrote last may be lost with the connection.
+    assert!(!text.is_empty() && "abcd".starts_with(&text), "{body}");
     let error = &chunks.last().unwrap()["error"];
     assert_eq!(error["code"], "E-MODEL-007", "{body}");
     assert_eq!(asked(&aimock).await.len(), 1, "{body}");
@@ -91,7 +92,7 @@ async fn a_server_error_is_tried_again_and_then_told() {
     let turn = kernel.turn("always", "carapace", "Always").await;
     assert_eq!((turn.status, turn.code()), (503, "E-MODEL-006"), "{}", turn.body);
     assert!(message(&turn.body).contains("Chaos: request dropped"), "{}", turn.body);
-    assert!(message(&turn.body).contains("local/openai"), "{}", turn.body);
+    assert!(message(&turn.body).contains("openai/gpt-5-mini"), "{}", turn.body);
     let statuses: Vec<Value> = asked(&aimock).await.iter().map(|e| e["response"]["status"].clone()).collect();
     assert_eq!(statuses, [500, 200, 500, 500, 500]);
 }
@@ -182,12 +183,13 @@ async fn the_next_model_of_the_route_answers_for_a_server_that_is_gone() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let kernel = Kernel::start(two(&format!("http://{gone}"), &aimock.base));
     let turn = kernel.turn("before", "carapace", "Hello").await;
-    assert!(message(&turn.body).contains("local/openai"), "{}", turn.body);
+    assert_eq!(turn.code(), "E-MODEL-006", "{}", turn.body);
+    assert!(message(&turn.body).contains("openai/first"), "{}", turn.body);
     assert!(kernel.log().contains("carapace plugin grant local/openai/second"), "{}", kernel.log());
     grant_second(&kernel);
     let turn = kernel.turn("after", "carapace", "Hello").await;
     assert_eq!(turn.text(), "The second speaks.", "{}", kernel.log());
-    assert_eq!(turn.body["model"], "local/openai/second/second", "{}", turn.body);
+    assert_eq!(turn.body["model"], "openai:second/second", "{}", turn.body);
     let asked = asked(&aimock).await;
     assert_eq!((asked.len(), &asked[0]["body"]["model"]), (1, &json!("second")));
 }

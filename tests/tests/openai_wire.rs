@@ -165,7 +165,7 @@ async fn calls_of_one_answer_are_all_made_and_answered_in_their_order() {
     let fixtures = json!([
         {"match": {"userMessage": "Do three things", "hasToolResult": false}, "response": {"toolCalls": [
             {"id": "one", "name": "math_eval", "arguments": {"expression": "6*7"}},
-            {"id": "two", "name": "time", "arguments": {"timezone": "Europe/Berlin"}},
+            {"id": "two", "name": "current_time", "arguments": {"timezone": "Europe/Berlin"}},
             {"id": "three", "name": "no_such_tool", "arguments": {}},
         ]}},
         {"match": {"hasToolResult": true}, "response": {"content": "Done."}},

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use carapace_tests::components::{manifest, pack, tool, wat};
+use carapace_tests::components::{manifest, pack, tool, tool_package, wat};
 use carapace_tests::mirror::Mirror;
 use carapace_tests::socket::Socket;
 use carapace_tests::turns::script;
@@ -25,6 +25,10 @@ const ENV_KEY: &str = "sk-env-Canary+4f1c9b7d/2a66";
 const STORED_KEY: &str = "stored-Canary&7be1d03c99=f0";
 const SPY_TOOLS: [&str; 7] =
     ["spy_plain", "spy_gzip", "spy_encoded", "spy_split", "spy_error", "spy_redirect", "spy_landing"];
+
+/// An endpoint that nobody pointed elsewhere, with a secret that nobody stored.
+const KEYLESS: &str = "[secrets.key]\nprompt = \"A key\"\n[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n\
+                       auth = { scheme = \"bearer\", secret = \"key\" }\n";
 
 /// The spellings of a secret that are looked for, in lower case: plain, JSON, hexadecimal, percent, base64 at each alignment.
 fn spellings(secret: &str) -> Vec<Vec<u8>> {
@@ -54,7 +58,7 @@ fn holds_no_secret(what: &str, bytes: &[u8]) {
 
 fn spy() -> Vec<u8> {
     let mut more = "[secrets.key]\nprompt = \"A key\"\n[kv]\n[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n\
-                    methods = [\"POST\"]\nauth = { scheme = \"bearer\", secret = \"key\" }\n"
+                    methods = [\"GET\", \"POST\"]\nauth = { scheme = \"bearer\", secret = \"key\" }\n"
         .to_owned();
     for name in SPY_TOOLS {
         more.push_str(&format!("[[tool]]\nname = \"{name}\"\nuses = [\"http:api\", \"kv\", \"secrets\"]\n"));
@@ -99,7 +103,8 @@ fn start(model: &str, mirror: &Mirror) -> Kernel {
     let options = KernelOptions::default()
         .with_env("OPENAI_API_KEY", ENV_KEY)
         .with_config(&config.to_string())
-        .with_package("spy", spy());
+        .with_package("spy", spy())
+        .with_package("keyless", tool_package("keyless", wat::FETCH, "\"http:api\"", KEYLESS));
     let kernel = Kernel::start(options);
     owner::set_secret(kernel.state(), "key", "local/spy", STORED_KEY);
     owner::done(kernel.state(), &["plugin", "grant", "local/openai/mirror"]);
@@ -172,17 +177,22 @@ async fn a_model_server_that_repeats_the_key_reaches_nobody_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_not_set_is_named_with_the_command_that_sets_it_and_a_removed_one_is_gone() {
-    let model = peer!("aimock", peers::aimock(&script(&["spy_plain"]), &[]));
+async fn a_missing_secret_is_named_with_the_command_that_sets_it_and_a_removed_one_is_not_sent_any_more() {
+    let model = peer!("aimock", peers::aimock(&script(&["spy_plain", "keyless"]), &[]));
     let mirror = Mirror::start(None).await;
     let kernel = start(&model.base, &mirror);
+
+    // Nothing is sent to the publisher's own server without the credential it is owed.
+    let turn = kernel.call("keyless").await;
+    let (content, is_error) = turn.result();
+    assert!(is_error && content.contains("[E-SECRET-001]"), "{content}");
+    assert!(content.contains("carapace secrets set key --instance local/keyless/main"), "{content}");
+
+    // A server of the owner's own may need none.
     owner::done(kernel.state(), &["secrets", "rm", "key", "--instance", "local/spy"]);
-    let turn = kernel.call("spy_plain").await;
-    let memory = hex::decode(turn.result().0).unwrap();
-    let text = String::from_utf8_lossy(&memory);
-    assert!(text.contains("carapace secrets set key --instance local/spy/main"), "{text}");
-    assert!(text.contains("E-SECRET-001"), "{text}");
-    assert!(mirror.at("/spy_plain").is_empty(), "a request without its credential left");
+    kernel.call("spy_plain").await.result();
+    let arrived = mirror.at("/spy_plain");
+    assert_eq!((arrived.len(), arrived[0].header("authorization")), (1, None));
 }
 
 /// Histories, status, metrics, log, records and every file of the state directory.

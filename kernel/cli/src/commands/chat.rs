@@ -115,13 +115,11 @@ pub(crate) async fn converse(client: &Client, session: &str, model: Option<&str>
                 }
                 other => match other.strip_prefix("/session ") {
                     Some(key) => key.trim().clone_into(&mut session),
-                    None => {
-                        match one(client, &session, model, other).await {
-                            Ok(()) => {}
-                            Err(failure) if failure.exit == Exit::Cancelled => println!("(stopped)"),
-                            Err(failure) => eprintln!("{:?}", miette::Report::new(failure)),
-                        }
-                    }
+                    None => match one(client, &session, model, other).await {
+                        Ok(()) => {}
+                        Err(failure) if failure.exit == Exit::Cancelled => println!("(stopped)"),
+                        Err(failure) => eprintln!("{:?}", miette::Report::new(failure)),
+                    },
                 },
             },
             Some(Ok(Signal::CtrlC)) => {}

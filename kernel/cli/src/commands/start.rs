@@ -25,7 +25,9 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Sta
         consent: if args.accept_bundled { Consent::Given } else { Consent::Ask },
         port: args.port,
     };
-    let kernel = Kernel::start(paths, config, options).await?;
+    let kernel = Kernel::start(paths, config.clone(), options).await?;
+    #[cfg(unix)]
+    tokio::spawn(reload_on_hangup(config));
     let base = format!("http://{}", kernel.gateway.addr);
     if args.json {
         println!(
@@ -110,6 +112,20 @@ pub(crate) fn logging(paths: &StatePaths, config: &Config, talk: bool) -> Outcom
         if json { builder.json().init() } else { builder.init() }
     }
     Ok(())
+}
+
+/// SIGHUP reads the configuration again; a bad file changes nothing and is told.
+#[cfg(unix)]
+async fn reload_on_hangup(config: Arc<ConfigHandle>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        match config.reload() {
+            Ok(true) => tracing::info!("the configuration was read again; agent and budget follow at the next turn"),
+            Ok(false) => tracing::info!("the configuration has not changed"),
+            Err(error) => tracing::error!(%error, "the configuration in force stays"),
+        }
+    }
 }
 
 #[cfg(unix)]
