@@ -30,6 +30,30 @@ pub struct Trust {
     pub now_ms: u64,
 }
 
+impl Trust {
+    /// Whether a package that was verified before would still be let in: its key is pinned for the same publisher and
+    /// not retired, and the deny-list doesn't name it.
+    ///
+    /// # Errors
+    /// What has changed since.
+    pub fn still(&self, package: &VerifiedPackage) -> Result<(), TrustError> {
+        let fingerprint = package.key.fingerprint();
+        let Some((publisher, pinned)) =
+            self.publishers.by_fingerprint(&fingerprint).filter(|(p, _)| p.id == package.id.publisher)
+        else {
+            return Err(TrustError::anonymous(TrustProblem::UnknownPublisher(fingerprint.to_string())));
+        };
+        let refuse = |problem| TrustError { problem: Box::new(problem), publisher: Some(publisher.id.clone()) };
+        if pinned.state == KeyState::Retired {
+            return Err(refuse(TrustProblem::RetiredKey));
+        }
+        match self.deny.denies(&package.digest, &publisher.id, &pinned.key) {
+            Some(what) => Err(refuse(TrustProblem::Denied(what))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A package whose signature, statement, manifest and imports were all checked. Only [`verify`] makes one.
 #[derive(Clone)]
 pub struct VerifiedPackage {

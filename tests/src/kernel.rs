@@ -259,10 +259,5 @@ pub fn command(state: &Path, env: &[(String, String)]) -> Command {
 /// A client without proxies and with a deadline, so that a hanging test ends.
 pub fn client(headers: reqwest::header::HeaderMap) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .default_headers(headers)
-        .no_proxy()
-        .timeout(Duration::from_secs(120))
-        .build()
-        .unwrap()
+    reqwest::Client::builder().default_headers(headers).no_proxy().timeout(Duration::from_secs(120)).build().unwrap()
 }

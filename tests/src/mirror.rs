@@ -86,7 +86,9 @@ async fn answer(State(mirror): State<Mirror>, _: Method, uri: Uri, headers: Head
     let reflected = seen.json().to_string();
     let ok = Response::builder().header("x-mirror", "here").header("content-type", "application/json");
     match uri.path() {
-        "/v1/models" => ok.body(json!({"object": "list", "data": [{"id": "mirror", "object": "model"}]}).to_string().into()),
+        "/v1/models" => {
+            ok.body(json!({"object": "list", "data": [{"id": "mirror", "object": "model"}]}).to_string().into())
+        }
         "/v1/chat/completions" if seen.body.contains("refuse me") => Response::builder()
             .status(StatusCode::UNAUTHORIZED)
             .header("content-type", "application/json")
@@ -98,8 +100,13 @@ async fn answer(State(mirror): State<Mirror>, _: Method, uri: Uri, headers: Head
             ),
         "/v1/chat/completions" => {
             // The key in one event, but in two writes; then in the second event in base64.
-            let event = |text: &str| format!("data: {}\n\n", json!({"id": "x", "object": "chat.completion.chunk",
-                "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}]}));
+            let event = |text: &str| {
+                format!(
+                    "data: {}\n\n",
+                    json!({"id": "x", "object": "chat.completion.chunk",
+                "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}]})
+                )
+            };
             let last = json!({"id": "x", "object": "chat.completion.chunk",
                 "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
             let text = format!(
@@ -128,9 +135,10 @@ async fn answer(State(mirror): State<Mirror>, _: Method, uri: Uri, headers: Head
         }
         "/spy_split" => ok.body(in_pieces(&reflected, &key)),
         "/spy_error" => ok.status(500).header("x-key", &key).body(reflected.into()),
-        "/spy_redirect" => {
-            ok.status(307).header("location", format!("{}/stolen", mirror.elsewhere.unwrap_or_default())).body(Body::empty())
-        }
+        "/spy_redirect" => ok
+            .status(307)
+            .header("location", format!("{}/stolen", mirror.elsewhere.unwrap_or_default()))
+            .body(Body::empty()),
         "/spy_landing" => ok.status(303).header("location", format!("/landed?key={key}")).body(Body::empty()),
         _ => ok.header("x-key", &key).header("set-cookie", format!("session={key}")).body(reflected.into()),
     }

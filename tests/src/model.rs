@@ -63,7 +63,10 @@ impl Model {
         let (chunks, seen) = watch::channel(0);
         let shared = Arc::new(Shared { script: Box::new(script), pace, chunks });
         let app = Router::new()
-            .route("/v1/models", get(|| async { axum::Json(json!({"object": "list", "data": [{"id": "mock", "object": "model"}]})) }))
+            .route(
+                "/v1/models",
+                get(|| async { axum::Json(json!({"object": "list", "data": [{"id": "mock", "object": "model"}]})) }),
+            )
             .route("/v1/chat/completions", post(answer))
             .with_state(shared);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,8 +1,8 @@
 //! What the owner does at the command line.
 
-use crate::kernel::command;
+use crate::kernel::{command, signed_bundle};
 use serde_json::Value;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -41,6 +41,27 @@ fn succeeded(args: &[&str], out: Output) -> String {
         String::from_utf8_lossy(&out.stderr)
     );
     String::from_utf8(out.stdout).unwrap()
+}
+
+/// Runs `carapace start` on the state directory's own bundle, which must fail; what it printed.
+pub fn start_fails(state: &Path, more: &[&str]) -> Output {
+    let bundle = signed_bundle(state, &[]);
+    let mut command = command(state, &[]);
+    command.args(["start", "--json", "--port", "0", "--bundle"]).arg(bundle).args(more);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut printed = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
+        if line.contains("\"ready\":true") {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it started: {line}");
+        }
+        printed.extend_from_slice(line.as_bytes());
+        printed.push(b'\n');
+    }
+    let out = child.wait_with_output().unwrap();
+    assert!(!out.status.success());
+    Output { stdout: printed, ..out }
 }
 
 /// The error that a failed `--json` command printed as its last line; panics if there is none.

@@ -113,9 +113,18 @@ pub fn aimock_that_wants(key: Option<&str>, fixtures: &Value, flags: &[&str]) ->
     let mut c = Command::new(dir.join("node_modules/.bin/llmock"));
     c.args(["--port", &port.to_string(), "--host", "127.0.0.1", "--fixtures"]).arg(file.path()).args(flags);
     c.envs(key.map(|key| ("AIMOCK_API_KEYS", key)));
-    let server = Server::start(c, move |line| line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}")));
+    let server =
+        Server::start(c, move |line| line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}")));
     drop(file);
     Ok(server)
+}
+
+/// Runs a client to its end; panics with what it printed if that is not a success. Gives back its stdout.
+pub fn runs(program: &Path, args: &[&str]) -> String {
+    let out = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap();
+    let (printed, complained) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{} {args:?}: {}\n{printed}{complained}", program.display(), out.status);
+    printed.into_owned()
 }
 
 /// The requests for a completion that an aimock without a key got, oldest first: `body`, `headers`, `response.status`.
@@ -138,9 +147,12 @@ pub fn llmock(flags: &[&str]) -> Result<Server, String> {
     c.env("PYTHONUNBUFFERED", "1");
     let mut shell = Command::new("sh");
     shell.arg("-c").arg("exec \"$0\" \"$@\" 2>&1").arg(c.get_program()).args(c.get_args()).env("PYTHONUNBUFFERED", "1");
-    Ok(Server::start(shell, move |line| {
-        line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}"))
-    }))
+    Ok(Server::start(shell, move |line| line.contains(&port.to_string()).then(|| format!("http://127.0.0.1:{port}"))))
+}
+
+/// An address where nobody listens.
+pub fn nowhere() -> String {
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 fn free_port() -> u16 {

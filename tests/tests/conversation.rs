@@ -14,12 +14,16 @@ macro_rules! peer {
     };
 }
 
+/// A small model may ramble: its answers are kept short, and always the same.
+fn options(base: &str) -> KernelOptions {
+    KernelOptions::openai(&format!("{base}/v1"))
+        .with_config("{ agent: { maxOutputTokens: 32, temperature: 0, system: \"You are a helpful assistant.\" } }")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_model_answers_over_http_streaming_and_not() {
     let llama = peer!("llama.cpp", peers::llama(Some("a-key-for-the-server")));
-    let kernel = Kernel::start(
-        KernelOptions::openai(&format!("{}/v1", llama.base)).with_env("OPENAI_API_KEY", "a-key-for-the-server"),
-    );
+    let kernel = Kernel::start(options(&llama.base).with_env("OPENAI_API_KEY", "a-key-for-the-server"));
     let answer = kernel.ask("http", "What is the capital of France? Answer in one word.").await;
     let text = answer["choices"][0]["message"]["content"].as_str().unwrap_or_else(|| panic!("{answer}"));
     assert!(!text.trim().is_empty(), "{answer}");
@@ -50,9 +54,7 @@ async fn a_real_model_answers_over_http_streaming_and_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_is_told_as_such_and_never_shown() {
     let llama = peer!("llama.cpp", peers::llama(Some("the-right-key-here")));
-    let kernel = Kernel::start(
-        KernelOptions::openai(&format!("{}/v1", llama.base)).with_env("OPENAI_API_KEY", "the-wrong-key-here"),
-    );
+    let kernel = Kernel::start(options(&llama.base).with_env("OPENAI_API_KEY", "the-wrong-key-here"));
     let answer = kernel.ask("s", "Hello").await;
     let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{answer}"));
     assert!(message.to_lowercase().contains("key"), "{message}");
@@ -63,7 +65,7 @@ async fn a_wrong_key_is_told_as_such_and_never_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_asks_a_running_kernel_and_shows_its_history_to_the_next_question() {
     let llama = peer!("llama.cpp", peers::llama(None));
-    let kernel = Kernel::start(KernelOptions::openai(&format!("{}/v1", llama.base)));
+    let kernel = Kernel::start(options(&llama.base));
     let out = kernel.cli(&["chat", "-m", "My name is Ada. Say hello to me.", "--session", "cli"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(!out.stdout.is_empty());
@@ -80,14 +82,13 @@ async fn the_command_line_asks_a_running_kernel_and_shows_its_history_to_the_nex
 async fn the_command_line_starts_an_assistant_of_its_own_when_none_runs() {
     let llama = peer!("llama.cpp", peers::llama(None));
     let state = tempfile::tempdir().unwrap();
-    let out = carapace_tests::kernel::command(
-        state.path(),
-        &[("OPENAI_BASE_URL".into(), format!("{}/v1", llama.base))],
-    )
-    .args(["chat", "-m", "Say hello.", "--accept-bundled", "--bundle"])
-    .arg(carapace_tests::kernel::signed_bundle(state.path(), &[]))
-    .output()
-    .unwrap();
+    std::fs::write(state.path().join("carapace.json5"), "{ agent: { maxOutputTokens: 32 } }").unwrap();
+    let out =
+        carapace_tests::kernel::command(state.path(), &[("OPENAI_BASE_URL".into(), format!("{}/v1", llama.base))])
+            .args(["chat", "-m", "Say hello.", "--accept-bundled", "--bundle"])
+            .arg(carapace_tests::kernel::signed_bundle(state.path(), &[]))
+            .output()
+            .unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert!(!String::from_utf8_lossy(&out.stdout).trim().is_empty());
 }
@@ -95,7 +96,7 @@ async fn the_command_line_starts_an_assistant_of_its_own_when_none_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_model_answers_on_the_socket() {
     let llama = peer!("llama.cpp", peers::llama(None));
-    let kernel = Kernel::start(KernelOptions::openai(&format!("{}/v1", llama.base)));
+    let kernel = Kernel::start(options(&llama.base));
     let url = kernel.base.replace("http://", "ws://") + "/ws";
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
     let challenge = next(&mut socket).await;

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 const CLIENTS: usize = 8;
 /// Turns of one session.
 const PER_SESSION: usize = 25;
-/// About so many chunks the model sends for one turn.
-const CHUNKS_PER_TURN: u64 = 9;
+/// The model sends at least about so many chunks for one turn.
+const CHUNKS_PER_TURN: u64 = 6;
 const INTERRUPTED: &str = "interrupted: ";
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
@@ -206,7 +206,8 @@ async fn a_kernel_killed_again_and_again_loses_no_message_and_does_nothing_twice
     let mark = tool_package("mark", wat::MARK, "\"kv\"", "effects = [\"write\"]\n[kv]\n");
     let options = KernelOptions::openai(&model.base)
         .with_package("mark", mark)
-        .with_config("{ agent: { route: ['openai/mock'] }, budget: { dailyTokens: null, dailyUsd: null } }");
+        .with_config("{ agent: { route: ['openai/mock'] }, budget: { dailyTokens: null, dailyUsd: null }, \
+             limits: { ceiling: { httpRequestsPerMinute: 1000000 } }, instances: { openai: { limits: { httpRequestsPerMinute: 1000000 } } } }");
     let mut kernel = tokio::task::spawn_blocking(|| Kernel::start(options)).await.unwrap();
     let door = |life: usize, kernel: &Kernel| Door { life, base: kernel.base.clone(), token: kernel.token.clone() };
     let (opened, doors) = watch::channel(door(0, &kernel));

@@ -1,4 +1,12 @@
 //! Components that mean harm, in the real kernel: each ends in a named error, and nothing else notices.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
+)]
 
 use carapace_registry::testing;
 use carapace_tests::components::{manifest, pack, provider_package, tool, tool_package, wat};
@@ -72,7 +80,8 @@ async fn what_uses_up_time_or_space_is_stopped_by_the_limit_it_meets() {
         ("chatter", wat::CHATTER, "log-lines-per-minute = 10\nhost-calls-per-call = 1_000\n"),
     ];
     let names = tools.map(|(name, ..)| name);
-    let packages = tools.map(|(name, fields, limits)| (name, tool_package(name, fields, "", &format!("[limits]\n{limits}"))));
+    let packages =
+        tools.map(|(name, fields, limits)| (name, tool_package(name, fields, "", &format!("[limits]\n{limits}"))));
     let (kernel, _model) = kernel!(packages, &names, no_config);
     let pid = kernel.pid();
 
@@ -99,7 +108,9 @@ async fn what_uses_up_time_or_space_is_stopped_by_the_limit_it_meets() {
     assert_eq!(kernel.pid(), pid);
 
     // Each is accounted for, by the name of what ended it.
-    for (id, kind) in [("local/endless/main", "cpu"), ("local/memory-bomb/main", "memory"), ("local/sleeper/main", "wall")] {
+    for (id, kind) in
+        [("local/endless/main", "cpu"), ("local/memory-bomb/main", "memory"), ("local/sleeper/main", "wall")]
+    {
         let meter = instance(&kernel, id).await["meter"].clone();
         assert_eq!(meter["traps"][kind], 1, "{id}: {meter}");
     }
@@ -118,17 +129,23 @@ async fn what_uses_up_time_or_space_is_stopped_by_the_limit_it_meets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_takes_more_than_its_share_of_the_kernels_things_is_refused() {
     let endpoint = "[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n";
-    let nosy = manifest(
-        "nosy",
-        "0.1.0",
-        "[[tool]]\nname = \"nosy\"\n[[tool]]\nname = \"honest\"\nuses = [\"kv\"]\n[kv]\n",
-    );
+    let nosy =
+        manifest("nosy", "0.1.0", "[[tool]]\nname = \"nosy\"\n[[tool]]\nname = \"honest\"\nuses = [\"kv\"]\n[kv]\n");
     let packages = [
         ("kv_flood", tool_package("kv_flood", wat::KV_FLOOD, "\"kv\"", "[kv]\n[limits]\nkv-size = \"64KiB\"\n")),
-        ("handle_flood", tool_package("handle_flood", wat::HANDLE_FLOOD, "\"http:api\"", &format!("{endpoint}[limits]\nhandles = 8\n"))),
+        (
+            "handle_flood",
+            tool_package(
+                "handle_flood",
+                wat::HANDLE_FLOOD,
+                "\"http:api\"",
+                &format!("{endpoint}[limits]\nhandles = 8\n"),
+            ),
+        ),
         ("nosy", pack(&tool(wat::KV, &["nosy", "honest"]), &nosy)),
     ];
-    let config = |base: &str| format!("{{ instances: {{ \"handle-flood\": {{ endpoints: {{ api: \"{base}\" }} }} }} }}");
+    let config =
+        |base: &str| format!("{{ instances: {{ \"handle-flood\": {{ endpoints: {{ api: \"{base}\" }} }} }} }}");
     let model = peer!("aimock", peers::aimock(&script(&["kv_flood", "handle_flood", "nosy", "honest"]), &[]));
     let mut options = KernelOptions::openai(&format!("{}/v1", model.base)).with_config(&config(&model.base));
     for (name, package) in packages {
@@ -156,7 +173,8 @@ async fn an_instance_that_nobody_granted_and_a_component_that_lies_about_its_too
         ("second_math", tool_package("math_eval", wat::ECHO, "", "")),
         ("copied", tool_package("copied", wat::ECHO, "", "")),
     ];
-    let (kernel, _model) = kernel!(packages, &["rm_rf", "harmless"], |_: &str| "{ instances: { \"copied:twin\": {} } }");
+    let (kernel, _model) =
+        kernel!(packages, &["rm_rf", "harmless"], |_: &str| "{ instances: { \"copied:twin\": {} } }");
 
     let state = |id: &'static str| {
         let status = kernel.cli_json(&["status", "--json"]);
@@ -265,7 +283,7 @@ async fn a_package_that_is_not_what_its_manifest_says_is_refused_though_a_truste
         ("lying", testing::assemble(&plain, renamed.as_bytes()), "E-TRUST-009", "`trusted`"),
         (
             "undeclared",
-            testing::assemble(&tool(wat::KV, &["run"]), text.as_bytes()),
+            testing::assemble(tool(wat::KV, &["run"]), text.as_bytes()),
             "E-TRUST-010",
             "imports `carapace:plugin/kv@0.1.0-dev`",
         ),
@@ -299,8 +317,7 @@ async fn a_package_that_is_not_what_its_manifest_says_is_refused_though_a_truste
     let bundle = signed_bundle(state.path(), &[]);
     let (_, package, code, _) = &cases[5];
     signed(&bundle, "undeclared", package, &sign(package));
-    let start = ["start", "--accept-bundled", "--json", "--port", "0", "--bundle", bundle.to_str().unwrap()];
-    let out = cli(&start);
+    let out = owner::start_fails(state.path(), &["--accept-bundled"]);
     assert_eq!(out.status.code(), Some(3), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(error(&out)["code"], *code);
     std::fs::remove_file(bundle.join("undeclared.wasm")).unwrap();

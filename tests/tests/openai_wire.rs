@@ -1,5 +1,7 @@
 //! The provider `openai` on the wire, against aimock and llmock: what is sent, what is understood, what happens when it breaks.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
 use carapace_tests::cable::Cable;
 use carapace_tests::peers::{self, asked};
 use carapace_tests::server::Server;
@@ -93,10 +95,7 @@ async fn a_question_becomes_exactly_this_request() {
     );
     let system = messages[0]["content"].take();
     assert!(system.as_str().unwrap().starts_with("Be brief.\n"), "{system}");
-    assert_eq!(
-        messages,
-        json!([{"role": "system", "content": null}, {"role": "user", "content": "Are you there?"}])
-    );
+    assert_eq!(messages, json!([{"role": "system", "content": null}, {"role": "user", "content": "Are you there?"}]));
 
     let mut names = Vec::new();
     for tool in tools.as_array().unwrap() {

@@ -1,4 +1,12 @@
 //! A secret goes where it is bound to and nowhere else: not into a component, not into a conversation, not onto the disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
+)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -57,9 +65,10 @@ fn holds_no_secret(what: &str, bytes: &[u8]) {
 }
 
 fn spy() -> Vec<u8> {
-    let mut more = "[secrets.key]\nprompt = \"A key\"\n[kv]\n[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n\
+    let mut more =
+        "[secrets.key]\nprompt = \"A key\"\n[kv]\n[[http]]\nendpoint = \"api\"\nurl = \"https://example.com\"\n\
                     methods = [\"GET\", \"POST\"]\nauth = { scheme = \"bearer\", secret = \"key\" }\n"
-        .to_owned();
+            .to_owned();
     for name in SPY_TOOLS {
         more.push_str(&format!("[[tool]]\nname = \"{name}\"\nuses = [\"http:api\", \"kv\", \"secrets\"]\n"));
     }
@@ -107,7 +116,7 @@ fn start(model: &str, mirror: &Mirror) -> Kernel {
         .with_package("keyless", tool_package("keyless", wat::FETCH, "\"http:api\"", KEYLESS));
     let kernel = Kernel::start(options);
     owner::set_secret(kernel.state(), "key", "local/spy", STORED_KEY);
-    owner::done(kernel.state(), &["plugin", "grant", "local/openai/mirror"]);
+    owner::done(kernel.state(), &["plugin", "grant", "--yes", "local/openai/mirror"]);
     kernel
 }
 
@@ -227,7 +236,10 @@ async fn everything_else_is_clean(kernel: &Kernel, sessions: &[String]) {
     }
     // The record of requests is in there; the credential they carried is not.
     let recorded = files.iter().filter(|(path, _)| path.contains("carapace.db"));
-    assert!(recorded.clone().any(|(_, bytes)| bytes.windows(10).any(|w| w == b"\"bytesOut\"")), "no request was recorded");
+    assert!(
+        recorded.clone().any(|(_, bytes)| bytes.windows(10).any(|w| w == b"\"bytesOut\"")),
+        "no request was recorded"
+    );
     for (path, bytes) in &files {
         holds_no_secret(path, bytes);
     }

@@ -17,6 +17,8 @@ pub(crate) enum Task {
     Lint,
     /// API documentation, link check, book.
     Docs,
+    /// Feed the parsers what nobody meant to write.
+    Fuzz { seconds: u32 },
     /// What `.ci/run` does.
     Ci,
 }
@@ -31,6 +33,7 @@ cargo xtask <task>
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
   docs                    API documentation, link check, and the book when mdbook is installed
+  fuzz [--seconds 60]     fuzz each parser of strangers' text that long; needs nightly Rust and cargo-fuzz
   ci                      all of it, as the build server does (.ci/run)";
 
 /// Reads the arguments after `cargo xtask`; the error is the text to show.
@@ -50,9 +53,14 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         ("fmt", ["--check"]) => Ok(Task::Fmt { check: true }),
         ("lint", []) => Ok(Task::Lint),
         ("docs", []) => Ok(Task::Docs),
+        ("fuzz", []) => Ok(Task::Fuzz { seconds: 60 }),
+        ("fuzz", ["--seconds", seconds]) => match seconds.parse() {
+            Ok(seconds) if seconds > 0 => Ok(Task::Fuzz { seconds }),
+            _ => Err(format!("`--seconds {seconds}`: give a whole number above 0\n\n{USAGE}")),
+        },
         ("ci", []) => Ok(Task::Ci),
         ("" | "help" | "--help" | "-h", _) => Err(USAGE.to_owned()),
-        ("test" | "components" | "fmt" | "lint" | "docs" | "ci", _) => {
+        ("test" | "components" | "fmt" | "lint" | "docs" | "fuzz" | "ci", _) => {
             Err(format!("`{name}` does not take `{}`\n\n{USAGE}", rest.join(" ")))
         }
         _ => Err(format!("there is no task `{name}`\n\n{USAGE}")),
@@ -77,6 +85,14 @@ mod tests {
     fn a_test_filter_is_one_word() {
         assert_eq!(parsed("test denied"), Ok(Task::Test { filter: Some("denied".into()) }));
         assert!(parsed("test denied host").unwrap_err().contains("`test` does not take `denied host`"));
+    }
+
+    #[test]
+    fn fuzzing_takes_a_minute_each_unless_told_otherwise() {
+        assert_eq!(parsed("fuzz"), Ok(Task::Fuzz { seconds: 60 }));
+        assert_eq!(parsed("fuzz --seconds 5"), Ok(Task::Fuzz { seconds: 5 }));
+        assert!(parsed("fuzz --seconds none").unwrap_err().contains("whole number"));
+        assert!(parsed("fuzz 5").unwrap_err().contains("`fuzz` does not take `5`"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod bundle;
 mod cargo;
 mod components;
 mod docs;
+mod fuzz;
 mod step;
 mod summary;
 mod tasks;

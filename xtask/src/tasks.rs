@@ -4,7 +4,7 @@ use crate::args::Task;
 use crate::cargo::{cargo, output, program, root, run, target_dir, which};
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
-use crate::{bundle, components, docs};
+use crate::{bundle, components, docs, fuzz};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +22,7 @@ pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
         Task::Fmt { check } => steps.run("format", || format(check)).map(|()| None),
         Task::Lint => lint(steps).map(|()| None),
         Task::Docs => documentation(steps).map(|()| None),
+        Task::Fuzz { seconds } => fuzz::run_all(steps, seconds).map(Some),
         Task::Ci => run(&mut program(root().join(".ci/run"))).map(|()| None),
     }
 }

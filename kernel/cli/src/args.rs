@@ -164,10 +164,52 @@ pub(crate) enum PluginCommand {
         /// `publisher/name[/instance]`
         instance: String,
     },
-    /// Give back a grant that was revoked.
+    /// Show what an instance asks for, and grant it: a further instance, one that was revoked, or one that has grown.
     Grant {
         /// `publisher/name[/instance]`
         instance: String,
+        /// Grant what is shown without asking at the terminal.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make a statement by which those who trust your old key also trust a new one.
+    RotateKey {
+        /// The key file that is trusted now.
+        #[arg(long, value_name = "PEM")]
+        old: PathBuf,
+        /// The new public key: `ed25519:<base64>`
+        #[arg(long, value_name = "KEY")]
+        new: String,
+        /// Nothing that the old key signed is accepted afterwards.
+        #[arg(long)]
+        retire_old: bool,
+        /// Where to write the statement.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Sign a list of packages, keys and publishers that must not run.
+    DenyList {
+        /// The key file of those who sign such lists.
+        #[arg(long, value_name = "PEM")]
+        key: PathBuf,
+        /// Higher than that of the last list.
+        #[arg(long)]
+        list_version: u64,
+        /// When a newer one should be there.
+        #[arg(long, default_value_t = 90)]
+        expires_days: u64,
+        /// A package, `sha256:<hex>`; repeatable.
+        #[arg(long, value_name = "DIGEST")]
+        digest: Vec<String>,
+        /// A publisher's id; repeatable.
+        #[arg(long, value_name = "ID")]
+        publisher: Vec<String>,
+        /// A public key, `ed25519:<base64>`; repeatable.
+        #[arg(long, value_name = "KEY")]
+        signer: Vec<String>,
+        /// Where to write the list.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
 }
 
@@ -183,10 +225,25 @@ pub(crate) enum PublisherCommand {
         /// `ed25519:<base64>`
         key: String,
     },
-    /// Forget a publisher; what it signed no longer loads.
+    /// Forget a publisher; what it signed no longer runs.
     Remove {
         /// Its id.
         id: String,
+    },
+    /// Follow a publisher's statement that it signs with a new key.
+    Rotate {
+        /// What `plugin rotate-key` made.
+        file: PathBuf,
+    },
+    /// Pin the key that may sign deny-lists.
+    PinDenyKey {
+        /// `ed25519:<base64>`
+        key: String,
+    },
+    /// Take a newer deny-list; what it names is stopped at once.
+    Deny {
+        /// What `plugin deny-list` made.
+        file: PathBuf,
     },
 }
 

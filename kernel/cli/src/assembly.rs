@@ -40,6 +40,7 @@ pub(crate) struct Kernel {
     pub problems: Vec<(InstanceId, String)>,
     agent: Arc<Agent>,
     store: Store,
+    records: Arc<records::ToStore>,
     grace: Duration,
     run_file: PathBuf,
 }
@@ -56,9 +57,10 @@ impl Kernel {
             bundled::install(paths, &store, &mut trust, bundle, options.consent).await?;
         }
 
+        let records = records::to_store(store.clone());
         let services = Services::new(
             store.clone(),
-            Door::builder().recorder(records::to_store(store.clone())).build(),
+            Door::builder().recorder(records.clone()).build(),
             Arc::new(|name: &str| carapace_config::Env::var(&SystemEnv, name)),
         );
         let engines = Engines::new(engine_options(&current)).or_fail("the WebAssembly engine does not start")?;
@@ -97,7 +99,6 @@ impl Kernel {
             paths.clone(),
             store.clone(),
             Some(host),
-            trust,
             config.clone(),
             stop.clone(),
             problems.clone(),
@@ -110,12 +111,20 @@ impl Kernel {
         gateway.page.token_hint = format!("cat {}", paths.gateway_token().display());
         gateway.metrics = Some(metrics);
         gateway.control = Some(owner);
-        let gateway = Gateway::start(gateway).await?;
+        let gateway = match Gateway::start(gateway).await {
+            Ok(gateway) => gateway,
+            Err(e) => {
+                // Resumed turns are running already; they go on at the next start.
+                carapace_contract::ports::Assistant::drain(&*agent, Duration::ZERO).await;
+                store.close().await;
+                return Err(e.into());
+            }
+        };
         let run_file = paths.root().join("run.json");
         let run = serde_json::json!({ "pid": std::process::id(), "http": format!("http://{}", gateway.addr) });
         trust::write_whole(&run_file, run.to_string().as_bytes())?;
         let grace = Duration::from_millis(current.gateway.shutdown_grace_ms);
-        Ok(Self { gateway, stop, problems, agent, store, grace, run_file })
+        Ok(Self { gateway, stop, problems, agent, store, records, grace, run_file })
     }
 
     /// Accepts nothing more, lets turns finish within the grace, keeps the rest for the next start.
@@ -123,8 +132,10 @@ impl Kernel {
         use carapace_contract::ports::Assistant;
         self.agent.drain(self.grace).await;
         self.gateway.shutdown("the assistant is stopping", self.grace).await;
-        let _ = std::fs::remove_file(&self.run_file);
+        self.records.flush().await;
         self.store.close().await;
+        // Last: whoever waits for it to vanish may open the state itself then.
+        let _ = std::fs::remove_file(&self.run_file);
     }
 }
 
@@ -150,6 +161,9 @@ pub(crate) fn store_options() -> StoreOptions {
 fn engine_options(config: &Config) -> EngineOptions {
     use carapace_config::Allocator;
     let mut options = EngineOptions::default();
+    // Each run that the owner allows at once has a model of its own to wait for.
+    let runs = u16::try_from(config.agent.max_concurrent_runs).unwrap_or(u16::MAX);
+    options.permits.provider = options.permits.provider.max(runs);
     match config.runtime.allocator {
         Allocator::OnDemand => options.pool = None,
         Allocator::Auto | Allocator::Pooling => {
@@ -206,8 +220,15 @@ pub(crate) fn verify_installed(paths: &StatePaths, trust: &Trust, row: &PackageR
 /// The owner's token: made at the first start, kept with mode 0600.
 fn token(paths: &StatePaths) -> Outcome<SecretString> {
     let file = paths.gateway_token();
-    if let Ok(token) = std::fs::read_to_string(&file) {
-        return Ok(SecretString::from(token.trim().to_owned()));
+    match std::fs::read_to_string(&file) {
+        Ok(token) if !token.trim().is_empty() => {
+            trust::make_private_file(&file)?;
+            return Ok(SecretString::from(token.trim().to_owned()));
+        }
+        // A crash between making the file and writing it.
+        Ok(_) => std::fs::remove_file(&file)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(Failure::new(Exit::Failed, format!("cannot read {}: {e}", file.display()))),
     }
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).or_fail("no randomness for the owner's token")?;

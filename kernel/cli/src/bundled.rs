@@ -42,7 +42,15 @@ pub(crate) async fn install(
     let mut pending = Vec::new();
     let mut carried = Vec::new();
     for file in trust::packages_in(bundle)? {
-        let package = verify_seen(store, trust, &file).await?;
+        let package = match verify_seen(store, trust, &file).await {
+            Ok(package) => package,
+            // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
+            Err(why) if why.is("E-TRUST-011") => {
+                tracing::warn!(error = %why.line(), "a bundled component is passed over");
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
         let instance = InstanceId::new(package.id().clone(), Name::main());
         let grant = store.grant(&instance).await.or_fail("cannot read the grants")?;
         let Some(grant) = grant else {
@@ -51,26 +59,20 @@ pub(crate) async fn install(
         };
         let row = store.package(&instance).await.or_fail("cannot read the installed packages")?;
         if row.is_some_and(|r| r.digest == package.digest()) && trust::installed(paths, &package.digest()).is_file() {
+            // The same package by another key (a rotation): what is installed must say so, too.
+            trust::renew_signature(paths, &file, &package)?;
             continue;
         }
         let growth = diff::growth(&grant.capabilities, package.capabilities());
-        if growth.is_empty() {
+        // What was revoked stays revoked, however much it asks for now: only `plugin grant` gives it back.
+        if growth.is_empty() || grant.revoked {
             carried.push((file, package, grant));
         } else {
             pending.push(Pending { file, package, instance, growth: Some(growth) });
         }
     }
     for (file, package, old) in carried {
-        // Nothing grew: what was refused stays refused, what was revoked stays revoked.
-        let refused: Vec<String> = package
-            .capabilities()
-            .optional
-            .iter()
-            .filter(|o| !old.capabilities.optional.contains(*o))
-            .cloned()
-            .collect();
-        let capabilities = package.capabilities().without_optional(&refused);
-        let grant = Grant { digest: package.digest(), capabilities, ..old };
+        let grant = carry_over(old, &package);
         record(paths, store, &file, &package, grant, "update").await?;
     }
     if pending.is_empty() {
@@ -90,6 +92,34 @@ pub(crate) async fn install(
         record(paths, store, &file, &package, grant, "install").await?;
     }
     Ok(())
+}
+
+/// An earlier grant as it holds for another package. Where nothing grew it covers that package, less what was refused;
+/// a revoked one stays as it was, so that giving it back later is measured against what was once agreed to.
+fn carry_over(old: Grant, package: &VerifiedPackage) -> Grant {
+    if old.revoked {
+        return old;
+    }
+    let refused = old.capabilities.refused(package.capabilities());
+    let capabilities = package.capabilities().without_optional(&refused);
+    Grant { digest: package.digest(), capabilities, ..old }
+}
+
+/// What `plugin grant` would record, and what in it nobody has agreed to yet; `None`: it was granted once and has not grown.
+pub(crate) fn proposal(
+    instance: &InstanceId,
+    old: Option<Grant>,
+    package: &VerifiedPackage,
+) -> (Grant, Option<Vec<Growth>>) {
+    let whole = || whole_grant(instance, package, "owner, CLI");
+    match old {
+        None => (whole(), Some(Vec::new())),
+        Some(old) if old.digest == package.digest() => (Grant { revoked: false, ..old }, None),
+        Some(old) => {
+            let growth = diff::growth(&old.capabilities, package.capabilities());
+            (whole(), Some(growth).filter(|g| !g.is_empty()))
+        }
+    }
 }
 
 /// Verifies with the highest version that was ever here.
@@ -166,14 +196,17 @@ fn agree(consent: Consent) -> Outcome {
     if !std::io::stdin().is_terminal() {
         return Err(refused("there is no terminal to ask at"));
     }
+    if ask()? { Ok(()) } else { Err(refused("you said no")) }
+}
+
+/// Asks at the terminal.
+pub(crate) fn ask() -> Outcome<bool> {
     eprint!("Grant this? Every grant can be revoked later. [Y/n] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim().to_lowercase().as_str() {
-        "" | "y" | "yes" => Ok(()),
-        _ => Err(refused("you said no")),
-    }
+    // The end of the input is no answer.
+    let read = std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(read > 0 && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }
 
 /// The instances to load: installed and enabled packages, and further instances that the configuration names.

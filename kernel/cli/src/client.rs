@@ -2,11 +2,12 @@
 
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::control::ControlRequest;
 use carapace_egress::EgressError;
 use carapace_egress::local;
+use carapace_store::Store;
 use http::header::{HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -55,13 +56,16 @@ impl Client {
     /// To the kernel of this state directory, if one answers. A file left by a crash counts for nothing.
     pub(crate) async fn running(paths: &StatePaths) -> Outcome<Option<Self>> {
         let Ok(text) = std::fs::read_to_string(paths.root().join("run.json")) else { return Ok(None) };
-        let Some(base) = serde_json::from_str::<Value>(&text).ok().and_then(|v| v["http"].as_str().map(str::to_owned))
-        else {
+        let run: Value = serde_json::from_str(&text).unwrap_or_default();
+        let Some(base) = run["http"].as_str() else { return Ok(None) };
+        // After a crash somebody else may listen there, who must not get the owner's token: the kernel that wrote the file
+        // still owns the state, or there is none.
+        let holder = Store::holder(paths.root()).or_fail("cannot tell whether an assistant runs")?;
+        if !holder.is_some_and(|h| h.pid.is_none_or(|pid| run["pid"] == pid)) {
             return Ok(None);
-        };
+        }
         let token = std::fs::read_to_string(paths.gateway_token()).unwrap_or_default();
-        let client = Self::to(&base, SecretString::from(token.trim().to_owned()))?;
-        // Something else may listen there by now; only a kernel of this state knows its token.
+        let client = Self::to(base, SecretString::from(token.trim().to_owned()))?;
         let answered = client.local.get("/api/status").await;
         Ok(answered.is_ok_and(|a| a.status == 200).then_some(client))
     }
@@ -180,7 +184,32 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::Lines;
+    use super::{Client, Lines};
+    use carapace_config::StatePaths;
+    use carapace_store::{Store, StoreOptions};
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn the_token_goes_to_nobody_who_took_the_place_of_a_crashed_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = BTreeMap::from([("CARAPACE_STATE_DIR".to_owned(), dir.path().display().to_string())]);
+        let paths = StatePaths::resolve(&env).unwrap();
+        let thief = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let run = serde_json::json!({ "pid": 1, "http": format!("http://{}", thief.local_addr().unwrap()) });
+        std::fs::write(dir.path().join("run.json"), run.to_string()).unwrap();
+        std::fs::write(paths.gateway_token(), "the owner's own token").unwrap();
+        let options = StoreOptions { unlocker: carapace_store::Unlocker::Password("a test".into()), ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options).unwrap();
+        // While another process owns the state, and while nobody does.
+        assert!(Client::running(&paths).await.unwrap().is_none());
+        store.close().await;
+        assert!(Client::running(&paths).await.unwrap().is_none());
+        tokio::select! {
+            biased;
+            _ = thief.accept() => panic!("something connected"),
+            () = std::future::ready(()) => {}
+        }
+    }
 
     #[test]
     fn lines_come_whole_however_they_were_cut() {

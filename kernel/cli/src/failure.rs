@@ -51,6 +51,10 @@ impl Failure {
         self.message = format!("{what}: {}", self.message);
         self
     }
+    /// Whether it has this code.
+    pub(crate) fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
     /// Everything on one line, for a list of problems.
     pub(crate) fn line(&self) -> String {
         let code = self.code.as_ref().map(|c| format!(" [{c}]")).unwrap_or_default();

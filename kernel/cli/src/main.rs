@@ -16,7 +16,7 @@ use args::{AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCo
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
-use commands::{audit, chat, config, doctor, plugin, publisher, secrets, start, status};
+use commands::{audit, chat, config, doctor, grant, plugin, publisher, secrets, start, status};
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -71,9 +71,19 @@ fn run(cli: Cli) -> Outcome {
         Command::Plugin(PluginCommand::Verify { file, signature, output }) => {
             plugin::verify(&paths, &file, signature.as_deref(), output.json)
         }
+        Command::Plugin(PluginCommand::RotateKey { old, new, retire_old, out }) => {
+            publisher::make_rotation(&old, &new, retire_old, &out)
+        }
+        Command::Plugin(PluginCommand::DenyList { key, list_version, expires_days, digest, publisher, signer, out }) => {
+            let list = publisher::deny_content(list_version, expires_days, &digest, &publisher, &signer)?;
+            publisher::make_deny_list(&list, &key, &out)
+        }
         Command::Publisher(PublisherCommand::List(output)) => publisher::list(&paths, output.json),
         Command::Publisher(PublisherCommand::Add { id, key }) => publisher::add(&paths, &id, &key),
         Command::Publisher(PublisherCommand::Remove { id }) => publisher::remove(&paths, &id),
+        Command::Publisher(PublisherCommand::Rotate { file }) => publisher::rotate(&paths, &file),
+        Command::Publisher(PublisherCommand::PinDenyKey { key }) => publisher::pin_deny_key(&paths, &key),
+        Command::Publisher(PublisherCommand::Deny { file }) => publisher::deny(&paths, &file),
         Command::Config(ConfigCommand::Path) => {
             println!("{}", paths.config().display());
             Ok(())
@@ -106,13 +116,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             println!("{instance} may do nothing any more. `carapace plugin grant {instance}` gives the grant back.");
             Ok(())
         }
-        Command::Plugin(PluginCommand::Grant { instance }) => {
-            let instance = assembly::instance_id(&instance)?;
-            let request = ControlRequest::GrantRestore { instance: instance.clone() };
-            owner::carry_out(&paths, config, request).await?;
-            println!("{instance} is granted.");
-            Ok(())
-        }
+        Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
         Command::Plugin(_) => {
             status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await
         }

@@ -6,13 +6,15 @@ use crate::failure::{Failure, Outcome};
 use crate::{assembly, bundled, trust};
 use async_trait::async_trait;
 use carapace_config::{ConfigHandle, StatePaths};
+use carapace_contract::capability::Sentence;
 use carapace_contract::control::ControlRequest;
-use carapace_contract::ports::{Control, Models, Status};
+use carapace_contract::grant::Grant;
+use carapace_contract::ports::{Control, Status};
 use carapace_contract::turn::KernelStatus;
-use carapace_contract::{Denial, InstanceId, SecretName};
+use carapace_contract::{Denial, Digest, InstanceId, SecretName};
 use carapace_host::Host;
-use carapace_registry::Trust;
-use carapace_store::{AuditRow, Batch, PackageRow, SecretId, Store};
+use carapace_registry::{Trust, VerifiedPackage};
+use carapace_store::{AuditRow, Batch, PackageRow, SecretId, Store, StoreError};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,9 +26,10 @@ pub(crate) struct Owner {
     store: Store,
     /// None when no kernel runs and the CLI works on the state itself.
     host: Option<Arc<Host>>,
-    trust: Trust,
     config: Arc<ConfigHandle>,
     stop: CancellationToken,
+    /// Changes happen one after the other: a revocation is not lost in a grant that is being given.
+    changing: tokio::sync::Mutex<()>,
     problems: Mutex<Vec<(InstanceId, String)>>,
     started_ms: u64,
 }
@@ -37,13 +40,13 @@ impl Owner {
         paths: StatePaths,
         store: Store,
         host: Option<Arc<Host>>,
-        trust: Trust,
         config: Arc<ConfigHandle>,
         stop: CancellationToken,
         problems: Vec<(InstanceId, String)>,
     ) -> Self {
         let started_ms = trust::now_ms();
-        Self { paths, store, host, trust, config, stop, problems: Mutex::new(problems), started_ms }
+        let changing = tokio::sync::Mutex::default();
+        Self { paths, store, host, config, stop, changing, problems: Mutex::new(problems), started_ms }
     }
 
     async fn commit(&self, batch: Batch, what: &str) -> Result<(), Denial> {
@@ -58,9 +61,14 @@ impl Owner {
         }
     }
 
+    /// As it stands on the disk now: a publisher may have been forgotten since the start.
+    fn trust(&self) -> Result<Trust, Denial> {
+        trust::load(&self.paths).map_err(|e| refused(&e))
+    }
+
     async fn package(&self, id: &InstanceId) -> Result<PackageRow, Denial> {
         let rows =
-            self.store.packages().await.map_err(|e| Denial::new("E-STORE-002", e.to_string(), "carapace doctor"))?;
+            self.store.packages().await.map_err(|e| unreadable(&e))?;
         rows.into_iter().find(|r| r.instance.component() == id.component()).ok_or_else(|| {
             Denial::new(
                 "E-GRANT-010",
@@ -73,7 +81,7 @@ impl Owner {
     /// A secret must be one that the component declares: a misspelt name would never be used.
     async fn declared(&self, id: &InstanceId, name: &SecretName) -> Result<(), Denial> {
         let row = self.package(id).await?;
-        let package = assembly::verify_installed(&self.paths, &self.trust, &row).map_err(|e| refused(&e))?;
+        let package = assembly::verify_installed(&self.paths, &self.trust()?, &row).map_err(|e| refused(&e))?;
         let secrets = &package.manifest().secrets;
         if secrets.contains_key(name) {
             return Ok(());
@@ -86,24 +94,102 @@ impl Owner {
         ))
     }
 
-    async fn restore(&self, id: &InstanceId) -> Result<(), Denial> {
+    /// The installed package, and the grant that stands on record for the instance.
+    async fn standing(&self, id: &InstanceId) -> Result<(PackageRow, VerifiedPackage, Option<Grant>), Denial> {
         let row = self.package(id).await?;
-        let package = assembly::verify_installed(&self.paths, &self.trust, &row).map_err(|e| refused(&e))?;
-        let old = self.store.grant(id).await.map_err(|e| Denial::new("E-STORE-002", e.to_string(), ""))?;
-        let mut grant = old.unwrap_or_else(|| bundled::whole_grant(id, &package, "owner, CLI"));
-        grant.revoked = false;
-        self.commit(Batch::new().grant_put(grant).audit(audit("grant-given", id)), "the grant was not recorded")
-            .await?;
+        let package = assembly::verify_installed(&self.paths, &self.trust()?, &row).map_err(|e| refused(&e))?;
+        let old = self.store.grant(id).await.map_err(|e| unreadable(&e))?;
+        Ok((row, package, old))
+    }
+
+    async fn show(&self, id: &InstanceId) -> Result<Value, Denial> {
+        let (_, package, old) = self.standing(id).await?;
+        let standing = match &old {
+            None => "none",
+            Some(g) if g.revoked => "revoked",
+            Some(_) => "granted",
+        };
+        let (grant, grown) = bundled::proposal(id, old, &package);
+        let optional = |s: &Sentence| if s.optional { " (optional)" } else { "" };
+        let lines = grant.capabilities.sentences(Some(id));
+        let lines: Vec<String> = lines.iter().map(|s| format!("{}{}", s.text, optional(s))).collect();
+        let grown: Vec<String> =
+            grown.unwrap_or_default().iter().map(|g| format!("{}: {}", g.capability, g.text)).collect();
+        Ok(json!({
+            "component": package.id(), "version": package.version(), "digest": package.digest(),
+            "publisher": format!("{} ({})", package.id().publisher, package.key_fingerprint()),
+            "standing": standing, "lines": lines, "grown": grown,
+        }))
+    }
+
+    async fn restore(&self, id: &InstanceId, shown: Option<Digest>) -> Result<(), Denial> {
+        let (row, package, old) = self.standing(id).await?;
+        if shown.is_some_and(|shown| shown != package.digest()) {
+            return Err(Denial::new(
+                "E-GRANT-011",
+                format!("`{}` was replaced since its request was shown", id.component()),
+                format!("carapace plugin grant {id}"),
+            ));
+        }
+        let (grant, unread) = bundled::proposal(id, old, &package);
+        if let (Some(grown), None) = (&unread, shown) {
+            let what = grown.iter().map(|g| format!("{}: {}", g.capability, g.text)).collect::<Vec<_>>().join("; ");
+            let what = if what.is_empty() { "it was never granted".to_owned() } else { format!("it has grown: {what}") };
+            return Err(Denial::new(
+                "E-GRANT-012",
+                format!("`{id}` is not granted unread ({what})"),
+                format!("carapace plugin grant {id}"),
+            ));
+        }
+        let detail = json!({ "digest": grant.digest, "version": package.version(), "by": grant.by });
+        let row_of = AuditRow { detail, ..audit("grant-given", id) };
+        self.commit(Batch::new().grant_put(grant).audit(row_of), "the grant was not recorded").await?;
         if let Some(host) = &self.host {
             // Loaded anew: what was loaded while revoked has no tools listed.
             let config = self.config.current();
-            assembly::load(&self.paths, &self.store, &self.trust, &config, host, id, &row)
+            assembly::load(&self.paths, &self.store, &self.trust()?, &config, host, id, &row)
                 .await
                 .map_err(|e| refused(&e))?;
         }
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).retain(|(p, _)| p != id);
         Ok(())
     }
+
+    async fn revoke(&self, id: &InstanceId) -> Result<(), Denial> {
+        // In memory first: what is running must not go on while the disk is slow.
+        let running = self.host.as_ref().is_some_and(|host| host.set_revoked(id, true));
+        if !running && self.store.grant(id).await.map_err(|e| unreadable(&e))?.is_none() {
+            return Err(Denial::new("E-GRANT-013", format!("`{id}` was granted nothing"), "carapace plugin list"));
+        }
+        let batch = Batch::new().grant_revoke(id.clone()).audit(audit("grant-revoked", id));
+        self.commit(batch, "the revocation holds until the next start, but was not recorded").await
+    }
+
+    /// Stops and unloads what publishers and deny-list no longer allow.
+    async fn recheck(&self) -> Result<Value, Denial> {
+        let trust = self.trust()?;
+        let mut unloaded = Vec::new();
+        let mut batch = Batch::new();
+        for (id, package) in self.host.iter().flat_map(|h| h.packages()) {
+            let Err(why) = trust.still(&package) else { continue };
+            if let Some(host) = &self.host {
+                host.evict(&id, why.denial());
+            }
+            tracing::warn!(instance = %id, %why, "unloaded");
+            batch = batch.audit(AuditRow { detail: json!({ "why": why.to_string() }), ..audit("unloaded", &id) });
+            unloaded.push(json!({ "instance": id, "why": why.to_string() }));
+            self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((id, why.to_string()));
+        }
+        if !batch.is_empty() {
+            self.commit(batch, "what was unloaded was not recorded").await?;
+            self.forget_models();
+        }
+        Ok(json!({ "unloaded": unloaded }))
+    }
+}
+
+fn unreadable(e: &StoreError) -> Denial {
+    Denial::new("E-STORE-002", e.to_string(), "carapace doctor")
 }
 
 fn refused(e: &Failure) -> Denial {
@@ -143,28 +229,29 @@ impl Control for Owner {
             }
             ControlRequest::SecretList => {
                 let names = self.store.secret_names().await;
-                let names = names.map_err(|e| Denial::new("E-STORE-002", e.to_string(), "carapace doctor"))?;
+                let names = names.map_err(|e| unreadable(&e))?;
                 let list: Vec<_> =
                     names.iter().map(|s| json!({ "name": s.id.to_string(), "updated_ms": s.updated_ms })).collect();
                 Ok(Value::Array(list))
             }
             ControlRequest::GrantRevoke { instance } => {
-                self.package(&instance).await?;
-                // In memory first: what is running must not go on while the disk is slow.
-                if let Some(host) = &self.host {
-                    host.set_revoked(&instance, true);
-                }
-                let batch = Batch::new().grant_revoke(instance.clone()).audit(audit("grant-revoked", &instance));
-                self.commit(batch, "the revocation holds until the next start, but was not recorded").await?;
+                let _alone = self.changing.lock().await;
+                self.revoke(&instance).await?;
                 Ok(json!({}))
             }
-            ControlRequest::GrantRestore { instance } => {
-                self.restore(&instance).await?;
+            ControlRequest::GrantShow { instance } => self.show(&instance).await,
+            ControlRequest::GrantRestore { instance, digest } => {
+                let _alone = self.changing.lock().await;
+                self.restore(&instance, digest).await?;
                 Ok(json!({}))
+            }
+            ControlRequest::TrustChanged => {
+                let _alone = self.changing.lock().await;
+                self.recheck().await
             }
             ControlRequest::AuditVerify => {
                 let report = self.store.verify().await;
-                let report = report.map_err(|e| Denial::new("E-STORE-002", e.to_string(), "carapace doctor"))?;
+                let report = report.map_err(|e| unreadable(&e))?;
                 serde_json::to_value(report).map_err(|e| Denial::new("E-STORE-003", e.to_string(), ""))
             }
             ControlRequest::Shutdown => {
@@ -201,7 +288,7 @@ impl Status for Owner {
             not_ready,
             route,
             models: match &self.host {
-                Some(host) => host.list().await,
+                Some(host) => host.known_models(),
                 None => Vec::new(),
             },
         }
@@ -222,7 +309,6 @@ pub(crate) async fn carry_out(
         paths.clone(),
         store.clone(),
         None,
-        trust::load(paths)?,
         config,
         CancellationToken::new(),
         Vec::new(),

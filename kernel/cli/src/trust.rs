@@ -33,6 +33,17 @@ pub(crate) fn make_private_dir(dir: &Path) -> Outcome {
     Ok(())
 }
 
+/// Takes a file away from everybody but its owner.
+pub(crate) fn make_private_file(file: &Path) -> Outcome {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let what = || format!("cannot make {} private", file.display());
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).or_fail(what())?;
+    }
+    Ok(())
+}
+
 /// What trust rests on, from the state directory's files.
 pub(crate) fn load(paths: &StatePaths) -> Outcome<Trust> {
     Ok(Trust {
@@ -93,6 +104,13 @@ pub(crate) fn install(paths: &StatePaths, from: &Path, package: &VerifiedPackage
     write_whole(&to, package.bytes())?;
     let bundle = std::fs::read(signature_path(from)).or_fail("cannot read the signature again")?;
     write_whole(&signature_path(&to), &bundle)
+}
+
+/// Puts the signature that lies beside `from` beside the installed package, if it is another one.
+pub(crate) fn renew_signature(paths: &StatePaths, from: &Path, package: &VerifiedPackage) -> Outcome {
+    let to = signature_path(&installed(paths, &package.digest()));
+    let new = std::fs::read(signature_path(from)).or_fail("cannot read the signature again")?;
+    if std::fs::read(&to).is_ok_and(|old| old == new) { Ok(()) } else { write_whole(&to, &new) }
 }
 
 /// Writes beside and renames, so that a crash leaves the old file or the new one.

@@ -1,5 +1,6 @@
 //! What an owner may tell a running kernel: the CLI's door to it, behind the owner's token.
 
+use crate::digest::Digest;
 use crate::name::{InstanceId, SecretName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -42,11 +43,23 @@ pub enum ControlRequest {
         /// Whose.
         instance: InstanceId,
     },
-    /// Gives back what was revoked. Answer: `{}`.
-    GrantRestore {
+    /// What granting would mean now, for a person to read. Answer: `{"component", "version", "publisher", "digest",
+    /// "standing": "none" | "revoked" | "granted", "lines": [text], "grown": [text]}`.
+    GrantShow {
         /// Whose.
         instance: InstanceId,
     },
+    /// Gives back what was revoked, or grants what [`Self::GrantShow`] showed. Answer: `{}`.
+    GrantRestore {
+        /// Whose.
+        instance: InstanceId,
+        /// The package that was shown; without it nothing is granted that was not granted before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+    },
+    /// Publishers or the deny-list changed on the disk: what they no longer allow is stopped and unloaded at once.
+    /// Answer: `{"unloaded": [{"instance", "why"}]}`.
+    TrustChanged,
     /// Walks every chain. Answer: the report.
     AuditVerify,
     /// Stops the kernel as a signal would. Answer: `{}`.

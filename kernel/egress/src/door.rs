@@ -32,6 +32,8 @@ use url::Url;
 
 /// Without a deadline of its own, a request waits this long for the response's head.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+/// The code by which a [`SecretSource`] says that there is no such secret.
+const UNSET: &str = "E-SECRET-001";
 /// Between two pieces of a body.
 const IDLE: Duration = Duration::from_secs(90);
 
@@ -231,6 +233,12 @@ impl Door {
         let home = endpoint.filter(|_| matches!(place, Place::Home(_))).map(|(_, e)| e);
         let (secret, body_secrets, scanner) = self.secrets(policy, secrets, home, &request.body).await?;
         let injected = home.and_then(|e| inject::inject(&request.body, &e.inject, &body_secrets));
+        if let Some((name, endpoint)) = endpoint
+            && (secret.is_some() || injected.is_some())
+            && !endpoint.is_safe_for_secrets()
+        {
+            return Err(plan::unencrypted(policy, name, endpoint));
+        }
         let mut journey = Journey {
             policy,
             endpoint,
@@ -274,7 +282,9 @@ impl Door {
                 Err(denial) => {
                     let needed = for_auth == Some(name) || for_body.contains(name);
                     // A component may work without it, and so may the owner's own server.
-                    let dispensable = policy.optional_secrets.contains(name) || home.is_some_and(|e| e.operator);
+                    // One that is there and cannot be read is another matter.
+                    let dispensable = denial.code == UNSET
+                        && (policy.optional_secrets.contains(name) || home.is_some_and(|e| e.operator));
                     if needed && !dispensable {
                         return Err(EgressError::Denied(denial));
                     }

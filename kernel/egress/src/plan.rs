@@ -225,6 +225,27 @@ pub(crate) fn check_host(
     judged.map_err(|refusal| refused(policy, endpoint, origin, &refusal))
 }
 
+/// The denial for a secret on its way over plain http beyond this machine.
+pub(crate) fn unencrypted(policy: &Policy, name: &EndpointName, endpoint: &Endpoint) -> EgressError {
+    let https = policy.config_line(name, &endpoint.base.as_str().replacen("http:", "https:", 1));
+    let secret = endpoint.auth.secret().or(endpoint.inject.first().map(|i| &i.secret));
+    let without = secret.map_or_else(String::new, |s| {
+        format!(
+            "; or, if that server needs no secret: `carapace secrets rm {s} --instance {}`, and unset its environment variable",
+            policy.instance
+        )
+    });
+    denied(
+        "E-EGRESS-009",
+        format!(
+            "endpoint `{name}` of {} cannot use `{}`: a secret would go along, and plain http is allowed for secrets on this machine's loopback only",
+            policy.instance,
+            shown(endpoint.base.as_str())
+        ),
+        format!("{https}{without}"),
+    )
+}
+
 /// The denial for a refused address or name, with the line that would allow it.
 pub(crate) fn refused(
     policy: &Policy,

@@ -94,7 +94,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// The base is not an absolute `https` URL without user info, query and fragment (an operator may also use `http`),
-    /// a pattern is malformed, or a credential would travel unencrypted beyond this machine.
+    /// or a pattern is malformed. Whether a secret may go there is decided when there is one.
     pub fn new(
         instance: &InstanceId,
         name: &EndpointName,
@@ -123,13 +123,6 @@ impl Endpoint {
         if operator.is_none() && !origin.is_https() {
             return Err(refuse("E-EGRESS-015", "a component may only ask for https"));
         }
-        let keyed = granted.auth.secret().is_some() || !granted.inject.is_empty();
-        if keyed && !origin.is_https() && !origin.is_loopback() {
-            return Err(refuse(
-                "E-EGRESS-009",
-                "it carries a secret, and plain http is allowed for secrets on this machine's loopback only; use https",
-            ));
-        }
         let paths = granted.paths.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
         let hosts = granted.hosts.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
         Ok(Self {
@@ -143,6 +136,12 @@ impl Endpoint {
             inject: granted.inject.clone(),
             capture: granted.capture.iter().cloned().collect(),
         })
+    }
+
+    /// Whether a credential may travel here: encrypted, or not beyond this machine. Without one a server of the owner's own
+    /// may speak plain http.
+    pub(crate) fn is_safe_for_secrets(&self) -> bool {
+        self.origin.is_https() || self.origin.is_loopback()
     }
 
     /// Whether a credential may be on its way here.

@@ -10,6 +10,6 @@ pub trait SecretSource: Send + Sync {
     /// The value.
     ///
     /// # Errors
-    /// There is none, or it was not granted; the denial says how to store or grant it.
+    /// There is none (`E-SECRET-001`), or it cannot be read or was not granted; the denial says what to do.
     async fn get(&self, name: &SecretName) -> Result<SecretString, Denial>;
 }

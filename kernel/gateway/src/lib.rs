@@ -35,3 +35,16 @@ pub use crate::server::{Gateway, RunningGateway};
 pub use carapace_contract::ports::{Assistant, Status};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use secrecy::SecretString;
+
+/// What `fuzz/` reaches; no part of the interface.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Parses a request frame as a socket does: its id, method and parameters, or what is wrong with it.
+    ///
+    /// # Errors
+    /// It is not a request frame.
+    pub fn frame(text: &str) -> Result<(String, String, serde_json::Value), String> {
+        let depth = crate::GatewayLimits::default().body_depth;
+        crate::ws::frame::Request::parse(text, depth).map(|r| (r.id, r.method, r.params))
+    }
+}

@@ -2,14 +2,15 @@
 
 use crate::convert;
 use crate::grants::{GrantCell, GrantSnapshot};
-use crate::instance::{Live, Rate};
-use crate::models::{self, Listing};
+use crate::instance::{Eviction, Live, Rate};
+use crate::models::{self, Listings};
 use crate::services::Services;
 use crate::state::HostState;
 use crate::tools;
 use arc_swap::ArcSwap;
-use carapace_contract::completion::{CompletionEvent, CompletionFailure, ModelInfo};
+use carapace_contract::completion::{CompletionEvent, CompletionFailure, FailureKind, ModelInfo};
 use carapace_contract::decision::PlannedCall;
+use carapace_contract::diff;
 use carapace_contract::grant::Grant;
 use carapace_contract::limits::Limits;
 use carapace_contract::name::EndpointName;
@@ -21,7 +22,7 @@ use carapace_registry::VerifiedPackage;
 use carapace_runtime::bindings::{provider, tools as wit};
 use carapace_runtime::{Admission, Class, Core, Entry, Instance, Loader};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +66,9 @@ pub struct Host {
     timezone: Option<String>,
     instances: ArcSwap<BTreeMap<InstanceId, Arc<Live>>>,
     catalog: ArcSwap<Vec<ToolInfo>>,
-    listings: Mutex<BTreeMap<InstanceId, Arc<tokio::sync::Mutex<Option<Listing>>>>>,
+    pub(crate) listings: Listings,
+    /// Loads happen one after the other, so that two cannot both find a tool's name free.
+    loading: tokio::sync::Mutex<()>,
 }
 
 impl Host {
@@ -78,7 +81,8 @@ impl Host {
             timezone: options.timezone,
             instances: ArcSwap::default(),
             catalog: ArcSwap::default(),
-            listings: Mutex::default(),
+            listings: Listings::default(),
+            loading: tokio::sync::Mutex::default(),
         })
     }
 
@@ -88,6 +92,8 @@ impl Host {
     /// The grant does not cover what the code needs, the code cannot be loaded, or it lists tools that its manifest does not have.
     pub async fn load(&self, spec: InstanceSpec) -> Result<(), InstallError> {
         let InstanceSpec { id, package, grant, endpoints, config, limits } = spec;
+        let _one_at_a_time = self.loading.lock().await;
+        covered(&id, &grant, &package)?;
         let policy = self.policy(&id, &grant, endpoints, limits)?;
         let loaded = self.loader.load::<HostState>(&package).await.map_err(|e| match e {
             carapace_runtime::LoadError::Denied(denial) => denial,
@@ -103,6 +109,7 @@ impl Host {
             config,
             loaded,
             log_rate: Rate::default(),
+            eviction: Eviction::default(),
         });
         let tools = if live.package.manifest().tools.is_empty() { Vec::new() } else { self.list_tools(&live).await? };
         if live.package.manifest().provider.is_some() {
@@ -124,7 +131,7 @@ impl Host {
             new.sort_by(|a, b| a.name.cmp(&b.name));
             new
         });
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.listings.forget(Some(&id));
         Ok(())
     }
 
@@ -137,7 +144,21 @@ impl Host {
             new
         });
         self.catalog.rcu(|old| old.iter().filter(|t| &t.instance != id).cloned().collect::<Vec<_>>());
+        self.listings.forget(Some(id));
         known
+    }
+
+    /// Throws an instance out: unlike after [`Self::unload`], calls in flight end now, with `why`. False if there is none.
+    pub fn evict(&self, id: &InstanceId, why: Denial) -> bool {
+        let Some(live) = self.instances.load().get(id).cloned() else { return false };
+        live.grant.set_revoked(true);
+        live.eviction.evict(why);
+        self.unload(id)
+    }
+
+    /// What is loaded.
+    pub fn packages(&self) -> Vec<(InstanceId, Arc<VerifiedPackage>)> {
+        self.instances.load().iter().map(|(id, live)| (id.clone(), live.package.clone())).collect()
     }
 
     /// Revokes a grant or gives it back; bites on the next host call of every call in flight. False if there is no such instance.
@@ -150,7 +171,7 @@ impl Host {
 
     /// Forgets what providers said they have: after a secret was set.
     pub fn forget_models(&self) {
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.listings.forget(None);
     }
 
     /// Every instance with what it used.
@@ -192,10 +213,6 @@ impl Host {
         })?;
         live.grant.load().runnable(id)?;
         Ok(live.clone())
-    }
-
-    pub(crate) fn listing(&self, id: &InstanceId) -> Arc<tokio::sync::Mutex<Option<Listing>>> {
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default().clone()
     }
 
     /// What egress enforces: the granted endpoints, where the operator pointed them.
@@ -262,8 +279,10 @@ impl Host {
             let parameters = serde_json::from_str(&parameters).map_err(|e| {
                 Denial::new("E-HOST-005", format!("the schema of `{name}` of `{}` is not JSON: {e}", live.id), "")
             })?;
-            if granted.grant.capabilities.tools.contains_key(&name) {
-                let (instance, digest, effects) = (live.id.clone(), live.package.digest(), declared.effects);
+            if let Some(tool) = granted.grant.capabilities.tools.get(&name) {
+                // Never less than the owner was told.
+                let effects = declared.effects.union(tool.effects);
+                let (instance, digest) = (live.id.clone(), live.package.digest());
                 tools.push(ToolInfo { instance, digest, name, description, parameters, effects });
             }
         }
@@ -303,13 +322,15 @@ impl Host {
         };
         let arguments = call.arguments.to_string();
         let admission = Admission::new(Class::Tool);
-        let answer = live.loaded.call_tool(state, admission, call.tool.clone(), arguments, context).await;
+        let answer = live.loaded.call_tool(state, admission, call.tool.clone(), arguments, context);
+        let answer = live.eviction.or(answer).await.map_err(|d| tools::denied(&d))?;
         answer.map_err(|e| tools::broken(&e))?.map_err(convert::tool_failure)
     }
 
     pub(crate) async fn provider_models(&self, live: &Arc<Live>) -> Result<Vec<ModelInfo>, CompletionFailure> {
         let state = self.state(live, Entry::Provider, CancellationToken::new()).map_err(models::denied)?;
-        let answer = live.loaded.models(state, Admission::new(Class::Provider)).await;
+        let answer = live.loaded.models(state, Admission::new(Class::Provider));
+        let answer = live.eviction.or(answer).await.map_err(models::denied)?;
         let listed = answer.map_err(|e| models::broken(&e))?.map_err(convert::failure)?;
         Ok(listed.into_iter().map(|m| convert::model(&live.id, m)).collect())
     }
@@ -322,10 +343,34 @@ impl Host {
         cancel: CancellationToken,
     ) -> Result<(), CompletionFailure> {
         let mut state = self.state(live, Entry::Provider, cancel).map_err(models::denied)?;
-        state.sink = Some(sink);
-        let answer = live.loaded.complete(state, Admission::new(Class::Provider), request).await;
+        state.sink = Some(sink.clone());
+        let answer = live.loaded.complete(state, Admission::new(Class::Provider), request);
+        let answer = tokio::select! {
+            biased;
+            answer = live.eviction.or(answer) => answer.map_err(models::denied)?,
+            // Nobody reads any more: a guest that takes no notice of that is stopped by dropping its call.
+            () = sink.closed() => return Err(models::failure(FailureKind::Cancelled, "nobody reads the answer any more", false)),
+        };
         answer.map_err(|e| models::broken(&e))?.map_err(convert::failure)
     }
+}
+
+/// A grant belongs to the package it was given for; another one is carried by it only if it asks for nothing more.
+fn covered(id: &InstanceId, grant: &Grant, package: &VerifiedPackage) -> Result<(), Denial> {
+    if grant.revoked || grant.digest == package.digest() {
+        return Ok(());
+    }
+    let asked = package.capabilities();
+    let grown = diff::growth(&grant.capabilities, &asked.without_optional(&grant.capabilities.refused(asked)));
+    if grown.is_empty() {
+        return Ok(());
+    }
+    let more: Vec<String> = grown.iter().map(|g| format!("{}: {}", g.capability, g.text)).collect();
+    Err(Denial::new(
+        "E-GRANT-005",
+        format!("`{id}` asks for more than it was granted for an earlier version ({})", more.join("; ")),
+        format!("carapace plugin grant {id}"),
+    ))
 }
 
 fn status(live: &Live) -> InstanceStatus {

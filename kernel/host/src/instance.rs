@@ -2,11 +2,13 @@
 
 use crate::grants::GrantCell;
 use crate::state::HostState;
-use carapace_contract::InstanceId;
+use carapace_contract::{Denial, InstanceId};
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::{Instance, Loaded};
-use std::sync::Arc;
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use tokio_util::sync::CancellationToken;
 
 /// Everything about an instance that its calls need.
 pub(crate) struct Live {
@@ -17,6 +19,34 @@ pub(crate) struct Live {
     pub(crate) runtime: Arc<Instance>,
     pub(crate) loaded: Arc<Loaded<HostState>>,
     pub(crate) log_rate: Rate,
+    pub(crate) eviction: Eviction,
+}
+
+/// How an instance is thrown out while calls of it run.
+#[derive(Debug, Default)]
+pub(crate) struct Eviction {
+    why: OnceLock<Denial>,
+    now: CancellationToken,
+}
+
+impl Eviction {
+    /// Ends every call of the instance, running and to come.
+    pub(crate) fn evict(&self, why: Denial) {
+        // Whoever was first has said why.
+        let _ = self.why.set(why);
+        self.now.cancel();
+    }
+
+    /// The call's answer, or why the instance was thrown out meanwhile. Dropping the call stops its guest.
+    pub(crate) async fn or<T>(&self, call: impl Future<Output = T>) -> Result<T, Denial> {
+        tokio::select! {
+            biased;
+            () = self.now.cancelled() => Err(self.why.get().cloned().unwrap_or_else(|| {
+                Denial::new("E-HOST-007", "the instance was unloaded", "carapace plugin list")
+            })),
+            answer = call => Ok(answer),
+        }
+    }
 }
 
 /// At most so many a minute, counted per whole minute.

@@ -8,9 +8,12 @@ use carapace_contract::Denial;
 use carapace_contract::completion::{
     CompletionEvent, CompletionFailure, CompletionRequest, FailureKind, ModelInfo, ModelRef,
 };
+use carapace_contract::InstanceId;
 use carapace_contract::ports::Models;
 use carapace_runtime::{CallError, TrapKind};
-use std::sync::Arc;
+use futures::future::join_all;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const FRESH: Duration = Duration::from_secs(300);
 /// How long a failed listing is remembered, so that a dead server is not asked for every message.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long a provider may take to list its models.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a provider said it has.
 #[derive(Debug, Clone)]
@@ -33,28 +38,83 @@ impl Listing {
     }
 }
 
+/// What one provider said last.
+#[derive(Debug, Default)]
+struct Known {
+    /// Held while it is asked.
+    asking: tokio::sync::Mutex<()>,
+    last: Mutex<Option<Listing>>,
+}
+
+impl Known {
+    fn last(&self) -> Option<Listing> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What all providers said last.
+#[derive(Debug, Default)]
+pub(crate) struct Listings(Mutex<BTreeMap<InstanceId, Arc<Known>>>);
+
+impl Listings {
+    fn of(&self, id: &InstanceId) -> Arc<Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(id.clone()).or_default().clone()
+    }
+
+    /// Forgets what this one said, or everything.
+    pub(crate) fn forget(&self, id: Option<&InstanceId>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match id {
+            Some(id) => drop(all.remove(id)),
+            None => all.clear(),
+        }
+    }
+}
+
 impl Host {
     /// The models of a provider, asked for at most every few minutes.
     async fn models_of(&self, live: &Arc<Live>) -> Result<Arc<Vec<ModelInfo>>, CompletionFailure> {
-        let cell = self.listing(&live.id);
-        let mut listing = cell.lock().await;
-        if let Some(known) = listing.as_ref().filter(|l| l.holds()) {
-            return known.models.clone();
+        let known = self.listings.of(&live.id);
+        let _asking = known.asking.lock().await;
+        if let Some(listing) = known.last().filter(Listing::holds) {
+            return listing.models;
         }
-        let models = self.provider_models(live).await.map(Arc::new);
-        *listing = Some(Listing { at: Instant::now(), models: models.clone() });
+        let asked = tokio::time::timeout(PATIENCE, self.provider_models(live)).await.unwrap_or_else(|_| {
+            let why = format!("`{}` did not list its models within {} s", live.id, PATIENCE.as_secs());
+            Err(failure(FailureKind::Unavailable, &why, true))
+        });
+        let models = asked.map(Arc::new);
+        let listing = Listing { at: Instant::now(), models: models.clone() };
+        *known.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(listing);
         models
+    }
+
+    /// What is known of the providers' models at this moment. Asks nobody and waits for nothing; whoever is due is asked
+    /// behind the answer.
+    pub fn known_models(self: &Arc<Self>) -> Vec<ModelInfo> {
+        let mut all = Vec::new();
+        for live in self.providers() {
+            let known = self.listings.of(&live.id);
+            let last = known.last();
+            if let Some(Listing { models: Ok(models), .. }) = &last {
+                all.extend(models.iter().cloned());
+            }
+            if last.is_none_or(|l| !l.holds()) && known.asking.try_lock().is_ok() {
+                let host = self.clone();
+                tokio::spawn(async move { host.models_of(&live).await });
+            }
+        }
+        all
     }
 
     /// The model of a provider that is used when nobody names one: its manifest's, if it has that one or cannot say; else its first.
     async fn default_of(&self, live: &Arc<Live>) -> Result<ModelRef, CompletionFailure> {
-        let wanted = live
-            .config
-            .get("model")
-            .and_then(|m| m.as_str())
-            .map(str::to_owned)
-            .or_else(|| live.package.manifest().provider.as_ref().and_then(|p| p.default_model.clone()));
         let reference = |model: String| ModelRef { instance: live.id.clone(), model };
+        // What the owner wrote is not second-guessed: a server may answer to names that it does not list.
+        if let Some(model) = live.config.get("model").and_then(|m| m.as_str()) {
+            return Ok(reference(model.to_owned()));
+        }
+        let wanted = live.package.manifest().provider.as_ref().and_then(|p| p.default_model.clone());
         match (self.models_of(live).await, wanted) {
             (Ok(models), Some(wanted)) if models.iter().any(|m| m.reference.model == wanted) => Ok(reference(wanted)),
             (Ok(models), wanted) => match (models.first(), wanted) {
@@ -87,7 +147,11 @@ impl Host {
         Err(Denial::new(
             "E-ROUTE-002",
             format!("no provider here has the model `{wanted}`"),
-            format!("name one of: {}", if known.is_empty() { "none could be listed".into() } else { known.join(", ") }),
+            if known.is_empty() {
+                "none could be listed: `carapace doctor` says why".to_owned()
+            } else {
+                format!("name one of: {}; `carapace doctor` tells which providers are not loaded", known.join(", "))
+            },
         ))
     }
 }
@@ -98,21 +162,22 @@ fn is_called(live: &Live, written: &str) -> bool {
     live.id.name().as_str() == name && live.id.id().as_str() == id
 }
 
+pub(crate) fn failure(kind: FailureKind, message: &str, retryable: bool) -> CompletionFailure {
+    CompletionFailure { kind, message: message.to_owned(), retryable, retry_after_ms: None }
+}
+
 fn no_model(live: &Live) -> CompletionFailure {
-    CompletionFailure {
-        kind: FailureKind::UnknownModel,
-        message: format!("`{}` lists no model", live.id),
-        retryable: false,
-        retry_after_ms: None,
-    }
+    failure(FailureKind::UnknownModel, &format!("`{}` lists no model", live.id), false)
 }
 
 #[async_trait]
 impl Models for Host {
     async fn list(&self) -> Vec<ModelInfo> {
         let mut all = Vec::new();
-        for live in self.providers() {
-            match self.models_of(&live).await {
+        let providers = self.providers();
+        let listed = join_all(providers.iter().map(|live| self.models_of(live))).await;
+        for (live, models) in providers.iter().zip(listed) {
+            match models {
                 Ok(models) => all.extend(models.iter().cloned()),
                 Err(e) => tracing::warn!(instance = %live.id, error = %e, "models could not be listed"),
             }
@@ -124,12 +189,21 @@ impl Models for Host {
         if let Some(wanted) = wanted {
             return Ok(vec![self.named(wanted).await?]);
         }
-        let mut route = Vec::new();
+        let (mut route, mut missing) = (Vec::new(), None);
         for wanted in self.configured_route() {
-            route.push(self.named(&wanted).await?);
+            match self.named(&wanted).await {
+                Ok(model) => route.push(model),
+                Err(denial) => {
+                    tracing::warn!(model = wanted, error = %denial, "a model of the route is passed over");
+                    missing = missing.or(Some(denial));
+                }
+            }
         }
-        if !route.is_empty() {
-            return Ok(route);
+        match missing {
+            // The others of the route stand in for one whose provider is not loaded.
+            _ if !route.is_empty() => return Ok(route),
+            Some(denial) => return Err(denial),
+            None => {}
         }
         let mut problems = Vec::new();
         for live in self.providers() {
@@ -162,13 +236,9 @@ impl Models for Host {
 }
 
 /// A refusal in the words of completions.
+#[allow(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(crate) fn denied(denial: Denial) -> CompletionFailure {
-    CompletionFailure {
-        kind: FailureKind::Component,
-        message: denial.to_string(),
-        retryable: false,
-        retry_after_ms: None,
-    }
+    failure(FailureKind::Component, &denial.to_string(), false)
 }
 
 /// A trap or a limit in the words of completions.

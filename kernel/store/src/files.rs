@@ -17,6 +17,8 @@ const CHAIN_KEY: &str = "chain.key";
 const LOCK: &str = "carapace.lock";
 /// How long to wait for a store of this same process that was dropped a moment ago.
 const OWN_CLOSING: Duration = Duration::from_secs(5);
+/// How long to wait for anybody else: who only asks whether the directory is owned holds it for a moment.
+const OTHERS_ASKING: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_secs(10);
 
 /// A state directory that exists, by its canonical path.
@@ -27,6 +29,13 @@ pub(crate) struct StateDir(PathBuf);
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
+}
+
+/// The process that owns a state directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, if the system lets it be read.
+    pub pid: Option<u32>,
 }
 
 impl StateDir {
@@ -61,7 +70,7 @@ impl StateDir {
         let path = self.0.join(LOCK);
         let fail = |e| StoreError::io("lock", &path, e);
         let mut file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false), &path)?;
-        let deadline = Instant::now() + OWN_CLOSING;
+        let asked = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
@@ -70,7 +79,8 @@ impl StateDir {
                     let mut text = String::new();
                     file.rewind().and_then(|()| file.read_to_string(&mut text)).map_err(fail)?;
                     let pid = text.trim().parse().ok();
-                    if pid != Some(std::process::id()) || Instant::now() >= deadline {
+                    let patience = if pid == Some(std::process::id()) { OWN_CLOSING } else { OTHERS_ASKING };
+                    if asked.elapsed() >= patience {
                         return Err(StoreError::Held { dir: self.0.clone(), pid });
                     }
                     // The last clone of an earlier store was dropped and its writer is still finishing.
@@ -81,6 +91,27 @@ impl StateDir {
         file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
         file.write_all(std::process::id().to_string().as_bytes()).and_then(|()| file.flush()).map_err(fail)?;
         Ok(Lock { _file: file })
+    }
+
+    /// Who owns the directory now, without taking it.
+    pub(crate) fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        let path = self.0.join(LOCK);
+        let fail = |e| StoreError::io("look at", &path, e);
+        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(fail(e)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(fail(e)),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Where a lock keeps readers out, too, the owner has no number.
+                let read = file.read_to_string(&mut text);
+                Ok(Some(Holder { pid: read.ok().and_then(|_| text.trim().parse().ok()) }))
+            }
+        }
     }
 
     /// The writer's connection, schema and chain key, ready to use. Needs the lock.

@@ -51,6 +51,7 @@ mod writer;
 pub use batch::{Batch, Durability, Receipt};
 pub use clock::Clock;
 pub use error::StoreError;
+pub use files::Holder;
 pub use reader::Reader;
 pub use rows::{
     ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow, InboxEntry,

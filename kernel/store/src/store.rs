@@ -4,7 +4,7 @@ use crate::batch::{Batch, Durability, Op, Receipt};
 use crate::chain::ChainKey;
 use crate::clock::Clock;
 use crate::error::StoreError;
-use crate::files::StateDir;
+use crate::files::{Holder, StateDir};
 use crate::reader::Reader;
 use crate::rows::{Lease, StoreStats};
 use crate::secrets::{KeyStore, OsKeyring, Unlocker, Vault};
@@ -97,6 +97,15 @@ impl Store {
         let reader = Reader::start(&dir, options.readers, chain_key.clone(), options.clock.clone(), vault)?;
         let writer = Writer::start(conn, lock, chain_key, options.clock, options.queue.max(1), dir.path())?;
         Ok(Self { reader, writer: Arc::new(writer) })
+    }
+
+    /// The kernel (or command) that owns a state directory now; none if nobody does. Takes nothing and makes nothing.
+    pub fn holder(dir: &Path) -> Result<Option<Holder>, StoreError> {
+        match StateDir::existing(dir) {
+            Ok(dir) => dir.holder(),
+            Err(StoreError::NoDatabase(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Opens an existing database for reading, beside a running kernel or without one. Takes no lock and changes nothing.

@@ -32,7 +32,11 @@ pub(crate) async fn run(paths: &StatePaths, config: &ConfigHandle, as_json: bool
     let mut findings = vec![private(paths), engine(), publishers(paths)];
     let client = Client::running(paths).await?;
     match &client {
-        Some(client) => findings.extend(kernel(&client.get("/api/status").await?)),
+        Some(client) => {
+            // The status itself asks no provider.
+            client.get("/v1/models").await?;
+            findings.extend(kernel(&client.get("/api/status").await?));
+        }
         None => {
             findings.push(bad("an assistant is running", "none answers", "carapace start"));
             findings.push(record(paths).await);
@@ -104,7 +108,7 @@ fn publishers(paths: &StatePaths) -> Finding {
     let what = "publishers and deny-list can be read";
     match trust::load(paths) {
         Ok(t) => match t.deny.warning(t.now_ms) {
-            Some(w) => bad(what, w, "install a newer deny-list"),
+            Some(w) => bad(what, w, "get a newer list, then `carapace publisher deny FILE`"),
             None => good(what),
         },
         Err(e) => bad(what, e.to_string(), format!("restore or remove {}", paths.publishers().display())),

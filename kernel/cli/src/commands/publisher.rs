@@ -1,11 +1,18 @@
 //! `carapace publisher …`: whom to trust.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use super::plugin::print_json;
+use crate::client::Client;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::trust;
 use carapace_config::StatePaths;
-use carapace_contract::Name;
-use carapace_registry::{PublicKey, PublisherBook};
+use carapace_contract::control::ControlRequest;
+use carapace_contract::{Digest, Name};
+use carapace_registry::deny::{self, DenyContent};
+use carapace_registry::{DenyList, PublicKey, PublisherBook, SigningKey, publisher};
+use std::path::Path;
+use std::str::FromStr;
 
 fn book(paths: &StatePaths) -> Outcome<PublisherBook> {
     PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")
@@ -50,6 +57,103 @@ pub(crate) fn remove(paths: &StatePaths, name: &str) -> Outcome {
     let mut book = book(paths)?;
     book.remove(&id(name)?).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
-    println!("{name} is forgotten: what it signed no longer loads at the next start.");
+    println!("{name} is forgotten: what it signed no longer runs.");
+    tell(paths)
+}
+
+/// Follows a statement by an old key.
+pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
+    let statement = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let mut book = book(paths)?;
+    let rotated =
+        book.rotate(&statement, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
+    book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
+    println!("{} signs with {} from now on.", rotated.publisher, rotated.new);
+    if rotated.retired {
+        println!("{} is retired: what it signed no longer runs until it is signed anew.", rotated.old);
+    }
+    tell(paths)
+}
+
+/// Pins who may sign deny-lists.
+pub(crate) fn pin_deny_key(paths: &StatePaths, key: &str) -> Outcome {
+    trust::make_state_dir(paths)?;
+    let key: PublicKey = parsed(key)?;
+    let mut list = deny_list(paths)?;
+    list.pin(key).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
+    list.save(&paths.deny_list()).or_fail("cannot save the deny-list")?;
+    println!("{key} may sign deny-lists.");
     Ok(())
+}
+
+/// Takes a newer deny-list.
+pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
+    let envelope = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let mut list = deny_list(paths)?;
+    let changed = list.update(&envelope).map_err(|e| {
+        Failure::new(Exit::Refused, e.to_string()).help(match e {
+            deny::DenyError::NoKey => "get the key of those who sign it, then `carapace publisher pin-deny-key KEY`",
+            _ => "",
+        })
+    })?;
+    list.save(&paths.deny_list()).or_fail("cannot save the deny-list")?;
+    let version = list.content().map_or(0, |c| c.version);
+    println!("The deny-list is {} version {version}.", if changed { "now" } else { "still" });
+    tell(paths)
+}
+
+/// Makes a statement for [`rotate`].
+pub(crate) fn make_rotation(old: &Path, new: &str, retire_old: bool, out: &Path) -> Outcome {
+    let key = SigningKey::load(old).or_fail(format!("cannot read the key {}", old.display()))?;
+    let statement = publisher::rotation(&key, &parsed(new)?, retire_old).or_fail("cannot make the statement")?;
+    trust::write_whole(out, &statement)?;
+    println!("{}: those who trust {} follow with `carapace publisher rotate`.", out.display(), key.public());
+    Ok(())
+}
+
+/// What a deny-list shall say.
+pub(crate) fn deny_content(
+    version: u64,
+    days: u64,
+    digests: &[String],
+    publishers: &[String],
+    keys: &[String],
+) -> Outcome<DenyContent> {
+    Ok(DenyContent {
+        version,
+        expires_ms: trust::now_ms().saturating_add(days.saturating_mul(86_400_000)),
+        digests: digests.iter().map(|d| parsed::<Digest>(d)).collect::<Outcome<_>>()?,
+        publishers: publishers.iter().map(|p| id(p)).collect::<Outcome<_>>()?,
+        keys: keys.iter().map(|k| parsed::<PublicKey>(k)).collect::<Outcome<_>>()?,
+    })
+}
+
+/// Makes a list for [`deny`].
+pub(crate) fn make_deny_list(content: &DenyContent, key: &Path, out: &Path) -> Outcome {
+    let key = SigningKey::load(key).or_fail(format!("cannot read the key {}", key.display()))?;
+    trust::write_whole(out, &deny::sign(content, &key).or_fail("cannot sign the list")?)?;
+    println!("{}: version {}, signed with {}", out.display(), content.version, key.public());
+    Ok(())
+}
+
+fn deny_list(paths: &StatePaths) -> Outcome<DenyList> {
+    DenyList::load(&paths.deny_list()).or_fail("cannot read the deny-list")
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Outcome<T> {
+    text.parse().map_err(|e: T::Err| Failure::new(Exit::Usage, e.to_string()))
+}
+
+/// A running assistant looks again at what it runs.
+fn tell(paths: &StatePaths) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let Some(client) = Client::running(paths).await? else { return Ok(()) };
+        let answer = client.control(&ControlRequest::TrustChanged).await?;
+        for gone in answer["unloaded"].as_array().into_iter().flatten() {
+            let text = |key: &str| gone[key].as_str().unwrap_or("?").to_owned();
+            println!("stopped: {}: {}", text("instance"), text("why"));
+        }
+        Ok(())
+    })
 }

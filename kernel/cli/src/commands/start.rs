@@ -94,11 +94,12 @@ pub(crate) fn bundle(named: Option<PathBuf>) -> Option<PathBuf> {
 
 /// To stderr; beside a conversation to a file, so that it doesn't write over what is typed.
 pub(crate) fn logging(paths: &StatePaths, config: &Config, talk: bool) -> Outcome {
-    let level = format!(
-        "{0},hyper=warn,reqwest=warn,h2=warn,wasmtime=warn,cranelift=warn,tungstenite=warn",
-        config.log.level.as_str()
-    );
-    let filter = EnvFilter::try_from_env("CARAPACE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let level = config.log.level.as_str();
+    let mut filter = EnvFilter::try_from_env("CARAPACE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // These see URLs and headers after the credentials were added: never in detail, whatever the variable says.
+    for quiet in ["hyper", "hyper_util", "reqwest", "h2", "rustls", "tungstenite", "wasmtime", "cranelift"] {
+        filter = filter.add_directive(format!("{quiet}=warn").parse().or_fail("the log's filter")?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let json = config.log.format == LogFormat::Json;
     if talk {

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 /// What runs.
 pub(crate) async fn run(paths: &StatePaths, as_json: bool) -> Outcome {
     let client = Client::needed(paths).await?;
+    // The status itself asks no provider; this does, so that the list below is current.
+    client.get("/v1/models").await?;
     let status = client.get("/api/status").await?;
     if as_json {
         print_json(&status);

@@ -178,21 +178,41 @@ async fn an_operators_own_server_needs_no_secret() {
 
 #[tokio::test]
 async fn a_key_over_plain_http_is_allowed_to_loopback_only() {
+    let door = Door::builder().resolver(Names::new(&[])).build();
     for base in ["http://192.168.1.5:8000/v1", "http://models.lan:8000", "http://8.8.8.8", "http://api.example.com"] {
-        let denial = try_policy(Some(base), "https://signed.example.com", |h| h.auth = bearer()).unwrap_err();
+        let policy = pointed(base, |h| h.auth = bearer());
+        let denial = denial(send(&door, &policy, &Vault::with(&[("key", KEY)]), api("POST", "/")).await);
         assert_eq!(denial.code, "E-EGRESS-009", "{base}");
         assert!(
-            denial.message.contains(base) && denial.fix.contains("instances.\"weather\".endpoints.api"),
+            denial.message.contains(base)
+                && denial.fix.contains("instances.\"weather\".endpoints.api")
+                && denial.fix.contains("carapace secrets rm key --instance"),
             "{denial}"
         );
-        let injected = try_policy(Some(base), "https://signed.example.com", |h| h.inject = vec![token_rule()]);
-        assert_eq!(injected.unwrap_err().code, "E-EGRESS-009", "{base}");
-        // Without a credential the owner may.
-        try_policy(Some(base), "https://signed.example.com", |_| {}).unwrap();
+        let policy = pointed(base, |h| h.inject = vec![token_rule()]);
+        let mut request = api("POST", "/");
+        request.body = r#"{"token":null}"#.into();
+        let injected = send(&door, &policy, &Vault::with(&[("key", KEY)]), request).await;
+        assert_eq!(self::denial(injected).code, "E-EGRESS-009", "{base}");
     }
     for base in ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000", "https://192.168.1.5"] {
         try_policy(Some(base), "https://signed.example.com", |h| h.auth = bearer()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_operators_own_server_in_the_house_may_speak_plain_http_while_no_secret_is_stored() {
+    let log = Log::default();
+    let server = serve(logged(mirror(), &log)).await;
+    let lan: IpAddr = "192.168.1.5".parse().unwrap();
+    let door = Door::builder().dial(move |ip| (ip == lan).then_some(server)).build();
+    let policy = pointed("http://192.168.1.5:8000/v1", |h| h.auth = bearer());
+    send(&door, &policy, &Vault::default(), api("GET", "/models")).await.unwrap();
+    assert_eq!(log.lock().unwrap().pop().unwrap().header("authorization"), None);
+    // The day somebody stores one, it stays here.
+    let denial = denial(send(&door, &policy, &Vault::with(&[("key", KEY)]), api("GET", "/models")).await);
+    assert_eq!(denial.code, "E-EGRESS-009");
+    assert!(log.lock().unwrap().is_empty());
 }
 
 #[test]

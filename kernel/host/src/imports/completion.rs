@@ -11,6 +11,11 @@ impl completion::Host for HostState {
         let Some(sink) = self.sink.clone() else {
             return Ok(Err(types::Error::Invalid("completion: nothing was asked for in this call".to_owned())));
         };
+        // A revocation bites in mid-sentence, too.
+        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        if let Err(denial) = grant.runnable(&id) {
+            return Ok(Err(self.core.deny(&denial)));
+        }
         let cancel = self.core.cancel().clone();
         Ok(tokio::select! {
             biased;

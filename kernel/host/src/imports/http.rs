@@ -3,9 +3,11 @@
 use crate::state::HostState;
 use async_trait::async_trait;
 use carapace_contract::Denial;
-use carapace_egress::{EgressError, Failure, Request, Response, Target};
+use carapace_contract::manifest::Use;
+use carapace_egress::{EgressError, Failure, Policy, Request, Response, Target};
 use carapace_runtime::bindings::{HttpResponse, ResponseBody, http, types};
 use carapace_runtime::engine_types::{Resource, Result};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes a `read` gives at most.
@@ -54,7 +56,7 @@ impl http::Host for HostState {
         let outgoing = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let request =
             Request { method: request.method, target, headers: request.headers, body, timeout: Some(timeout) };
-        let policy = self.instance.grant.load().policy.clone();
+        let policy = self.policy_for(&request.target);
         let vault = self.vault();
         let cancel = self.core.cancel().clone();
         match self.services.door.send(&policy, &vault, request, cancel).await {
@@ -74,6 +76,15 @@ impl http::Host for HostState {
 }
 
 impl HostState {
+    /// What egress enforces. Only egress knows which endpoint made a handle, so a tool's other endpoints are left out of it.
+    fn policy_for(&self, target: &Target) -> Arc<Policy> {
+        let policy = self.instance.grant.load().policy.clone();
+        let (Target::Handle(_), Some(uses)) = (target, &self.uses) else { return policy };
+        let mut narrow = Policy::clone(&policy);
+        narrow.endpoints.retain(|name, _| uses.contains(&Use::Http(name.clone())));
+        Arc::new(narrow)
+    }
+
     fn failed(&mut self, failure: Failure) -> http::Failure {
         let sent = failure.sent;
         let error = match failure.error {

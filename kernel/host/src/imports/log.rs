@@ -4,7 +4,7 @@ use crate::state::HostState;
 use carapace_runtime::bindings::log;
 use carapace_runtime::engine_types::Result;
 
-/// Characters of a message or a field's value that are kept.
+/// Bytes of a message that are kept; as many of all its fields together.
 const MAX_TEXT: usize = 4 << 10;
 /// Fields that are kept.
 const MAX_FIELDS: usize = 32;
@@ -20,7 +20,7 @@ impl log::Host for HostState {
         let message = plain(&message);
         let fields: Vec<String> =
             fields.iter().take(MAX_FIELDS).map(|(k, v)| format!("{}={}", plain(k), plain(v))).collect();
-        let fields = fields.join(" ");
+        let fields = plain(&fields.join(" "));
         let instance = tracing::field::display(&self.instance.id);
         match level {
             log::Level::Trace => tracing::trace!(target: "guest", instance, fields, "{message}"),
@@ -35,7 +35,8 @@ impl log::Host for HostState {
 
 /// One line of printable text: a guest must not be able to forge other lines or drive the owner's terminal.
 fn plain(text: &str) -> String {
-    text.chars().take(MAX_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let cut = text.floor_char_boundary(MAX_TEXT);
+    text.get(..cut).unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -44,5 +45,6 @@ mod tests {
     fn a_guest_cannot_forge_a_line_or_an_escape() {
         assert_eq!(super::plain("a\n\u{1b}[2Jb"), "a  [2Jb");
         assert_eq!(super::plain(&"x".repeat(10_000)).len(), super::MAX_TEXT);
+        assert_eq!(super::plain(&"€".repeat(10_000)).len(), super::MAX_TEXT / 3 * 3, "bytes, not characters");
     }
 }

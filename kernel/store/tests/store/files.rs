@@ -57,6 +57,19 @@ async fn a_second_kernel_on_the_same_directory_is_told_who_is_there() {
 }
 
 #[tokio::test]
+async fn whoever_asks_is_told_who_owns_the_directory_and_keeps_nobody_out() {
+    let (dir, store) = fresh();
+    let holder = Store::holder(dir.path()).unwrap().expect("the store is open");
+    assert_eq!(holder.pid, Some(std::process::id()));
+    store.close().await;
+    assert_eq!(Store::holder(dir.path()).unwrap(), None);
+    open(dir.path()).close().await;
+    let nothing = tempfile::tempdir().unwrap();
+    assert_eq!(Store::holder(nothing.path()).unwrap(), None);
+    assert_eq!(std::fs::read_dir(nothing.path()).unwrap().count(), 0, "asking makes nothing");
+}
+
+#[tokio::test]
 async fn a_reader_works_beside_a_running_kernel_and_without_one() {
     let (dir, store) = fresh();
     let reader = Store::open_reader(dir.path(), options()).unwrap();

@@ -1,0 +1,66 @@
+//! Clients that nobody here wrote, against the gateway: OpenAI's own, and the reference client of the socket's protocol.
+
+use carapace_tests::cable::Cable;
+use carapace_tests::peers::{self, asked};
+use carapace_tests::{Kernel, KernelOptions};
+use serde_json::{Value, json};
+use std::path::Path;
+
+macro_rules! peer {
+    ($name:literal, $peer:expr) => {
+        match $peer {
+            Ok(peer) => peer,
+            Err(why) => return peers::skip($name, &why),
+        }
+    };
+}
+
+/// What the scripts in `peers/` count on.
+fn fixtures() -> Value {
+    json!([
+        {"match": {"userMessage": "Good evening?", "model": "gpt-5-mini"}, "response": {"content": "Good evening."}, "chunkSize": 4},
+        {"match": {"userMessage": "My name is Ada."}, "response": {"content": "Nice to meet you, Ada."}},
+        {"match": {"userMessage": "What is my name?"}, "response": {"content": "Ada."}},
+        {"match": {"userMessage": "Ponder"}, "response": {"content": "abc"}, "chunkSize": 1,
+            "recordedTimings": {"ttftMs": 0, "interChunkDelaysMs": [0, 600_000, 600_000], "totalDurationMs": 1_200_000}},
+    ])
+}
+
+fn start(base: &str) -> Kernel {
+    Kernel::start(
+        KernelOptions::openai(&format!("{base}/v1")).with_config("{ agent: { route: [\"openai/gpt-5-mini\"] } }"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_openai_client_is_served() {
+    let python = peer!("openai", peers::python());
+    let aimock = peer!("aimock", peers::aimock(&fixtures(), &[]));
+    let kernel = start(&aimock.base);
+    let script = peers::script("openai_client.py");
+    peers::runs(&python.join("python"), &[script.to_str().unwrap(), &kernel.base, &kernel.token]);
+    // The model saw what the client had said before, though the client did not say it again.
+    let asked = asked(&aimock).await;
+    let said: Vec<&str> = asked.last().unwrap()["body"]["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .skip(1)
+        .map(|m| m["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(said, ["My name is Ada.", "Nice to meet you, Ada.", "What is my name?"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_client_of_the_socket_is_served_and_every_frame_follows_the_schema() {
+    let npm = peer!("gateway-client", peers::npm());
+    let aimock = peer!("aimock", peers::aimock(&fixtures(), &[]));
+    let mut cable = Cable::to(&aimock.base, 1 << 10).await;
+    let kernel = start(&cable.base);
+    let script = peers::script("gateway_client.mjs");
+    let url = kernel.base.replace("http://", "ws://") + "/ws";
+    let args = [script.to_str().unwrap(), npm.to_str().unwrap(), &url, &kernel.token];
+    println!("{}", peers::runs(Path::new("node"), &args));
+    // What it stopped with `chat.abort` was stopped at the model, too.
+    cable.hung_up().await;
+}
