@@ -1,6 +1,14 @@
 //! `kill -9` at random moments, many times, while turns with side effects run: nothing is lost, nothing is done or said twice.
 //!
 //! `CARAPACE_CRASH_TURNS` and `CARAPACE_CRASH_KILLS` say how much (default 200 and 25), `CARAPACE_CRASH_SEED` repeats a run's choices.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test: its functions fail by panicking, its size is the environment's"
+)]
 
 use carapace_contract::InstanceId;
 use carapace_store::{LogRow, Reader, RunPhase, RunRow, Store, StoreOptions};

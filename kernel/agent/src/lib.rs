@@ -21,7 +21,7 @@
 //!         Vec::new()
 //!     }
 //!     async fn route(&self, _: Option<&str>) -> Result<Vec<ModelRef>, Denial> {
-//!         let instance = "local/parrot/main".parse().map_err(|e| Denial::new("E-DOC-001", format!("{e}"), ""))?;
+//!         let instance = "local/parrot/main".parse().map_err(|e| Denial::new("E-ROUTE-002", format!("{e}"), ""))?;
 //!         Ok(vec![ModelRef { instance, model: "grey".into() }])
 //!     }
 //!     async fn complete(

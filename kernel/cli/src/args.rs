@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// A personal AI assistant whose every model and tool is a signed, sandboxed component.
 #[derive(Debug, Parser)]
-#[command(name = "carapace", version, about, propagate_version = true, max_term_width = 100)]
+#[command(name = "carapace", version, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Where all state lives.
     #[arg(long, global = true, env = "CARAPACE_STATE_DIR", value_name = "DIR")]

@@ -80,16 +80,10 @@ pub(crate) async fn install(
     }
     show(&pending);
     agree(consent)?;
-    for Pending { file, package, instance, .. } in pending {
-        let grant = Grant {
-            instance,
-            digest: package.digest(),
-            capabilities: package.capabilities().clone(),
-            by: "owner, first run".to_owned(),
-            at_ms: trust::now_ms(),
-            revoked: false,
-        };
-        record(paths, store, &file, &package, grant, "install").await?;
+    for Pending { file, package, instance, growth } in pending {
+        let (by, kind) = if growth.is_some() { ("owner, update", "update") } else { ("owner, first run", "install") };
+        let grant = whole_grant(&instance, &package, by);
+        record(paths, store, &file, &package, grant, kind).await?;
     }
     Ok(())
 }
@@ -247,5 +241,50 @@ pub(crate) fn whole_grant(instance: &InstanceId, package: &VerifiedPackage, by: 
         by: by.to_owned(),
         at_ms: trust::now_ms(),
         revoked: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carapace_registry::testing;
+
+    fn package(more: &str) -> VerifiedPackage {
+        let text = testing::manifest("notes", "0.1.0", &format!("{more}[[tool]]\nname = \"note\"\nuses = [\"kv\"]\n"));
+        testing::verified(testing::component(&["kv"], &["tools"]), &text)
+    }
+
+    fn id() -> InstanceId {
+        "local/notes".parse().unwrap()
+    }
+
+    #[test]
+    fn what_became_optional_is_not_taken_for_refused() {
+        let (before, after) = (package("[kv]\n"), package("[kv]\noptional = true\n"));
+        let carried = carry_over(whole_grant(&id(), &before, "owner, test"), &after);
+        assert!(carried.capabilities.kv && carried.digest == after.digest() && !carried.revoked);
+        assert_eq!(carried.by, "owner, test");
+    }
+
+    #[test]
+    fn what_was_revoked_is_carried_as_it_was() {
+        let (before, after) = (package("[kv]\n"), package("[kv]\n[limits]\nmemory = \"64MiB\"\n"));
+        let old = Grant { revoked: true, ..whole_grant(&id(), &before, "owner, test") };
+        assert_eq!(carry_over(old.clone(), &after), old);
+        // Giving it back shows what was added meanwhile.
+        let (grant, grown) = proposal(&id(), Some(old), &after);
+        assert_eq!((grant.digest, grant.revoked), (after.digest(), false));
+        assert_eq!(grown.unwrap()[0].capability, "limits.memory");
+    }
+
+    #[test]
+    fn a_narrower_grant_is_given_back_as_narrow_as_it_was() {
+        let package = package("[kv]\noptional = true\n");
+        let narrow = package.capabilities().without_optional(&["kv".to_owned()]);
+        let old = Grant { capabilities: narrow.clone(), revoked: true, ..whole_grant(&id(), &package, "owner, test") };
+        let (grant, grown) = proposal(&id(), Some(old), &package);
+        assert!(grant.capabilities == narrow && !grant.revoked && grown.is_none());
+        // Nobody has read anything of one that was never granted.
+        assert!(proposal(&id(), None, &package).1.is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
+use crate::commands::chat::visible;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::control::ControlRequest;
@@ -153,15 +154,20 @@ impl Client {
 /// What the gateway said, in the CLI's form.
 fn refused(status: u16, body: &Value) -> Failure {
     let error = &body["error"];
-    let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+    // A component's words may stand in there.
+    let text = |key: &str| visible(error[key].as_str().unwrap_or_default());
+    let code = text("code");
+    // A turn's outcome has one status for many reasons; these are refusals, not failures.
+    let by_policy = ["E-BUDGET-", "E-GRANT-", "E-TRUST-"].iter().any(|room| code.starts_with(room));
     let exit = match status {
         401 | 403 => Exit::Refused,
         404 | 400 => Exit::Usage,
+        _ if by_policy => Exit::Refused,
         _ => Exit::Failed,
     };
     if error.is_object() {
         let fix = text("fix");
-        return Failure::coded(exit, &text("code"), text("message")).help(fix);
+        return Failure::coded(exit, &code, text("message")).help(fix);
     }
     Failure::new(exit, format!("the kernel answered {status}"))
 }
@@ -198,7 +204,8 @@ mod tests {
         let run = serde_json::json!({ "pid": 1, "http": format!("http://{}", thief.local_addr().unwrap()) });
         std::fs::write(dir.path().join("run.json"), run.to_string()).unwrap();
         std::fs::write(paths.gateway_token(), "the owner's own token").unwrap();
-        let options = StoreOptions { unlocker: carapace_store::Unlocker::Password("a test".into()), ..StoreOptions::default() };
+        let options =
+            StoreOptions { unlocker: carapace_store::Unlocker::Password("a test".into()), ..StoreOptions::default() };
         let store = Store::open(dir.path(), options).unwrap();
         // While another process owns the state, and while nobody does.
         assert!(Client::running(&paths).await.unwrap().is_none());

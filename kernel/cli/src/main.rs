@@ -74,7 +74,15 @@ fn run(cli: Cli) -> Outcome {
         Command::Plugin(PluginCommand::RotateKey { old, new, retire_old, out }) => {
             publisher::make_rotation(&old, &new, retire_old, &out)
         }
-        Command::Plugin(PluginCommand::DenyList { key, list_version, expires_days, digest, publisher, signer, out }) => {
+        Command::Plugin(PluginCommand::DenyList {
+            key,
+            list_version,
+            expires_days,
+            digest,
+            publisher,
+            signer,
+            out,
+        }) => {
             let list = publisher::deny_content(list_version, expires_days, &digest, &publisher, &signer)?;
             publisher::make_deny_list(&list, &key, &out)
         }

@@ -51,7 +51,7 @@ impl Owner {
 
     async fn commit(&self, batch: Batch, what: &str) -> Result<(), Denial> {
         self.store.commit(batch).await.map(drop).map_err(|e| {
-            e.denial().cloned().unwrap_or_else(|| Denial::new("E-STORE-001", format!("{what}: {e}"), "carapace doctor"))
+            e.denial().cloned().unwrap_or_else(|| Denial::new("E-STORE-010", format!("{what}: {e}"), "carapace doctor"))
         })
     }
 
@@ -67,8 +67,7 @@ impl Owner {
     }
 
     async fn package(&self, id: &InstanceId) -> Result<PackageRow, Denial> {
-        let rows =
-            self.store.packages().await.map_err(|e| unreadable(&e))?;
+        let rows = self.store.packages().await.map_err(|e| unreadable(&e))?;
         rows.into_iter().find(|r| r.instance.component() == id.component()).ok_or_else(|| {
             Denial::new(
                 "E-GRANT-010",
@@ -134,7 +133,8 @@ impl Owner {
         let (grant, unread) = bundled::proposal(id, old, &package);
         if let (Some(grown), None) = (&unread, shown) {
             let what = grown.iter().map(|g| format!("{}: {}", g.capability, g.text)).collect::<Vec<_>>().join("; ");
-            let what = if what.is_empty() { "it was never granted".to_owned() } else { format!("it has grown: {what}") };
+            let what =
+                if what.is_empty() { "it was never granted".to_owned() } else { format!("it has grown: {what}") };
             return Err(Denial::new(
                 "E-GRANT-012",
                 format!("`{id}` is not granted unread ({what})"),
@@ -189,7 +189,7 @@ impl Owner {
 }
 
 fn unreadable(e: &StoreError) -> Denial {
-    Denial::new("E-STORE-002", e.to_string(), "carapace doctor")
+    Denial::new("E-STORE-011", e.to_string(), "carapace doctor")
 }
 
 fn refused(e: &Failure) -> Denial {
@@ -252,7 +252,7 @@ impl Control for Owner {
             ControlRequest::AuditVerify => {
                 let report = self.store.verify().await;
                 let report = report.map_err(|e| unreadable(&e))?;
-                serde_json::to_value(report).map_err(|e| Denial::new("E-STORE-003", e.to_string(), ""))
+                serde_json::to_value(report).map_err(|e| Denial::new("E-STORE-012", e.to_string(), ""))
             }
             ControlRequest::Shutdown => {
                 self.stop.cancel();
@@ -305,14 +305,7 @@ pub(crate) async fn carry_out(
         return client.control(&request).await;
     }
     let store = assembly::open_store(paths)?;
-    let owner = Owner::new(
-        paths.clone(),
-        store.clone(),
-        None,
-        config,
-        CancellationToken::new(),
-        Vec::new(),
-    );
+    let owner = Owner::new(paths.clone(), store.clone(), None, config, CancellationToken::new(), Vec::new());
     let answer = owner.control(request).await.map_err(Failure::from);
     store.close().await;
     answer

@@ -110,7 +110,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_recorded_before_the_end_is_in_the_store_after_it() {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { unlocker: carapace_store::Unlocker::Password("a test".into()), ..StoreOptions::default() };
+        let options =
+            StoreOptions { unlocker: carapace_store::Unlocker::Password("a test".into()), ..StoreOptions::default() };
         let store = Store::open(dir.path(), options).unwrap();
         let recorder = to_store(store.clone());
         (0..1_000).for_each(|n| recorder.record(record(n)));

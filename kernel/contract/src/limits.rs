@@ -1,5 +1,6 @@
 //! What an instance may use. The manifest asks, the operator's ceiling wins.
 
+use crate::name::InstanceId;
 use serde::{Deserialize, Serialize};
 
 /// How a component's code is compiled and metered.
@@ -77,6 +78,18 @@ impl Default for Limits {
             http_response_bytes: 32 << 20,
         }
     }
+}
+
+/// The line of `carapace.json5` that doubles a limit of an instance, for errors: `field` as it is written there.
+pub fn raising(instance: &InstanceId, field: &str, value: u64) -> String {
+    let key = match instance.id().as_str() {
+        "main" => instance.name().to_string(),
+        id => format!("{}:{id}", instance.name()),
+    };
+    format!(
+        "to raise it: `instances: {{ \"{key}\": {{ limits: {{ {field}: {} }} }} }}` in carapace.json5 (at most its `limits.ceiling`)",
+        value.saturating_mul(2)
+    )
 }
 
 impl Limits {

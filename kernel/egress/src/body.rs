@@ -79,6 +79,8 @@ pub(crate) struct Inbound {
     pub(crate) wire: Arc<AtomicU64>,
     decoded: u64,
     limit: u64,
+    /// How to raise it.
+    raising: String,
     idle: Duration,
     cancel: CancellationToken,
 }
@@ -87,7 +89,7 @@ impl Inbound {
     pub(crate) fn new(
         response: reqwest::Response,
         codings: Vec<Coding>,
-        limit: u64,
+        (limit, raising): (u64, String),
         idle: Duration,
         cancel: CancellationToken,
     ) -> Self {
@@ -100,7 +102,7 @@ impl Inbound {
             }
             Err(e) => Err(std::io::Error::other(describe(&e.without_url()))),
         });
-        Self { source: Source::Plain(stream.boxed()), codings, wire, decoded: 0, limit, idle, cancel }
+        Self { source: Source::Plain(stream.boxed()), codings, wire, decoded: 0, limit, raising, idle, cancel }
     }
 
     /// The next decoded bytes; none at the end.
@@ -119,8 +121,8 @@ impl Inbound {
         self.decoded += bytes.len() as u64;
         if self.decoded > self.limit {
             return Err(EgressError::Limit(format!(
-                "the answer is larger than {} bytes (`http-response-bytes`)",
-                self.limit
+                "the answer is larger than {} bytes; {}",
+                self.limit, self.raising
             )));
         }
         let wire = self.wire.load(Ordering::Relaxed);

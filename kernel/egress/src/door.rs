@@ -16,6 +16,7 @@ use crate::secrets::SecretSource;
 use crate::transport::{Pools, operator_rule};
 use crate::{headers, redirect};
 use bytes::Bytes;
+use carapace_contract::limits::raising;
 use carapace_contract::{EndpointName, InstanceId, SecretName};
 use http::header;
 use http::{Method, StatusCode};
@@ -223,9 +224,10 @@ impl Door {
         let headers = headers::parse(&request.headers, endpoint)?;
         if request.body.len() as u64 > policy.limits.http_request_bytes {
             return Err(EgressError::Limit(format!(
-                "the request's body has {} bytes; {} are allowed (`http-request-bytes`)",
+                "the request's body has {} bytes; {} are allowed; {}",
                 request.body.len(),
-                policy.limits.http_request_bytes
+                policy.limits.http_request_bytes,
+                raising(&policy.instance, "httpRequestBytes", policy.limits.http_request_bytes)
             )));
         }
         self.0.rates.take(&policy.instance, policy.limits.http_requests_per_minute, Instant::now())?;
@@ -403,7 +405,8 @@ impl Door {
         let url = journey.scanner.redact(&url);
 
         let limit = journey.policy.limits.http_response_bytes;
-        let mut inbound = Inbound::new(response, codings, limit, self.0.idle, cancel.clone());
+        let raising = raising(&journey.policy.instance, "httpResponseBytes", limit);
+        let mut inbound = Inbound::new(response, codings, (limit, raising), self.0.idle, cancel.clone());
         let mut scanner = Arc::clone(&journey.scanner);
         if journey.captures()
             && let Some((name, endpoint)) = journey.endpoint

@@ -2,6 +2,7 @@
 
 use crate::error::EgressError;
 use carapace_contract::InstanceId;
+use carapace_contract::limits::raising;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,7 +39,8 @@ impl Rates {
             format!("the next is free in {} ms", wait.as_millis().max(1))
         };
         Err(EgressError::Limit(format!(
-            "{instance} has used its {per_minute} requests per minute; {wait} (`http-requests-per-minute`)"
+            "{instance} has used its {per_minute} requests per minute; {wait}; {}",
+            raising(instance, "httpRequestsPerMinute", per_minute.into())
         )))
     }
 }

@@ -9,6 +9,30 @@ use carapace_contract::message::{Message, Part, Role, ToolCall};
 use carapace_contract::name::InstanceId;
 use carapace_contract::ports::ToolFailure;
 use carapace_runtime::bindings::{completion, provider, tools, types};
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a guest's message about a failure that are kept.
+const MAX_MESSAGE: usize = 8 << 10;
+/// Bytes of a model's id or name that are kept.
+const MAX_NAME: usize = 256;
+
+/// One printable line: these texts go to logs and terminals, which a guest (or the server behind it) must not drive.
+fn line(text: &str, max: usize) -> String {
+    let cut = text.get(..text.floor_char_boundary(max)).unwrap_or_default();
+    cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What a tool sees of a conversation's name: the same for the same conversation, and neither readable nor of use to another
+/// instance.
+pub(crate) fn session(instance: &InstanceId, session: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(instance.to_string());
+    hash.update([0]);
+    hash.update(session);
+    let digest: [u8; 32] = hash.finalize().into();
+    let (half, _) = digest.split_at(16);
+    hex::encode(half)
+}
 
 /// What one call to `complete` gets.
 pub(crate) fn request(model: &str, request: &CompletionRequest) -> provider::Request {
@@ -116,7 +140,7 @@ pub(crate) fn failure(f: provider::Failure) -> CompletionFailure {
             provider::FailureKind::Cancelled => FailureKind::Cancelled,
             provider::FailureKind::Other(other) => FailureKind::Other(other),
         },
-        message: f.message,
+        message: line(&f.message, MAX_MESSAGE),
         retryable: f.retryable,
         retry_after_ms: f.retry_after_ms,
     }
@@ -125,8 +149,8 @@ pub(crate) fn failure(f: provider::Failure) -> CompletionFailure {
 /// A model that a provider listed.
 pub(crate) fn model(instance: &InstanceId, m: provider::Model) -> ModelInfo {
     ModelInfo {
-        reference: ModelRef { instance: instance.clone(), model: m.id },
-        name: m.name,
+        reference: ModelRef { instance: instance.clone(), model: line(&m.id, MAX_NAME) },
+        name: line(&m.name, MAX_NAME),
         context: m.context,
         output: m.output,
         tools: m.tools,
@@ -158,4 +182,43 @@ pub(crate) fn tool_failure(e: tools::ToolError) -> ToolFailure {
         tools::ToolError::Failed(text) | tools::ToolError::Other(text) => ("failed", text),
     };
     ToolFailure { kind: kind.to_owned(), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversations_name_is_stable_and_says_nothing() {
+        let (one, other) = ("local/a".parse().unwrap(), "local/b".parse().unwrap());
+        let name = session(&one, "a person's number");
+        assert_eq!(name, session(&one, "a person's number"));
+        assert!(name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+        assert_ne!(name, session(&other, "a person's number"));
+        assert_ne!(name, session(&one, "another's"));
+    }
+
+    #[test]
+    fn what_a_server_calls_its_models_cannot_drive_a_terminal_or_forge_a_line_of_the_log() {
+        let listed = provider::Model {
+            id: "m\u{1b}]0;x\u{7}".into(),
+            name: "a\n2026-01-01 ERROR b".into(),
+            context: None,
+            output: None,
+            tools: false,
+            images: false,
+            extra: Vec::new(),
+        };
+        let known = model(&"local/a".parse().unwrap(), listed);
+        assert_eq!(known.reference.model, "m ]0;x ");
+        assert_eq!(known.name, "a 2026-01-01 ERROR b");
+        let failed = provider::Failure {
+            kind: provider::FailureKind::Unavailable,
+            message: "x\r\n".repeat(10_000),
+            retryable: true,
+            retry_after_ms: None,
+        };
+        let told = failure(failed).message;
+        assert!(told.len() <= MAX_MESSAGE && !told.chars().any(char::is_control), "{told}");
+    }
 }

@@ -316,7 +316,7 @@ impl Host {
         let state = self.state(live, Entry::Tool(&call.tool), cancel).map_err(|d| tools::denied(&d))?;
         let context = wit::Context {
             call_id: call.call_id.clone(),
-            session: call.session.clone(),
+            session: convert::session(&live.id, &call.session),
             timezone: self.timezone.clone(),
             extra: Vec::new(),
         };

@@ -5,10 +5,10 @@ use crate::host::Host;
 use crate::instance::Live;
 use async_trait::async_trait;
 use carapace_contract::Denial;
+use carapace_contract::InstanceId;
 use carapace_contract::completion::{
     CompletionEvent, CompletionFailure, CompletionRequest, FailureKind, ModelInfo, ModelRef,
 };
-use carapace_contract::InstanceId;
 use carapace_contract::ports::Models;
 use carapace_runtime::{CallError, TrapKind};
 use futures::future::join_all;

@@ -51,7 +51,8 @@ impl Tools for Host {
         let content = self.tool_call(&live, planned, cancel).await?;
         let content = content.into_iter().map(convert::content).collect();
         let granted = live.grant.load();
-        let tainted = planned.effects.has(Effect::Fetch) || reads_what_was_fetched(&granted.grant.capabilities, &planned.tool);
+        let tainted =
+            planned.effects.has(Effect::Fetch) || reads_what_was_fetched(&granted.grant.capabilities, &planned.tool);
         Ok(ToolOutput { content, tainted })
     }
 }

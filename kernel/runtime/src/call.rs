@@ -2,7 +2,7 @@
 
 use crate::linker::LinkPlan;
 use crate::state::{Instance, Stop};
-use carapace_contract::InstanceId;
+use carapace_contract::limits::raising;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 /// What ended a call.
@@ -93,14 +93,6 @@ pub struct CallError {
     pub fix: String,
 }
 
-/// The instance as it is written in the configuration: `openai`, `openai:vllm`.
-fn key(id: &InstanceId) -> String {
-    match id.id().as_str() {
-        "main" => id.name().to_string(),
-        other => format!("{}:{other}", id.name()),
-    }
-}
-
 fn bytes(n: u64) -> String {
     match n {
         n if n > 0 && n % (1 << 30) == 0 => format!("{} GiB", n >> 30),
@@ -146,13 +138,7 @@ impl CallError {
             TrapKind::Busy => Some(("concurrency", u64::from(limits.concurrency))),
             _ => None,
         };
-        let fix = field.map_or_else(String::new, |(name, value)| {
-            format!(
-                "to raise it: `instances: {{ \"{}\": {{ limits: {{ {name}: {} }} }} }}` in carapace.json5 (at most its `limits.ceiling`)",
-                key(instance.id()),
-                value.saturating_mul(2)
-            )
-        });
+        let fix = field.map_or_else(String::new, |(name, value)| raising(instance.id(), name, value));
         Self { kind, message: format!("{} of {}: {what}", plan.entry(), instance.id()), fix }
     }
 }

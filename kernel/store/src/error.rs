@@ -69,7 +69,7 @@ pub enum StoreError {
     },
     /// The kv namespace would outgrow its quota.
     #[error(
-        "the kv namespace of {instance} would hold {needed} bytes, its quota is {quota}; delete keys, or raise `limits.kv_bytes` of that instance"
+        "the kv namespace of {instance} would hold {needed} bytes, its quota is {quota}; delete keys, or raise its `limits.kvBytes` in carapace.json5"
     )]
     QuotaExceeded {
         /// Whose.

@@ -5,7 +5,9 @@ use crate::report::{Report, Samples, timed};
 use crate::support::{Subject, engines, provider, request, tool};
 use carapace_registry::testing;
 use carapace_runtime::bindings::tools;
-use carapace_runtime::{Admission, AotCache, Class, Engines, Entry, Loaded, Loader, TrapKind, Warm, Worker, WorkerOptions};
+use carapace_runtime::{
+    Admission, AotCache, Class, Engines, Entry, Loaded, Loader, TrapKind, Warm, Worker, WorkerOptions,
+};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -83,7 +85,12 @@ async fn fresh(report: &mut Report, engines: &Engines) {
     let sandboxed = async || {
         let state = subject.state(Entry::Tool("math_eval"));
         let admission = Admission::new(Class::Tool);
-        subject.loaded.call_tool(state, admission, "math_eval".into(), EXPRESSION.into(), context()).await.unwrap().unwrap()
+        subject
+            .loaded
+            .call_tool(state, admission, "math_eval".into(), EXPRESSION.into(), context())
+            .await
+            .unwrap()
+            .unwrap()
     };
     let same = |a: &[tools::Content], b: &[tools::Content]| assert_eq!(format!("{a:?}"), format!("{b:?}"));
     same(&sandboxed().await, &bare.call("math_eval", EXPRESSION).await);
@@ -103,7 +110,13 @@ async fn fresh(report: &mut Report, engines: &Engines) {
     report.both("fresh tool call (math_eval), through the kernel", &ours, "us", None, None);
     report.both("fresh tool call (math_eval), bare engine on the same thread", &direct, "us", None, None);
     report.both("fresh tool call (math_eval), bare engine on a guest thread", &spawned, "us", None, None);
-    report.put("fresh tool call: kernel minus bare engine, median", ours.median() - direct.median(), "us", Some(60.0), CALLS);
+    report.put(
+        "fresh tool call: kernel minus bare engine, median",
+        ours.median() - direct.median(),
+        "us",
+        Some(60.0),
+        CALLS,
+    );
     report.put("fresh tool call: kernel minus bare engine, p99", ours.p99() - direct.p99(), "us", Some(300.0), CALLS);
     report.put("fresh tool call: kernel / bare engine, median", ours.median() / direct.median(), "x", None, CALLS);
 }
@@ -174,8 +187,13 @@ fn large(bytes: usize) -> Vec<u8> {
     // One function is about 150 bytes in the binary format.
     let functions = bytes / 150;
     for f in 0..functions {
-        let callee = if f == 0 { String::from("(local.get $a)") } else { format!("(call $f{} (local.get $a) (local.get $n))", f - 1) };
-        write!(fields, "(func $f{f} (param $n i32) (param $a i32) (result i32) (local $i i32) (local $b i64)\n").unwrap();
+        let callee = if f == 0 {
+            String::from("(local.get $a)")
+        } else {
+            format!("(call $f{} (local.get $a) (local.get $n))", f - 1)
+        };
+        writeln!(fields, "(func $f{f} (param $n i32) (param $a i32) (result i32) (local $i i32) (local $b i64)")
+            .unwrap();
         write!(
             fields,
             "(if (i32.le_s (local.get $n) (i32.const {f})) (then (return (local.get $a))))
@@ -201,7 +219,7 @@ fn large(bytes: usize) -> Vec<u8> {
     fixtures::tool(&fields)
 }
 
-/// From the file to the first answer: verify, compile in the confined worker, keep, map, call.
+/// From the file to a component that can be called: verify, compile in the confined worker, keep, map.
 async fn install(report: &mut Report, engines: &Engines) {
     let mut made = large(1_000_000);
     let per_byte = 1_000_000.0 / made.len() as f64;
@@ -232,6 +250,12 @@ async fn install(report: &mut Report, engines: &Engines) {
             cached.add(took);
         }
     }
-    report.put("verify, compile and load a component of 1 MB, median", whole.median() / 1e3, "ms", Some(1_000.0), whole.n());
+    report.put(
+        "verify, compile and load a component of 1 MB, median",
+        whole.median() / 1e3,
+        "ms",
+        Some(1_000.0),
+        whole.n(),
+    );
     report.put("load it from the cache, median", cached.median() / 1e3, "ms", None, cached.n());
 }

@@ -83,8 +83,20 @@ async fn starts(report: &mut Report, with: &str, options: KernelOptions, budget:
         samples.add(begin.elapsed());
         state = kernel.stop();
     }
-    report.put(&format!("start to ready with {with}, the first (signs, compiles)"), first.as_secs_f64() * 1e3, "ms", None, 1);
-    report.put(&format!("start to ready with {with}, cached, median"), samples.median() / 1e3, "ms", budget, samples.n());
+    report.put(
+        &format!("start to ready with {with}, the first (signs, compiles)"),
+        first.as_secs_f64() * 1e3,
+        "ms",
+        None,
+        1,
+    );
+    report.put(
+        &format!("start to ready with {with}, cached, median"),
+        samples.median() / 1e3,
+        "ms",
+        budget,
+        samples.n(),
+    );
     Kernel::start_in(state, options)
 }
 

@@ -42,7 +42,8 @@ async fn pass_through(model: &str) -> (String, tokio::task::JoinHandle<()>) {
     #[derive(Clone)]
     struct Upstream(reqwest::Client, String);
     async fn pass(State(upstream): State<Upstream>, body: Bytes) -> Response {
-        let answer = upstream.0.post(&upstream.1).header(CONTENT_TYPE, "application/json").body(body).send().await.unwrap();
+        let answer =
+            upstream.0.post(&upstream.1).header(CONTENT_TYPE, "application/json").body(body).send().await.unwrap();
         let kind = answer.headers()[CONTENT_TYPE].clone();
         ([(CONTENT_TYPE, kind)], Body::from_stream(answer.bytes_stream())).into_response()
     }
@@ -106,7 +107,8 @@ async fn whole(report: &mut Report) {
     for n in 0..TURNS + WARM_UP {
         let mut words = [0; 3];
         let (_, a) = timed(by_socket(&mut socket, &format!("turn-ws-{n}"), |_| words[0] += 1)).await;
-        let (_, b) = timed(by_http(&http, &kernel.base, &kernel.token, &format!("turn-http-{n}"), |_| words[1] += 1)).await;
+        let (_, b) =
+            timed(by_http(&http, &kernel.base, &kernel.token, &format!("turn-http-{n}"), |_| words[1] += 1)).await;
         let (_, c) = timed(by_http(&http, &native, "none", "none", |_| words[2] += 1)).await;
         assert!(words.iter().all(|w| *w > 0), "{words:?}");
         if n >= WARM_UP {
@@ -123,13 +125,43 @@ async fn whole(report: &mut Report) {
     report.both("agent turn of 20 tokens over WebSocket", &ws, "ms", None, None);
     report.both("agent turn of 20 tokens over HTTP", &api, "ms", None, None);
     report.both("the same answer through a native pass-through", &direct, "ms", None, None);
-    report.put("its durable commits (2 full, 1 relaxed), measured in the same run", commits / 1e3, "ms", None, full.n());
-    report.put("agent turn over WebSocket minus its commits, median", (ws.median() - commits) / 1e3, "ms", Some(2.0), ws.n());
+    report.put(
+        "its durable commits (2 full, 1 relaxed), measured in the same run",
+        commits / 1e3,
+        "ms",
+        None,
+        full.n(),
+    );
+    report.put(
+        "agent turn over WebSocket minus its commits, median",
+        (ws.median() - commits) / 1e3,
+        "ms",
+        Some(2.0),
+        ws.n(),
+    );
     report.put("agent turn over WebSocket, p99 / median", ws.p99() / ws.median(), "x", Some(3.0), ws.n());
-    report.put("agent turn over WebSocket / native pass-through, median", ws.median() / direct.median(), "x", None, ws.n());
+    report.put(
+        "agent turn over WebSocket / native pass-through, median",
+        ws.median() / direct.median(),
+        "x",
+        None,
+        ws.n(),
+    );
     let less = (ws.median() - commits) / direct.median();
-    report.put("agent turn over WebSocket minus its commits / native pass-through, median", less, "x", Some(2.0), ws.n());
-    report.put("agent turn over HTTP / native pass-through, median", api.median() / direct.median(), "x", None, api.n());
+    report.put(
+        "agent turn over WebSocket minus its commits / native pass-through, median",
+        less,
+        "x",
+        Some(2.0),
+        ws.n(),
+    );
+    report.put(
+        "agent turn over HTTP / native pass-through, median",
+        api.median() / direct.median(),
+        "x",
+        None,
+        api.n(),
+    );
 }
 
 /// How long after it was sent a token arrives, with many streams at once: through the kernel and through the pass-through.
@@ -146,7 +178,13 @@ async fn tokens(report: &mut Report) {
         report.both(&format!("a token through the pass-through, {streams} streams at once"), &past, "ms", None, None);
         let budget = (streams == 100).then_some(2.0);
         let added = (through.p99() - past.p99()) / 1e3;
-        report.put(&format!("latency added per token, p99, {streams} streams at once"), added, "ms", budget, through.n());
+        report.put(
+            &format!("latency added per token, p99, {streams} streams at once"),
+            added,
+            "ms",
+            budget,
+            through.n(),
+        );
     }
     proxy.abort();
 }

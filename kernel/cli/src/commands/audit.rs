@@ -25,5 +25,5 @@ pub(crate) async fn verify(paths: &StatePaths, config: Arc<ConfigHandle>, as_jso
         return Ok(());
     }
     Err(Failure::new(Exit::Refused, format!("the record was changed: {broken}"))
-        .help("restore a backup, or read docs: operators/audit"))
+        .help("restore a backup of the state directory; docs/src/operators/record.md says what the record proves"))
 }

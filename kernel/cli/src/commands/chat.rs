@@ -130,7 +130,7 @@ pub(crate) async fn converse(client: &Client, session: &str, model: Option<&str>
 }
 
 /// A model's text must not drive the terminal.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 

@@ -16,8 +16,7 @@ use std::sync::Arc;
 /// Shows, asks, grants.
 pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, instance: &str, yes: bool) -> Outcome {
     let instance = instance_id(instance)?;
-    let shown =
-        carry_out(paths, config.clone(), ControlRequest::GrantShow { instance: instance.clone() }).await?;
+    let shown = carry_out(paths, config.clone(), ControlRequest::GrantShow { instance: instance.clone() }).await?;
     let text = |key: &str| shown[key].as_str().unwrap_or_default();
     eprintln!("{instance}: {} {}, signed by {}", text("component"), text("version"), text("publisher"));
     match text("standing") {

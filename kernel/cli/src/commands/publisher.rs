@@ -65,8 +65,7 @@ pub(crate) fn remove(paths: &StatePaths, name: &str) -> Outcome {
 pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
     let statement = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
     let mut book = book(paths)?;
-    let rotated =
-        book.rotate(&statement, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
+    let rotated = book.rotate(&statement, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
     println!("{} signs with {} from now on.", rotated.publisher, rotated.new);
     if rotated.retired {
@@ -128,7 +127,7 @@ pub(crate) fn deny_content(
     })
 }
 
-/// Makes a list for [`deny`].
+/// Makes a list for [`deny()`].
 pub(crate) fn make_deny_list(content: &DenyContent, key: &Path, out: &Path) -> Outcome {
     let key = SigningKey::load(key).or_fail(format!("cannot read the key {}", key.display()))?;
     trust::write_whole(out, &deny::sign(content, &key).or_fail("cannot sign the list")?)?;

@@ -93,7 +93,7 @@ fn in_value(value: &Value, address_field: bool, out: &mut Vec<String>) {
 fn names_an_address(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let key = key.strip_suffix('s').filter(|k| k.len() > 2).unwrap_or(&key);
-    ["url", "uri", "href", "addres", "address", "link", "host", "hostname", "domain", "website", "endpoint"]
+    ["url", "uri", "href", "addres", "address", "link", "host", "hostname", "domain", "site", "server", "endpoint"]
         .iter()
         .any(|word| key.ends_with(word))
 }

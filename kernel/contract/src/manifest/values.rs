@@ -164,7 +164,8 @@ pub(super) fn path_pattern(text: &str) -> Result<String, String> {
 /// A JSON pointer (RFC 6901) to something inside a document.
 pub(super) fn pointer(text: &str) -> Result<String, String> {
     let escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
-    if text.starts_with('/') && text.len() <= 256 && escapes && !text.chars().any(deceives) {
+    // A backtick would end the quotation it stands in on the consent screen.
+    if text.starts_with('/') && text.len() <= 256 && escapes && !text.chars().any(|c| deceives(c) || c == '`') {
         Ok(text.to_owned())
     } else {
         Err("is not a JSON pointer; write e.g. \"/d/token\"".to_owned())

@@ -181,7 +181,7 @@ async fn a_key_over_plain_http_is_allowed_to_loopback_only() {
     let door = Door::builder().resolver(Names::new(&[])).build();
     for base in ["http://192.168.1.5:8000/v1", "http://models.lan:8000", "http://8.8.8.8", "http://api.example.com"] {
         let policy = pointed(base, |h| h.auth = bearer());
-        let denial = denial(send(&door, &policy, &Vault::with(&[("key", KEY)]), api("POST", "/")).await);
+        let denial = self::denial(send(&door, &policy, &Vault::key(), api("POST", "/")).await);
         assert_eq!(denial.code, "E-EGRESS-009", "{base}");
         assert!(
             denial.message.contains(base)
@@ -190,9 +190,8 @@ async fn a_key_over_plain_http_is_allowed_to_loopback_only() {
             "{denial}"
         );
         let policy = pointed(base, |h| h.inject = vec![token_rule()]);
-        let mut request = api("POST", "/");
-        request.body = r#"{"token":null}"#.into();
-        let injected = send(&door, &policy, &Vault::with(&[("key", KEY)]), request).await;
+        let request = with_body(api("POST", "/"), r#"{"token":null}"#);
+        let injected = send(&door, &policy, &Vault::key(), request).await;
         assert_eq!(self::denial(injected).code, "E-EGRESS-009", "{base}");
     }
     for base in ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000", "https://192.168.1.5"] {
@@ -204,13 +203,14 @@ async fn a_key_over_plain_http_is_allowed_to_loopback_only() {
 async fn an_operators_own_server_in_the_house_may_speak_plain_http_while_no_secret_is_stored() {
     let log = Log::default();
     let server = serve(logged(mirror(), &log)).await;
-    let lan: IpAddr = "192.168.1.5".parse().unwrap();
-    let door = Door::builder().dial(move |ip| (ip == lan).then_some(server)).build();
-    let policy = pointed("http://192.168.1.5:8000/v1", |h| h.auth = bearer());
+    let lan: std::net::IpAddr = "192.168.1.5".parse().unwrap();
+    let names = Names::new(&[("models.lan", &[&[lan]])]);
+    let door = Door::builder().resolver(names).dial(move |ip| (ip == lan).then_some(server)).build();
+    let policy = pointed(&format!("http://models.lan:{}/v1", server.port()), |h| h.auth = bearer());
     send(&door, &policy, &Vault::default(), api("GET", "/models")).await.unwrap();
     assert_eq!(log.lock().unwrap().pop().unwrap().header("authorization"), None);
     // The day somebody stores one, it stays here.
-    let denial = denial(send(&door, &policy, &Vault::with(&[("key", KEY)]), api("GET", "/models")).await);
+    let denial = denial(send(&door, &policy, &Vault::key(), api("GET", "/models")).await);
     assert_eq!(denial.code, "E-EGRESS-009");
     assert!(log.lock().unwrap().is_empty());
 }

@@ -7,6 +7,7 @@ use carapace_contract::manifest::Use;
 use carapace_egress::{EgressError, Failure, Policy, Request, Response, Target};
 use carapace_runtime::bindings::{HttpResponse, ResponseBody, http, types};
 use carapace_runtime::engine_types::{Resource, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,10 +80,10 @@ impl HostState {
     /// What egress enforces. Only egress knows which endpoint made a handle, so a tool's other endpoints are left out of it.
     fn policy_for(&self, target: &Target) -> Arc<Policy> {
         let policy = self.instance.grant.load().policy.clone();
-        let (Target::Handle(_), Some(uses)) = (target, &self.uses) else { return policy };
-        let mut narrow = Policy::clone(&policy);
-        narrow.endpoints.retain(|name, _| uses.contains(&Use::Http(name.clone())));
-        Arc::new(narrow)
+        match (target, &self.uses) {
+            (Target::Handle(_), Some(uses)) => Arc::new(narrowed(&policy, uses)),
+            _ => policy,
+        }
     }
 
     fn failed(&mut self, failure: Failure) -> http::Failure {
@@ -93,6 +94,13 @@ impl HostState {
         };
         http::Failure { error, sent }
     }
+}
+
+/// The policy with the endpoints that a tool uses.
+fn narrowed(policy: &Policy, uses: &BTreeSet<Use>) -> Policy {
+    let mut narrow = policy.clone();
+    narrow.endpoints.retain(|name, _| uses.contains(&Use::Http(name.clone())));
+    narrow
 }
 
 fn error(e: &EgressError) -> types::Error {
@@ -153,5 +161,35 @@ impl http::HostResponse for HostState {
     async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
         self.core.table().delete(r)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carapace_contract::capability::CapabilitySet;
+    use carapace_contract::limits::Limits;
+    use carapace_contract::manifest::Manifest;
+
+    #[test]
+    fn a_tool_cannot_follow_a_handle_that_another_tools_endpoint_made() {
+        let endpoint = |name: &str| {
+            format!(
+                "[[http]]\nendpoint = \"{name}\"\nurl = \"https://{name}.example.com\"\ncapture = [{{ at = \"/url\", as = \"link\" }}]\n"
+            )
+        };
+        let text = format!(
+            "[component]\nname = \"d\"\nversion = \"1.0.0\"\ncontract = \"0.1\"\ndescription = \"Two\"\n{}{}\
+             [[tool]]\nname = \"one\"\nuses = [\"http:a\"]\n[[tool]]\nname = \"two\"\nuses = [\"http:b\"]\n",
+            endpoint("a"),
+            endpoint("b")
+        );
+        let granted = CapabilitySet::from(&Manifest::parse(&text).unwrap());
+        let whole = Policy::new("local/d".parse().unwrap(), &granted, &Default::default(), Limits::default()).unwrap();
+        let narrow = narrowed(&whole, &granted.tools["one"].uses);
+        let names: Vec<&str> = narrow.endpoints.keys().map(|n| n.as_str()).collect();
+        assert_eq!(names, ["a"]);
+        // What answers are scanned for stays whole.
+        assert_eq!(narrow.secrets, whole.secrets);
     }
 }

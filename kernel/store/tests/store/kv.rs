@@ -52,7 +52,7 @@ async fn a_quota_is_checked_where_it_is_spent_and_says_what_to_do() {
     let refused = store.commit(batch).await.unwrap_err();
     assert!(refused.is_quota());
     assert!(matches!(refused, StoreError::QuotaExceeded { quota: QUOTA, needed: 173, .. }), "{refused:?}");
-    assert!(refused.to_string().contains("limits.kv_bytes"));
+    assert!(refused.to_string().contains("limits.kvBytes"));
     assert_eq!(store.kv_bytes("local/x/main").await.unwrap(), 101);
     store.commit(Batch::new().kv_set(write("a", &[0; 159], None))).await.expect("replacing counts once");
 }

@@ -1,0 +1,125 @@
+//! A host around a store of its own; its only door leads to nowhere unless a test serves something.
+
+use crate::fixtures;
+use carapace_contract::Denial;
+use carapace_contract::InstanceId;
+use carapace_contract::capability::CapabilitySet;
+use carapace_contract::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelRef};
+use carapace_contract::decision::{Circumstances, Origin, PlannedCall, Verdict, authorize};
+use carapace_contract::grant::Grant;
+use carapace_contract::ports::{Models, ToolFailure, ToolOutput, Tools};
+use carapace_egress::Door;
+use carapace_host::{Host, HostOptions, InstanceSpec, Services};
+use carapace_registry::{VerifiedPackage, testing};
+use carapace_runtime::{EngineOptions, Engines, InProcess, Loader};
+use carapace_store::{Store, StoreOptions, Unlocker};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// A host and what it stands on.
+pub(crate) struct World {
+    pub(crate) host: Arc<Host>,
+    _store: Store,
+    _dir: tempfile::TempDir,
+}
+
+/// `local/fixture/main`
+pub(crate) fn id() -> InstanceId {
+    "local/fixture/main".parse().unwrap()
+}
+
+/// The tool fixture's list: one tool `run`.
+const LISTING: &str = r#"(data (i32.const 640) "\00\08\00\00\01\00\00\00")
+(data (i32.const 2048) "\00\0c\00\00\03\00\00\00\00\0c\00\00\03\00\00\00\03\0c\00\00\11\00\00\00\00\00\00\00\00\00\00\00")
+(data (i32.const 3072) "run{\22type\22:\22object\22}")"#;
+
+/// A package with the tool `run`; `more` is TOML.
+pub(crate) fn tool(fields: &str, uses: &str, more: &str) -> VerifiedPackage {
+    let fields = format!("{fields}\n{LISTING}");
+    testing::verified(fixtures::tool(&fields), &fixtures::tool_manifest("fixture", uses, more))
+}
+
+/// A package of a provider.
+pub(crate) fn provider(fields: &str) -> VerifiedPackage {
+    testing::verified(fixtures::provider(fields), &fixtures::provider_manifest("fixture", ""))
+}
+
+/// What a first consent gives.
+pub(crate) fn granted(package: &VerifiedPackage) -> Grant {
+    grant(package, package.capabilities().clone())
+}
+
+/// These capabilities, for this package.
+pub(crate) fn grant(package: &VerifiedPackage, capabilities: CapabilitySet) -> Grant {
+    Grant { instance: id(), digest: package.digest(), capabilities, by: "owner, test".into(), at_ms: 0, revoked: false }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { unlocker: Unlocker::Password("a password".into()), ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options).unwrap();
+        let engines = Engines::new(EngineOptions::default()).unwrap();
+        let services = Services::new(store.clone(), Door::builder().build(), Arc::new(|_: &str| None));
+        let host = Host::new(HostOptions {
+            services,
+            loader: Loader::new(&engines, Arc::new(InProcess::new(&engines)), None),
+            route: Vec::new(),
+            timezone: None,
+        });
+        Self { host, _store: store, _dir: dir }
+    }
+
+    pub(crate) async fn load(&self, package: VerifiedPackage, grant: Grant) -> Result<(), Denial> {
+        self.load_with(package, grant, json!({}), &[]).await
+    }
+
+    pub(crate) async fn load_with(
+        &self,
+        package: VerifiedPackage,
+        grant: Grant,
+        config: Value,
+        endpoints: &[(&str, String)],
+    ) -> Result<(), Denial> {
+        let endpoints: BTreeMap<_, _> =
+            endpoints.iter().map(|(n, u)| (n.parse().unwrap(), u.parse().unwrap())).collect();
+        let limits = grant.capabilities.limits;
+        self.host.load(InstanceSpec { id: id(), package: Arc::new(package), grant, endpoints, config, limits }).await
+    }
+
+    /// Calls `run` as the owner.
+    pub(crate) async fn call(&self, arguments: Value) -> Result<ToolOutput, ToolFailure> {
+        let catalog = self.host.catalog();
+        let tool = catalog.iter().find(|t| t.name == "run").expect("the tool is on offer").clone();
+        let call = PlannedCall {
+            run: ulid::Ulid::nil(),
+            session: "s".into(),
+            call_id: "c".into(),
+            instance: tool.instance,
+            digest: tool.digest,
+            tool: tool.name,
+            arguments,
+            effects: tool.effects,
+        };
+        let circumstances = Circumstances { origin: Origin::Owner, tainted: false, trusted_text: Vec::new() };
+        let Verdict::Allow(call) = authorize(call, &circumstances) else { panic!("the owner may") };
+        Tools::call(&*self.host, &call, CancellationToken::new()).await
+    }
+
+    /// A completion under way: what it says, and its end.
+    pub(crate) fn complete(
+        &self,
+        room: usize,
+    ) -> (mpsc::Receiver<CompletionEvent>, tokio::task::JoinHandle<Result<(), CompletionFailure>>) {
+        let (sink, source) = mpsc::channel(room);
+        let host = self.host.clone();
+        let model = ModelRef { instance: id(), model: "m".into() };
+        let running = tokio::spawn(async move {
+            host.complete(&model, &CompletionRequest::default(), sink, CancellationToken::new()).await
+        });
+        (source, running)
+    }
+}
