@@ -240,9 +240,7 @@ impl TrustError {
                 "get the .wasm and the .sigstore.json again, both from the publisher".to_owned()
             }
             TrustProblem::Downgrade { seen, digest, .. } => {
-                format!(
-                    "install {seen} or a newer version; an older one is let in only by its owner, by digest ({digest})"
-                )
+                format!("install {seen} or a newer version; this kernel lets no older one in (digest {digest})")
             }
             TrustProblem::Package(_) | TrustProblem::Mismatch { .. } | TrustProblem::Imports(_) => {
                 "its author must build and sign it again with `carapace plugin build`".to_owned()

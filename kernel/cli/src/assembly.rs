@@ -5,13 +5,13 @@ use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::Owner;
 use crate::{records, trust};
 use carapace_agent::{Agent, Deps, Patience, SystemClock};
-use carapace_config::{Config, ConfigHandle, StatePaths, SystemEnv};
+use carapace_config::{Allocator, Config, ConfigHandle, StatePaths, SystemEnv};
 use carapace_contract::{InstanceId, Name};
 use carapace_egress::Door;
 use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
 use carapace_registry::{Trust, VerifiedPackage};
-use carapace_runtime::{AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
+use carapace_runtime::{Allocation, AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
 use carapace_store::{PackageRow, Store, StoreOptions, Unlocker};
 use secrecy::SecretString;
 use std::path::PathBuf;
@@ -64,12 +64,26 @@ impl Kernel {
             Arc::new(|name: &str| carapace_config::Env::var(&SystemEnv, name)),
         );
         let engines = Engines::new(engine_options(&current)).or_fail("the WebAssembly engine does not start")?;
+        if let (Allocator::Pooling, Allocation::OnDemand { reason }) = (current.runtime.allocator, engines.allocation())
+        {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("the memory pool that the configuration insists on cannot be had: {reason}"),
+            )
+            .help(
+                "runtime: { allocator: \"auto\" } in carapace.json5, or raise the limit on address space (ulimit -v)",
+            ));
+        }
         let cache = AotCache::open(paths.root()).or_fail("cannot open the cache of compiled components")?;
         let worker = Worker::this_executable(WorkerOptions::default()).or_fail("the compile worker")?;
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(worker), Some(Arc::new(cache))),
-            route: current.agent.route.iter().map(ToString::to_string).collect(),
+            route: {
+                // Read anew for every turn, so that a reload of the configuration counts.
+                let config = config.clone();
+                Arc::new(move || config.current().agent.route.iter().map(ToString::to_string).collect())
+            },
             timezone: current.agent.timezone.clone(),
         });
         let mut problems = Vec::new();
@@ -159,7 +173,6 @@ pub(crate) fn store_options() -> StoreOptions {
 }
 
 fn engine_options(config: &Config) -> EngineOptions {
-    use carapace_config::Allocator;
     let mut options = EngineOptions::default();
     // Each run that the owner allows at once has a model of its own to wait for.
     let runs = u16::try_from(config.agent.max_concurrent_runs).unwrap_or(u16::MAX);

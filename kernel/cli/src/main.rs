@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|a| a == carapace_runtime::WORKER_ARGUMENT) {
         return carapace_runtime::worker_main(arguments);
     }
+    // Commands in help texts are there to be copied: no line is broken inside them.
+    let _ = miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
     let cli = Cli::parse();
     let as_json = wants_json(&cli.command);
     match run(cli) {

@@ -12,7 +12,7 @@ use carapace_contract::completion::{CompletionEvent, CompletionFailure, FailureK
 use carapace_contract::decision::PlannedCall;
 use carapace_contract::diff;
 use carapace_contract::grant::Grant;
-use carapace_contract::limits::Limits;
+use carapace_contract::limits::{Life, Limits};
 use carapace_contract::name::EndpointName;
 use carapace_contract::ports::ToolFailure;
 use carapace_contract::turn::{InstanceStatus, ToolInfo};
@@ -20,7 +20,7 @@ use carapace_contract::{Denial, InstanceId};
 use carapace_egress::Policy;
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::bindings::{provider, tools as wit};
-use carapace_runtime::{Admission, Class, Core, Entry, Instance, Loader};
+use carapace_runtime::{Admission, Class, Core, Entry, Instance, Loader, Warm};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -53,7 +53,7 @@ pub struct HostOptions {
     /// Compiles, caches and maps.
     pub loader: Loader,
     /// Models to try, in order, as people write them.
-    pub route: Vec<String>,
+    pub route: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The owner's time zone.
     pub timezone: Option<String>,
 }
@@ -62,7 +62,7 @@ pub struct HostOptions {
 pub struct Host {
     services: Arc<Services>,
     loader: Loader,
-    route: Vec<String>,
+    route: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     timezone: Option<String>,
     instances: ArcSwap<BTreeMap<InstanceId, Arc<Live>>>,
     catalog: ArcSwap<Vec<ToolInfo>>,
@@ -101,7 +101,9 @@ impl Host {
                 Denial::new("E-HOST-001", other.to_string(), format!("carapace plugin inspect, or disable `{id}`"))
             }
         })?;
+        let keeps = package.manifest().provider.is_some() && grant.capabilities.life == Life::Warm;
         let live = Arc::new(Live {
+            warm: keeps.then(|| Warm::new(loaded.clone())),
             runtime: Instance::new(id.clone(), limits),
             grant: GrantCell::new(GrantSnapshot { grant, policy: Arc::new(policy) }),
             id: id.clone(),
@@ -185,7 +187,7 @@ impl Host {
     }
 
     pub(crate) fn configured_route(&self) -> Vec<String> {
-        self.route.clone()
+        (self.route)()
     }
 
     pub(crate) fn tool_catalog(&self) -> Arc<Vec<ToolInfo>> {
@@ -224,7 +226,8 @@ impl Host {
         limits: Limits,
     ) -> Result<Policy, Denial> {
         for (name, http) in &grant.capabilities.http {
-            let Some(variable) = http.url_env.as_ref().filter(|_| !endpoints.contains_key(name)) else { continue };
+            let free = Live::hears_environment(id) && !endpoints.contains_key(name);
+            let Some(variable) = http.url_env.as_ref().filter(|_| free) else { continue };
             let Some(text) = (self.services.environment)(variable).filter(|t| !t.is_empty()) else { continue };
             let url = text.trim_end_matches('/').parse().map_err(|e| {
                 Denial::new(
@@ -344,7 +347,13 @@ impl Host {
     ) -> Result<(), CompletionFailure> {
         let mut state = self.state(live, Entry::Provider, cancel).map_err(models::denied)?;
         state.sink = Some(sink.clone());
-        let answer = live.loaded.complete(state, Admission::new(Class::Provider), request);
+        let admission = Admission::new(Class::Provider);
+        let answer = async {
+            match &live.warm {
+                Some(warm) => warm.complete(state, admission, request).await,
+                None => live.loaded.complete(state, admission, request).await,
+            }
+        };
         let answer = tokio::select! {
             biased;
             answer = live.eviction.or(answer) => answer.map_err(models::denied)?,

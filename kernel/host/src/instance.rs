@@ -4,7 +4,7 @@ use crate::grants::GrantCell;
 use crate::state::HostState;
 use carapace_contract::{Denial, InstanceId};
 use carapace_registry::VerifiedPackage;
-use carapace_runtime::{Instance, Loaded};
+use carapace_runtime::{Instance, Loaded, Warm};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -18,8 +18,18 @@ pub(crate) struct Live {
     pub(crate) config: serde_json::Value,
     pub(crate) runtime: Arc<Instance>,
     pub(crate) loaded: Arc<Loaded<HostState>>,
+    /// The kept store of a provider that was granted `life = "warm"`.
+    pub(crate) warm: Option<Warm<HostState>>,
     pub(crate) log_rate: Rate,
     pub(crate) eviction: Eviction,
+}
+
+impl Live {
+    /// Variables of the kernel's environment speak for the instance that nobody named. A key in the environment must not follow
+    /// to a server that another instance points at.
+    pub(crate) fn hears_environment(id: &InstanceId) -> bool {
+        *id.id() == carapace_contract::Name::main()
+    }
 }
 
 /// How an instance is thrown out while calls of it run.

@@ -48,8 +48,10 @@ impl Vault {
         Self { services, instance }
     }
 
-    /// What the owner stored; else the environment variable that the grant names.
+    /// What the owner stored; else the environment variable that the grant names. A revoked grant, or one without this
+    /// secret, gives nothing, whatever is stored.
     pub(crate) async fn find(&self, name: &SecretName) -> Result<Option<SecretString>, Denial> {
+        self.instance.grant.load().secret(&self.instance.id, None, name.as_str(), false)?;
         let id = SecretId::new(self.instance.id.clone(), name.clone());
         match self.services.store.secret_get(&id).await {
             Ok(Some(value)) => return Ok(Some(value)),
@@ -61,7 +63,8 @@ impl Vault {
             }
         }
         let snapshot = self.instance.grant.load();
-        let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone());
+        let heard = Live::hears_environment(&self.instance.id);
+        let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone()).filter(|_| heard);
         let value = variable.and_then(|v| (self.services.environment)(&v)).filter(|v| !v.is_empty());
         Ok(value.map(SecretString::from))
     }
@@ -75,7 +78,8 @@ impl SecretSource for Vault {
         }
         let id = &self.instance.id;
         let snapshot = self.instance.grant.load();
-        let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone());
+        let heard = Live::hears_environment(id);
+        let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone()).filter(|_| heard);
         let or = variable.map(|v| format!(", or set {v}")).unwrap_or_default();
         Err(Denial::new(
             "E-SECRET-001",

@@ -34,7 +34,7 @@ pub enum StoreError {
     #[error("there is no database at {}; start the kernel once, or check CARAPACE_STATE_DIR", .0.display())]
     NoDatabase(PathBuf),
     /// The chain key is missing or not the one the rows were chained with.
-    #[error("cannot open {}: {problem}; restore the file from a backup, or accept a new key: `StoreOptions::accept_new_chain_key` (existing rows are then chained anew, and the audit log says so)", path.display())]
+    #[error("cannot open {}: {problem}; restore the file from a backup of the state directory: without it nobody can tell whether rows were changed", path.display())]
     ChainKey {
         /// The key file.
         path: PathBuf,

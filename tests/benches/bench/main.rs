@@ -2,7 +2,13 @@
 //!
 //! `--json` prints one object a line: name, value, unit, budget, n. `--only <word>` measures the groups whose name has the word.
 //! Where a figure is a comparison, both sides are measured in turn, in the same run. Everything shares the machine: kernel, model and client.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench may be blunt")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench may be blunt"
+)]
 #![allow(clippy::disallowed_methods, reason = "starts processes, reads /proc, keeps temporary files")]
 
 mod engine;

@@ -53,10 +53,7 @@ pub(crate) fn payloads(event: &TurnEvent, run: &str) -> Vec<(&'static str, Value
                 "lifecycle",
                 json!({"phase": "error", "endedAt": event.at_ms, "error": message, "code": code, "retryable": retryable}),
             ),
-            chat(
-                "error",
-                json!({"errorMessage": format!("{message} [{code}]"), "errorKind": error_kind(code)}),
-            ),
+            chat("error", json!({"errorMessage": format!("{message} [{code}]"), "errorKind": error_kind(code)})),
         ],
         TurnEventKind::Cancelled { text } => vec![
             agent("lifecycle", json!({"phase": "end", "endedAt": event.at_ms, "aborted": true})),

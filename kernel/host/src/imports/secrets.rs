@@ -22,7 +22,11 @@ impl HostState {
 impl secrets::Host for HostState {
     async fn exists(&mut self, name: String) -> Result<Result<bool, types::Error>> {
         Ok(match self.granted_secret(&name, false)? {
-            Ok(name) => Ok(self.vault().find(&name).await.is_ok_and(|s| s.is_some())),
+            // One that is there and cannot be read is not one that is missing.
+            Ok(name) => match self.vault().find(&name).await {
+                Ok(found) => Ok(found.is_some()),
+                Err(denial) => Err(self.core.deny(&denial)),
+            },
             Err(e) => Err(e),
         })
     }

@@ -14,4 +14,5 @@ mod fixtures;
 mod eviction;
 mod grants;
 mod models;
+mod secrets;
 mod world;

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 /// A host and what it stands on.
 pub(crate) struct World {
     pub(crate) host: Arc<Host>,
-    _store: Store,
-    _dir: tempfile::TempDir,
+    pub(crate) store: Store,
+    dir: tempfile::TempDir,
 }
 
 /// `local/fixture/main`
@@ -59,18 +59,31 @@ pub(crate) fn grant(package: &VerifiedPackage, capabilities: CapabilitySet) -> G
 
 impl World {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { unlocker: Unlocker::Password("a password".into()), ..StoreOptions::default() };
+        Self::with_environment(|_| None)
+    }
+
+    pub(crate) fn with_environment(environment: fn(&str) -> Option<String>) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), "a password", environment)
+    }
+
+    /// The same state with another password.
+    pub(crate) async fn reopened(self, password: &str) -> Self {
+        self.store.close().await;
+        Self::open(self.dir, password, |_| None)
+    }
+
+    fn open(dir: tempfile::TempDir, password: &str, environment: fn(&str) -> Option<String>) -> Self {
+        let options = StoreOptions { unlocker: Unlocker::Password(password.into()), ..StoreOptions::default() };
         let store = Store::open(dir.path(), options).unwrap();
         let engines = Engines::new(EngineOptions::default()).unwrap();
-        let services = Services::new(store.clone(), Door::builder().build(), Arc::new(|_: &str| None));
+        let services = Services::new(store.clone(), Door::builder().build(), Arc::new(environment));
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(InProcess::new(&engines)), None),
-            route: Vec::new(),
+            route: Arc::new(Vec::new),
             timezone: None,
         });
-        Self { host, _store: store, _dir: dir }
+        Self { host, store, dir }
     }
 
     pub(crate) async fn load(&self, package: VerifiedPackage, grant: Grant) -> Result<(), Denial> {

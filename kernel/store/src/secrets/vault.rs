@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 pub(super) const BOTH_FIXES: &str = "set CARAPACE_PASSWORD in the environment of the kernel; or unlock (or start) the keyring of the operating system \
                                      (on Linux a Secret Service, for example gnome-keyring or KeePassXC) and try again";
-const REOPEN: &str = "unlock (or start) the keyring of the operating system, or restore its entry `carapace`; if it is gone for good, forget the secrets \
-                      (`Store::forget_secrets`) and store them again";
+const REOPEN: &str =
+    "unlock (or start) the keyring of the operating system, or restore its entry `carapace` from a backup";
 const KEYRING: &str = "keyring";
 const PASSWORD: &str = "password";
 /// How long a refusal is remembered: each provider call asking a dead keyring again would stop everything.
