@@ -118,6 +118,8 @@ fn start(model: &str, mirror: &Mirror) -> Kernel {
     let kernel = Kernel::start(options);
     owner::set_secret(kernel.state(), "key", "local/spy", STORED_KEY);
     owner::done(kernel.state(), &["plugin", "grant", "--yes", "local/openai/mirror"]);
+    // The environment speaks for `main` alone; a further instance is given its key by its name.
+    owner::set_secret(kernel.state(), "api-key", "local/openai/mirror", ENV_KEY);
     kernel
 }
 

@@ -22,6 +22,7 @@ use carapace_runtime::{
     WorkerOptions, worker_main,
 };
 use fixtures::wat;
+use libtest_mimic::{Arguments, Trial};
 use std::sync::Arc;
 use std::time::Duration;
 use support::Subject;
@@ -132,14 +133,16 @@ fn main() -> ExitCode {
         let rest: Vec<_> = arguments.map(|a| a.into_string().unwrap()).collect();
         return try_everything(&rest[0], &rest[1]);
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    macro_rules! run {
-        ($($test:ident)*) => {$(
-            runtime.block_on($test());
-            println!("test {} ... ok", stringify!($test));
-        )*};
+    macro_rules! trials {
+        ($($test:ident)*) => {
+            vec![$(Trial::test(stringify!($test), || {
+                tokio::runtime::Runtime::new().unwrap().block_on($test());
+                Ok(())
+            })),*]
+        };
     }
-    run! {
+    #[allow(unused_mut, reason = "only Linux confines the worker, so only there it is tested")]
+    let mut tests = trials! {
         what_the_worker_compiles_runs_here
         an_invalid_component_is_named_as_such
         a_compile_bomb_ends_at_the_memory_limit
@@ -147,8 +150,8 @@ fn main() -> ExitCode {
         a_compile_bomb_ends_at_the_wall_clock
         an_artefact_that_is_too_large_is_refused
         an_executable_that_is_no_worker_is_a_named_error
-    }
+    };
     #[cfg(target_os = "linux")]
-    run! { a_confined_worker_reaches_no_file_and_no_network }
-    ExitCode::SUCCESS
+    tests.extend(trials! { a_confined_worker_reaches_no_file_and_no_network });
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

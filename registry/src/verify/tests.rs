@@ -359,3 +359,29 @@ proptest! {
         prop_assert!(f.stating("echo", "1.0.0").verify().is_err());
     }
 }
+
+#[test]
+fn what_was_let_in_before_is_let_in_no_longer_once_its_key_or_the_deny_list_says_so() {
+    let (key, other) = (testing::key(0), testing::key(1));
+    let package = testing::verified(
+        testing::component(&[], &["tools"]),
+        &testing::manifest("m", "0.1.0", "[[tool]]\nname = \"t\"\n"),
+    );
+    let mut trust = testing::trust("local", &key);
+    trust.still(&package).unwrap();
+
+    let renamed = testing::trust("someone-else", &key);
+    assert_eq!(renamed.still(&package).unwrap_err().code(), "E-TRUST-003", "the same key under another name");
+    assert_eq!(Trust::default().still(&package).unwrap_err().code(), "E-TRUST-003");
+
+    let mut list = crate::DenyList::none();
+    list.pin(other.public()).unwrap();
+    let content = DenyContent { version: 1, digests: [package.digest()].into(), ..DenyContent::default() };
+    list.update(&deny::sign(&content, &other).unwrap()).unwrap();
+    let denied = Trust { deny: list, ..trust.clone() };
+    assert_eq!(denied.still(&package).unwrap_err().code(), "E-TRUST-011");
+
+    let statement = crate::publisher::rotation(&key, &other.public(), true).unwrap();
+    trust.publishers.rotate(&statement, 0).unwrap();
+    assert_eq!(trust.still(&package).unwrap_err().code(), "E-TRUST-004");
+}

@@ -177,6 +177,27 @@ async fn an_operators_own_server_needs_no_secret() {
 }
 
 #[tokio::test]
+async fn a_secret_that_cannot_be_read_is_not_taken_for_one_that_is_not_needed() {
+    struct Locked;
+    #[async_trait::async_trait]
+    impl carapace_egress::SecretSource for Locked {
+        async fn get(
+            &self,
+            _: &carapace_contract::SecretName,
+        ) -> Result<secrecy::SecretString, carapace_contract::Denial> {
+            Err(carapace_contract::Denial::new("E-STORE-004", "the password is another one", "set CARAPACE_PASSWORD"))
+        }
+    }
+    let log = Log::default();
+    let server = serve(logged(mirror(), &log)).await;
+    let policy = pointed(&format!("http://{server}"), |h| h.auth = bearer());
+    let door = Door::builder().build();
+    let sent = door.send(&policy, &Locked, api("GET", "/"), tokio_util::sync::CancellationToken::new()).await;
+    assert_eq!(denial(sent).code, "E-STORE-004");
+    assert!(log.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_key_over_plain_http_is_allowed_to_loopback_only() {
     let door = Door::builder().resolver(Names::new(&[])).build();
     for base in ["http://192.168.1.5:8000/v1", "http://models.lan:8000", "http://8.8.8.8", "http://api.example.com"] {
