@@ -18,3 +18,14 @@ pub mod socket;
 pub mod turns;
 
 pub use kernel::{Kernel, KernelOptions, binary, bundle};
+
+/// A peer, or the end of the test: skipped with a note, or failed with `CI=true`.
+#[macro_export]
+macro_rules! peer {
+    ($name:literal, $peer:expr) => {
+        match $peer {
+            Ok(peer) => peer,
+            Err(why) => return $crate::peers::skip($name, &why),
+        }
+    };
+}

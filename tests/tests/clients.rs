@@ -1,19 +1,11 @@
 //! Clients that nobody here wrote, against the gateway: OpenAI's own, and the reference client of the socket's protocol.
 
 use carapace_tests::cable::Cable;
+use carapace_tests::peer;
 use carapace_tests::peers::{self, asked};
 use carapace_tests::{Kernel, KernelOptions};
 use serde_json::{Value, json};
 use std::path::Path;
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 /// What the scripts in `peers/` count on.
 fn fixtures() -> Value {

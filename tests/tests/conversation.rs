@@ -1,18 +1,17 @@
 //! A person talks to the assistant: over the CLI, HTTP and the socket, with llama.cpp's own server and a real small model behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first thing that is not as it should be"
+)]
 
-use carapace_tests::{Kernel, KernelOptions, peers};
+use carapace_tests::{Kernel, KernelOptions, peer, peers};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 /// A small model may ramble: its answers are kept short, and always the same.
 fn options(base: &str) -> KernelOptions {

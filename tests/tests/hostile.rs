@@ -13,18 +13,9 @@ use carapace_tests::components::{manifest, pack, provider_package, tool, tool_pa
 use carapace_tests::kernel::signed_bundle;
 use carapace_tests::owner::{self, error};
 use carapace_tests::turns::{DONE, script};
-use carapace_tests::{Kernel, KernelOptions, peers};
+use carapace_tests::{Kernel, KernelOptions, peer, peers};
 use serde_json::Value;
 use std::path::Path;
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 /// A kernel with these packages beside the bundled ones, and a model that calls these tools when asked to.
 macro_rules! kernel {

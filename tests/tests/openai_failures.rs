@@ -3,18 +3,10 @@
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use carapace_tests::cable::Cable;
+use carapace_tests::peer;
 use carapace_tests::peers::{self, asked};
 use carapace_tests::{Kernel, KernelOptions};
 use serde_json::{Value, json};
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 fn options(base: &str) -> KernelOptions {
     KernelOptions::openai(&format!("{base}/v1")).with_config("{ agent: { route: [\"openai/gpt-5-mini\"] } }")

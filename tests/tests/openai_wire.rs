@@ -3,19 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use carapace_tests::cable::Cable;
+use carapace_tests::peer;
 use carapace_tests::peers::{self, asked};
 use carapace_tests::server::Server;
 use carapace_tests::{Kernel, KernelOptions};
 use serde_json::{Value, json};
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 const MODEL: &str = "openai/gpt-5-mini";
 

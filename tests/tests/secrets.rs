@@ -14,18 +14,9 @@ use carapace_tests::components::{manifest, pack, tool, tool_package, wat};
 use carapace_tests::mirror::Mirror;
 use carapace_tests::socket::Socket;
 use carapace_tests::turns::script;
-use carapace_tests::{Kernel, KernelOptions, owner, peers};
+use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
 use serde_json::{Value, json};
 use std::path::Path;
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 /// In the environment, for the provider.
 const ENV_KEY: &str = "sk-env-Canary+4f1c9b7d/2a66";

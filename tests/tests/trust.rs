@@ -17,20 +17,11 @@ use carapace_tests::components::{manifest, pack, tool, tool_package, wat};
 use carapace_tests::kernel::signed_bundle;
 use carapace_tests::owner::{self, error};
 use carapace_tests::turns::{DONE, script};
-use carapace_tests::{Kernel, KernelOptions, peers};
+use carapace_tests::{Kernel, KernelOptions, peer, peers};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
-
-macro_rules! peer {
-    ($name:literal, $peer:expr) => {
-        match $peer {
-            Ok(peer) => peer,
-            Err(why) => return peers::skip($name, &why),
-        }
-    };
-}
 
 /// A small tool `gadget` of that version.
 fn gadget(version: &str, uses: &str, more: &str) -> Vec<u8> {
