@@ -87,8 +87,19 @@ impl Kernel {
             timezone: current.agent.timezone.clone(),
         });
         let mut problems = Vec::new();
+        // Verifying is most of the work: all at once, and loaded in order.
+        let mut specs = Vec::new();
         for (id, row) in bundled::instances(&store, &current).await? {
-            if let Err(why) = load(paths, &store, &trust, &current, &host, &id, &row).await {
+            let (paths, store, trust, config) = (paths.clone(), store.clone(), trust.clone(), current.clone());
+            let instance = id.clone();
+            specs.push((id, tokio::spawn(async move { spec(&paths, &store, &trust, &config, &instance, &row).await })));
+        }
+        for (id, spec) in specs {
+            let loaded = match spec.await.or_fail("a component could not be verified") {
+                Ok(Ok(spec)) => host.load(spec).await.map_err(Failure::from),
+                Ok(Err(why)) | Err(why) => Err(why),
+            };
+            if let Err(why) = loaded {
                 let why = why.line();
                 tracing::warn!(instance = %id, error = %why, "not loaded");
                 problems.push((id, why));
@@ -198,6 +209,18 @@ pub(crate) async fn load(
     id: &InstanceId,
     row: &PackageRow,
 ) -> Outcome {
+    host.load(spec(paths, store, trust, config, id, row).await?).await.map_err(Failure::from)
+}
+
+/// What an instance is made of, its package verified and its grant found.
+async fn spec(
+    paths: &StatePaths,
+    store: &Store,
+    trust: &Trust,
+    config: &Config,
+    id: &InstanceId,
+    row: &PackageRow,
+) -> Outcome<InstanceSpec> {
     let seen = store.highest_version(row.instance.component()).await.or_fail("cannot read the highest version seen")?;
     let mut trust = trust.clone();
     trust.highest_seen.extend(seen.map(|v| (row.instance.component().clone(), v)));
@@ -207,15 +230,14 @@ pub(crate) async fn load(
             .help(format!("carapace plugin grant {id}"))
     })?;
     let section = config.instance(id);
-    let spec = InstanceSpec {
+    Ok(InstanceSpec {
         limits: config.limits_for(id, grant.capabilities.limits),
         endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_default(),
         config: section.map(|s| s.config.clone()).unwrap_or_default().into(),
         id: id.clone(),
         package: Arc::new(package),
         grant,
-    };
-    host.load(spec).await.map_err(Failure::from)
+    })
 }
 
 /// A package is verified at every load, not only when it is installed.

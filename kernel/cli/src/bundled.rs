@@ -6,10 +6,11 @@ use carapace_config::{Config, StatePaths};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::diff::{self, Growth};
 use carapace_contract::grant::Grant;
-use carapace_contract::{InstanceId, Name};
+use carapace_contract::{Digest, InstanceId, Name};
 use carapace_registry::{Trust, VerifiedPackage};
 use carapace_store::{AuditRow, Batch, PackageRow, Store};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -39,14 +40,20 @@ pub(crate) async fn install(
     bundle: &Path,
     consent: Consent,
 ) -> Outcome {
+    let looked_at = stamp(paths, bundle)?;
+    if is_settled(paths, store, &looked_at).await? {
+        return Ok(());
+    }
     let mut pending = Vec::new();
     let mut carried = Vec::new();
+    let mut whole = true;
     for file in trust::packages_in(bundle)? {
         let package = match verify_seen(store, trust, &file).await {
             Ok(package) => package,
             // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
             Err(why) if why.is("E-TRUST-011") => {
                 tracing::warn!(error = %why.line(), "a bundled component is passed over");
+                whole = false;
                 continue;
             }
             Err(why) => return Err(why),
@@ -75,17 +82,50 @@ pub(crate) async fn install(
         let grant = carry_over(old, &package);
         record(paths, store, &file, &package, grant, "update").await?;
     }
-    if pending.is_empty() {
-        return Ok(());
+    if !pending.is_empty() {
+        show(&pending);
+        agree(consent)?;
     }
-    show(&pending);
-    agree(consent)?;
     for Pending { file, package, instance, growth } in pending {
         let (by, kind) = if growth.is_some() { ("owner, update", "update") } else { ("owner, first run", "install") };
         let grant = whole_grant(&instance, &package, by);
         record(paths, store, &file, &package, grant, kind).await?;
     }
+    if whole {
+        trust::write_whole(&stamp_file(paths), looked_at.to_string().as_bytes())?;
+    }
     Ok(())
+}
+
+fn stamp_file(paths: &StatePaths) -> PathBuf {
+    paths.root().join("bundle.stamp")
+}
+
+/// What a look at the bundle depends on: its files and whom is trusted, by name, size and time of change.
+fn stamp(paths: &StatePaths, bundle: &Path) -> Outcome<Digest> {
+    let mut files = vec![paths.publishers(), paths.deny_list()];
+    for package in trust::packages_in(bundle)? {
+        files.push(trust::signature_path(&package));
+        files.push(package);
+    }
+    let mut text = String::new();
+    for file in files {
+        let meta = std::fs::metadata(&file).ok();
+        let changed = meta.as_ref().and_then(|m| m.modified().ok());
+        let _ = writeln!(text, "{} {:?} {changed:?}", file.display(), meta.map(|m| m.len()));
+    }
+    Ok(Digest::of(text.as_bytes()))
+}
+
+/// Nothing changed since the bundle was last brought in, and what was installed then is there. Whatever is there is verified
+/// again when it is loaded; this saves reading the bundle, not checking what runs.
+async fn is_settled(paths: &StatePaths, store: &Store, looked_at: &Digest) -> Outcome<bool> {
+    let before = std::fs::read_to_string(stamp_file(paths)).unwrap_or_default();
+    if before != looked_at.to_string() {
+        return Ok(false);
+    }
+    let rows = store.packages().await.or_fail("cannot read the installed packages")?;
+    Ok(rows.iter().all(|r| trust::installed(paths, &r.digest).is_file()))
 }
 
 /// An earlier grant as it holds for another package. Where nothing grew it covers that package, less what was refused;
