@@ -67,15 +67,26 @@ impl Report {
     /// One figure; with a budget it is compared.
     pub(crate) fn put(&mut self, name: &str, value: f64, unit: &str, budget: Option<f64>, n: usize) {
         let value = (value * 1000.0).round() / 1000.0;
-        let over = budget.is_some_and(|b| value > b);
+        // A difference below zero says that its two sides met different conditions: it shows nothing, least of all a kept budget.
+        let void = budget.is_some() && value < 0.0;
+        let over = void || budget.is_some_and(|b| value > b);
         if over {
             self.over.push(format!("{name}: {value} {unit}, at most {}", budget.unwrap_or_default()));
         }
         if self.json {
-            println!("{}", json!({"name": name, "value": value, "unit": unit, "budget": budget, "n": n}));
+            println!("{}", json!({"name": name, "value": value, "unit": unit, "budget": budget, "n": n, "void": void}));
         } else {
             let most = budget.map_or(String::new(), |b| b.to_string());
-            println!("{name:<76} {value:>12} {unit:<6} {most:>10}  {n:>6}{}", if over { "  OVER" } else { "" });
+            println!(
+                "{name:<76} {value:>12} {unit:<6} {most:>10}  {n:>6}{}",
+                if void {
+                    "  VOID"
+                } else if over {
+                    "  OVER"
+                } else {
+                    ""
+                }
+            );
         }
     }
 
@@ -97,7 +108,10 @@ impl Report {
         if self.over.is_empty() {
             println!("\nEverything is within its budget.");
         } else {
-            println!("\nOver budget:\n  {}", self.over.join("\n  "));
+            println!(
+                "\nOver budget, or void (below zero: measured under different conditions):\n  {}",
+                self.over.join("\n  ")
+            );
         }
     }
 }

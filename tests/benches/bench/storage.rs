@@ -3,6 +3,7 @@
 use crate::report::{Report, Samples, timed};
 use carapace_store::{Batch, LogRow, Store, StoreOptions, Ulid};
 use serde_json::json;
+use std::time::Duration;
 
 fn row(n: usize) -> LogRow {
     LogRow {
@@ -16,25 +17,38 @@ fn row(n: usize) -> LogRow {
     }
 }
 
-/// The medians of a full and of a relaxed commit, in microseconds.
-pub(crate) async fn commits(samples: usize) -> (Samples, Samples) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
-    let (mut full, mut relaxed) = (Samples::default(), Samples::default());
-    for n in 0..samples {
-        let (done, took) = timed(store.commit(Batch::new().append(row(n)))).await;
-        done.unwrap();
-        full.add(took);
-        let (done, took) = timed(store.commit(Batch::relaxed().append(row(n)))).await;
-        done.unwrap();
-        relaxed.add(took);
+/// A store of its own, on the disk that kernels under test use.
+pub(crate) struct Disk {
+    store: Store,
+    _dir: tempfile::TempDir,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { store: Store::open(dir.path(), StoreOptions::default()).unwrap(), _dir: dir }
     }
-    store.close().await;
-    (full, relaxed)
+
+    pub(crate) async fn full(&self, n: usize) -> Duration {
+        let (done, took) = timed(self.store.commit(Batch::new().append(row(n)))).await;
+        done.unwrap();
+        took
+    }
+
+    pub(crate) async fn relaxed(&self, n: usize) -> Duration {
+        let (done, took) = timed(self.store.commit(Batch::relaxed().append(row(n)))).await;
+        done.unwrap();
+        took
+    }
 }
 
 pub(crate) async fn measure(report: &mut Report) {
-    let (full, relaxed) = commits(500).await;
+    let disk = Disk::new();
+    let (mut full, mut relaxed) = (Samples::default(), Samples::default());
+    for n in 0..500 {
+        full.add(disk.full(n).await);
+        relaxed.add(disk.relaxed(n).await);
+    }
     report.both("commit, full (fsync)", &full, "us", None, None);
     report.both("commit, relaxed", &relaxed, "us", None, None);
 }
