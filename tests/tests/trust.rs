@@ -199,8 +199,13 @@ async fn without_a_terminal_nothing_is_granted_silently_and_an_update_that_asks_
     assert!(!shown.contains("local/math"), "what did not change is not asked again: {shown}");
     let out = chat(state.path());
     assert_eq!(out.status.code(), Some(5), "{}", all(&out));
+    // A flag in a service's file agreed to what was new then, and to nothing since.
+    let out = owner::start_fails(state.path(), &["--accept-bundled"]);
+    assert_eq!(out.status.code(), Some(5), "{}", all(&out));
+    assert!(error(&out)["help"].as_str().unwrap().contains("--accept-growth"), "{}", all(&out));
 
-    let kernel = Kernel::start_in(state, options);
+    let args = vec!["--accept-growth".to_owned()];
+    let kernel = Kernel::start_in(state, KernelOptions { args, ..options });
     let list = kernel.cli_json(&["plugin", "list", "--json"]);
     let installed = list.as_array().unwrap().iter().find(|i| i["instance"] == "local/gadget/main").unwrap().clone();
     assert_eq!((&installed["version"], &installed["state"]), (&json!("0.3.0"), &json!("ready")));

@@ -65,6 +65,9 @@ pub(crate) struct StartArgs {
     /// Grant the bundled components what they ask, without asking at the terminal.
     #[arg(long)]
     pub accept_bundled: bool,
+    /// Also grant what an update of a bundled component asks beyond what you granted before.
+    #[arg(long)]
+    pub accept_growth: bool,
     /// Port to listen on instead of the configured one (0 = any free one).
     #[arg(long)]
     pub port: Option<u16>,

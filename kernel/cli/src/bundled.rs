@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 /// How the owner's agreement to the bundled set is had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consent {
-    /// `--accept-bundled`.
-    Given,
+    /// `--accept-bundled`: to what was never granted before. More than was once agreed to is still asked about.
+    FirstGrants,
+    /// `--accept-growth`: to everything.
+    Everything,
     /// Ask at the terminal, if there is one.
     Ask,
 }
@@ -84,7 +86,7 @@ pub(crate) async fn install(
     }
     if !pending.is_empty() {
         show(&pending);
-        agree(consent)?;
+        agree(consent, pending.iter().any(|p| p.growth.is_some()))?;
     }
     for Pending { file, package, instance, growth } in pending {
         let (by, kind) = if growth.is_some() { ("owner, update", "update") } else { ("owner, first run", "install") };
@@ -218,14 +220,17 @@ fn show(pending: &[Pending]) {
     }
 }
 
-fn agree(consent: Consent) -> Outcome {
-    if consent == Consent::Given {
-        eprintln!("Granted, because of --accept-bundled. `carapace plugin revoke INSTANCE` takes a grant back.\n");
+fn agree(consent: Consent, grew: bool) -> Outcome {
+    if consent == Consent::Everything || (consent == Consent::FirstGrants && !grew) {
+        let flag = if consent == Consent::Everything { "--accept-growth" } else { "--accept-bundled" };
+        eprintln!("Granted, because of {flag}. `carapace plugin revoke INSTANCE` takes a grant back.\n");
         return Ok(());
     }
+    // A flag that stands in a service's file must not agree to what a later update asks.
+    let flag = if grew { "--accept-growth" } else { "--accept-bundled" };
     let refused = |why: &str| {
         Failure::new(Exit::Consent, format!("the bundled components are not granted: {why}"))
-            .help("start at a terminal and answer, or add --accept-bundled to grant what is listed above")
+            .help(format!("start at a terminal and answer, or add {flag} to grant what is listed above"))
     };
     if !std::io::stdin().is_terminal() {
         return Err(refused("there is no terminal to ask at"));

@@ -23,7 +23,7 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Cha
     start::logging(paths, &config.current(), true)?;
     let options = StartOptions {
         bundle: start::bundle(args.start.bundle.clone()),
-        consent: if args.start.accept_bundled { Consent::Given } else { Consent::Ask },
+        consent: if args.start.accept_bundled { Consent::FirstGrants } else { Consent::Ask },
         // Its own, for this conversation: the configured port stays free for `carapace start`.
         port: Some(0),
     };

@@ -22,7 +22,11 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Sta
     logging(paths, &config.current(), talk)?;
     let options = StartOptions {
         bundle: bundle(args.bundle),
-        consent: if args.accept_bundled { Consent::Given } else { Consent::Ask },
+        consent: match (args.accept_growth, args.accept_bundled) {
+            (true, _) => Consent::Everything,
+            (false, true) => Consent::FirstGrants,
+            (false, false) => Consent::Ask,
+        },
         port: args.port,
     };
     let kernel = Kernel::start(paths, config.clone(), options).await?;
