@@ -1,7 +1,7 @@
 //! What is known of models without asking, and whom the owner's own choice reaches.
 
 use crate::fixtures::wat;
-use crate::world::{World, granted, provider};
+use crate::world::{World, granted, provider, provider_with};
 use carapace_contract::ports::Models;
 use serde_json::json;
 
@@ -28,4 +28,26 @@ async fn what_is_known_of_models_is_said_without_asking_anybody() {
     while world.host.statuses()[0].meter.calls == 0 {
         tokio::task::yield_now().await;
     }
+}
+
+/// What two completions after each other end with: the fixture fails the first time its memory is used.
+async fn two_completions(world: &World) -> [bool; 2] {
+    let mut good = [false; 2];
+    for good in &mut good {
+        let (_source, running) = world.complete(4);
+        *good = running.await.unwrap().is_ok();
+    }
+    good
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_keeps_its_memory_only_if_warm_life_was_granted() {
+    let world = World::new();
+    let package = provider_with(wat::COUNT, "[instance]\nlife = \"warm\"\n");
+    world.load(package.clone(), granted(&package)).await.unwrap();
+    assert_eq!(two_completions(&world).await, [false, true]);
+
+    let package = provider(wat::COUNT);
+    world.load(package.clone(), granted(&package)).await.unwrap();
+    assert_eq!(two_completions(&world).await, [false, false]);
 }

@@ -53,6 +53,15 @@ async fn a_secret_is_there_when_it_is_stored_or_in_the_variable_that_was_granted
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_granted_variable_speaks_for_the_instance_main_and_for_no_other() {
+    let world = World::with_environment(|_| Some("from outside".to_owned()));
+    let mut second = granted(&package());
+    second.instance = "local/fixture/second".parse().unwrap();
+    world.load(package(), second).await.unwrap();
+    assert_eq!(answer(&world).await.unwrap(), "no");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_variable_that_was_not_granted_is_not_read() {
     let world = World::with_environment(|name| panic!("{name} was read"));
     let mut narrow = package().capabilities().clone();

@@ -44,7 +44,12 @@ pub(crate) fn tool(fields: &str, uses: &str, more: &str) -> VerifiedPackage {
 
 /// A package of a provider.
 pub(crate) fn provider(fields: &str) -> VerifiedPackage {
-    testing::verified(fixtures::provider(fields), &fixtures::provider_manifest("fixture", ""))
+    provider_with(fields, "")
+}
+
+/// The same with a manifest that says more.
+pub(crate) fn provider_with(fields: &str, more: &str) -> VerifiedPackage {
+    testing::verified(fixtures::provider(fields), &fixtures::provider_manifest("fixture", more))
 }
 
 /// What a first consent gives.
@@ -100,7 +105,8 @@ impl World {
         let endpoints: BTreeMap<_, _> =
             endpoints.iter().map(|(n, u)| (n.parse().unwrap(), u.parse().unwrap())).collect();
         let limits = grant.capabilities.limits;
-        self.host.load(InstanceSpec { id: id(), package: Arc::new(package), grant, endpoints, config, limits }).await
+        let id = grant.instance.clone();
+        self.host.load(InstanceSpec { id, package: Arc::new(package), grant, endpoints, config, limits }).await
     }
 
     /// Calls `run` as the owner.
