@@ -6,8 +6,6 @@ pub(crate) mod error;
 pub(crate) mod health;
 pub(crate) mod models;
 pub(crate) mod openai;
-pub(crate) mod openai_stream;
-pub(crate) mod openai_types;
 pub(crate) mod page;
 
 use crate::auth::{bearer, host_is_local, origin_is_ours};
@@ -39,7 +37,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/control", post(control::control))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
-        .route("/v1/chat/completions", post(openai::chat))
+        .route("/v1/chat/completions", post(openai::chat::chat))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&shared), edge))

@@ -1,6 +1,6 @@
 //! `chat.send`, `chat.abort`, `agent` and `agent.wait`.
 
-use crate::http::openai_types::{image, session_key};
+use crate::http::openai::content::{image, session_key};
 use crate::run::submit;
 use crate::state::{Shared, now_ms};
 use crate::ws::events::{stop_reason, usage_json};

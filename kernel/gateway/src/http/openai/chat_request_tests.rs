@@ -1,4 +1,6 @@
 use super::*;
+use crate::http::openai::content::session_key;
+use carapace_contract::completion::ToolChoice;
 use serde_json::json;
 
 fn turn(body: Value, session: Option<&str>) -> Result<TurnRequest, String> {

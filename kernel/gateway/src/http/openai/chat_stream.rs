@@ -1,31 +1,28 @@
 //! The server-sent events of a streamed completion, in OpenAI's exact order: role, content, finish, usage, `[DONE]`.
 
 use crate::http::error::ApiError;
-use crate::http::openai::{Events, finish_reason, usage_json};
-use crate::run::AbortOnDrop;
-use ::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use crate::http::openai::chat::{finish_reason, usage_json};
+use crate::http::openai::sse::Words;
 use carapace_contract::Ulid;
 use carapace_contract::turn::TurnEventKind;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::time::Duration;
 
-/// Events that go out in one write at most.
-const BATCH: usize = 64;
-
-/// What all chunks of an answer share.
+/// An answer in chunks, and what they all share.
 pub(crate) struct Chunks {
-    pub(crate) run: Ulid,
+    run: Ulid,
     pub(crate) created: u64,
-    pub(crate) model: String,
-    pub(crate) include_usage: bool,
+    model: String,
+    include_usage: bool,
     pub(crate) shows_events: bool,
+    opened: bool,
+    spoke: bool,
 }
 
 impl Chunks {
+    pub(crate) fn new(run: Ulid, created: u64, model: String, include_usage: bool, shows_events: bool) -> Self {
+        Self { run, created, model, include_usage, shows_events, opened: false, spoke: false }
+    }
+
     pub(crate) fn id(&self) -> String {
         format!("chatcmpl-{}", self.run)
     }
@@ -51,57 +48,24 @@ impl Chunks {
     }
 }
 
-struct State {
-    events: Events,
-    chunks: Chunks,
-    guard: AbortOnDrop,
-    keep_alive: Duration,
-    opened: bool,
-    spoke: bool,
-    done: bool,
-}
-
-pub(crate) fn stream(events: Events, chunks: Chunks, guard: AbortOnDrop, keep_alive: Duration) -> Response {
-    let state = State { events, chunks, guard, keep_alive, opened: false, spoke: false, done: false };
-    let body = futures::stream::unfold(state, |mut state| async move {
-        if state.done {
-            return None;
-        }
-        let mut out = String::new();
-        match tokio::time::timeout(state.keep_alive, state.events.next()).await {
-            Err(_) => out.push_str(": keep-alive\n\n"),
-            Ok(None) => state.done = true,
-            Ok(Some(kind)) => state.write(kind, &mut out),
-        }
-        // What has come in the meantime leaves in the same write.
-        for _ in 0..BATCH {
-            let Some(kind) = state.events.now() else { break };
-            state.write(kind, &mut out);
-        }
-        Some((Ok::<_, Infallible>(Bytes::from(out)), state))
-    });
-    let headers = [(CONTENT_TYPE, "text/event-stream; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(body)).into_response()
-}
-
-impl State {
+impl Words for Chunks {
     fn write(&mut self, kind: TurnEventKind, out: &mut String) {
         if !self.opened {
             self.opened = true;
             if let TurnEventKind::Started { model } = &kind {
-                self.chunks.model.clone_from(model);
+                self.model.clone_from(model);
             }
-            push(out, &self.chunks.delta(json!({"role": "assistant", "content": "", "refusal": null}), None));
+            push(out, &self.delta(json!({"role": "assistant", "content": "", "refusal": null}), None));
         }
         match kind {
             TurnEventKind::Started { .. } | TurnEventKind::Reasoning { .. } => {}
             TurnEventKind::Text { delta } => {
                 self.spoke = true;
-                push(out, &self.chunks.delta(json!({"content": delta}), None));
+                push(out, &self.delta(json!({"content": delta}), None));
             }
             shown @ (TurnEventKind::ToolCall { .. } | TurnEventKind::ToolResult { .. }) => {
-                if self.chunks.shows_events {
-                    let mut chunk = self.chunks.delta(json!({}), None);
+                if self.shows_events {
+                    let mut chunk = self.delta(json!({}), None);
                     if let Some(chunk) = chunk.as_object_mut() {
                         chunk.insert("x_carapace".into(), json!({"event": shown}));
                     }
@@ -109,14 +73,13 @@ impl State {
                 }
             }
             TurnEventKind::Completed { text, stop, usage, model } => {
-                self.end();
-                self.chunks.model = model;
+                self.model = model;
                 if !self.spoke && !text.is_empty() {
-                    push(out, &self.chunks.delta(json!({"content": text}), None));
+                    push(out, &self.delta(json!({"content": text}), None));
                 }
-                push(out, &self.chunks.delta(json!({}), Some(finish_reason(&stop))));
-                if self.chunks.include_usage {
-                    let mut chunk = self.chunks.chunk(json!([]));
+                push(out, &self.delta(json!({}), Some(finish_reason(&stop))));
+                if self.include_usage {
+                    let mut chunk = self.chunk(json!([]));
                     if let Some(chunk) = chunk.as_object_mut() {
                         chunk.insert("usage".into(), usage_json(&usage));
                     }
@@ -125,21 +88,14 @@ impl State {
                 out.push_str("data: [DONE]\n\n");
             }
             TurnEventKind::Failed { code, message, retryable } => {
-                self.end();
                 push(out, &ApiError::turn(&code, &message, retryable).body());
                 out.push_str("data: [DONE]\n\n");
             }
             TurnEventKind::Cancelled { .. } => {
-                self.end();
                 push(out, &ApiError::stopped().body());
                 out.push_str("data: [DONE]\n\n");
             }
         }
-    }
-
-    fn end(&mut self) {
-        self.done = true;
-        self.guard.disarm();
     }
 }
 
