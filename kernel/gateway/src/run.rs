@@ -7,25 +7,26 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Submits on a task of its own: accepting a turn is never cut short by its client. If the client has gone when the
-/// turn is accepted, and `abandon` says so, the run is stopped.
+/// turn is accepted, and `abandon` says so, the run is stopped; but not by a gateway that cut it off because it stops.
 pub(crate) async fn submit(shared: &Arc<Shared>, request: TurnRequest, abandon: bool) -> Result<Submitted, TurnError> {
     if shared.stopping.is_cancelled() {
-        return Err(stopping());
+        return Err(is_stopping());
     }
     let (tx, rx) = oneshot::channel();
-    let assistant = Arc::clone(&shared.assistant);
+    let (assistant, stopping) = (Arc::clone(&shared.assistant), shared.stopping.clone());
     shared.tracker.spawn(async move {
         if let Err(Ok(unclaimed)) = tx.send(assistant.submit(request).await)
             && abandon
             && !unclaimed.duplicate
+            && !stopping.is_cancelled()
         {
             assistant.abort(Some(unclaimed.run), None).await;
         }
     });
-    rx.await.unwrap_or_else(|_| Err(stopping()))
+    rx.await.unwrap_or_else(|_| Err(is_stopping()))
 }
 
-fn stopping() -> TurnError {
+fn is_stopping() -> TurnError {
     TurnError {
         code: "E-GATE-010".into(),
         message: "the gateway is stopping and accepts no more turns; try again when it is back".into(),
