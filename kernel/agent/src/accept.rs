@@ -67,6 +67,9 @@ pub(crate) fn check(request: &TurnRequest) -> Result<(), TurnError> {
     if [o.temperature, o.top_p].into_iter().flatten().any(|v| !(0.0..=2.0).contains(&v)) {
         return refuse("`temperature` and `top_p` lie between 0 and 2".to_owned());
     }
+    if o.note.as_ref().is_some_and(|note| note.to_string().len() > MOST_TEXT) {
+        return refuse(format!("what is to be kept beside the run is longer than {MOST_TEXT} bytes"));
+    }
     if let Some(schema) = &o.json_schema
         && (schema.len() > MOST_TEXT || serde_json::from_str::<serde_json::Value>(schema).is_err())
     {

@@ -169,6 +169,15 @@ impl Inner {
             let message = format!("{what}; try again when one of them has been answered");
             return Err(problem::turn("E-TURN-003", message, true));
         }
+        if let Some(after) = request.options.after
+            && self.stored(after).await.is_none_or(|state| *state.session != *session)
+        {
+            return Err(problem::turn(
+                "E-TURN-001",
+                format!("run {after} is no run of the session {session:?}"),
+                false,
+            ));
+        }
         let now = self.clock.now_ms();
         let origin = request.origin;
         let job = Job {
@@ -185,7 +194,8 @@ impl Inner {
             },
             accepted_ms: now,
         };
-        let entry = Entry::User { origin, parts: request.parts };
+        let (after, brought) = (job.request.options.after, !job.request.history.is_empty());
+        let entry = Entry::User { origin, parts: request.parts, after, brought };
         let user = job.row(now, accept::from_outside(origin), entry);
         let run = job.run;
         // Known before it is durable, so that whoever meets its key waits for this one.
@@ -247,6 +257,7 @@ impl Inner {
         };
         Some(RunState {
             run,
+            note: row.request.pointer("/options/note").cloned(),
             last: row.last.and_then(|last| serde_json::from_value(last).ok()),
             session: row.session,
             started_ms: row.started_ms,

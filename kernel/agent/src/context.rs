@@ -39,7 +39,8 @@ pub(crate) struct Composed {
 pub(crate) fn compose(transcript: &Transcript, frame: &Frame<'_>) -> Composed {
     let mut system = vec![Message::text(Role::System, frame.system)];
     // Instructions in a client's history are instructions, wherever it put them; they are not dropped with old exchanges.
-    system.extend(frame.history.iter().filter(|m| m.role == Role::System).cloned());
+    let histories = transcript.earlier.iter().map(|e| e.brought.as_slice()).chain(std::iter::once(frame.history));
+    system.extend(histories.flatten().filter(|m| m.role == Role::System).cloned());
     let fixed: usize = system.iter().map(tokens::of_message).sum();
 
     let mut current = Rendered::of(&transcript.current, frame, true);
@@ -48,7 +49,11 @@ pub(crate) fn compose(transcript: &Transcript, frame: &Frame<'_>) -> Composed {
         current.shorten_results(room);
     }
 
-    let mut older: Vec<Rendered> = transcript.earlier.iter().map(|e| Rendered::of(e, frame, false)).collect();
+    let mut older: Vec<Rendered> = Vec::new();
+    for exchange in &transcript.earlier {
+        older.extend(brought(&exchange.brought));
+        older.push(Rendered::of(exchange, frame, false));
+    }
     older.extend(brought(frame.history));
     older.retain(|r| !r.messages.is_empty());
 
@@ -111,7 +116,7 @@ impl Rendered {
         let mut tainted = false;
         for row in &exchange.rows {
             match &row.entry {
-                Entry::User { origin, parts } => {
+                Entry::User { origin, parts, .. } => {
                     // What a group member wrote is their own in their turn, and someone else's in any other.
                     tainted |= row.tainted || (*origin == Origin::GroupMember && frame.origin != Origin::GroupMember);
                     messages.push(Message { role: Role::User, parts: parts.clone() });
@@ -238,8 +243,12 @@ pub(crate) fn trusted_text(
     let mut out = Vec::new();
     let exchanges = transcript.earlier.iter().chain(std::iter::once(&transcript.current));
     for exchange in exchanges {
+        if exchange.began().is_some_and(|began| is_owners(began.origin)) {
+            let users = exchange.brought.iter().filter(|m| m.role == Role::User);
+            out.extend(users.flat_map(|m| m.parts.iter().filter_map(text_of)));
+        }
         for row in &exchange.rows {
-            if let Entry::User { origin, parts } = &row.entry
+            if let Entry::User { origin, parts, .. } = &row.entry
                 && is_owners(*origin)
             {
                 out.extend(parts.iter().filter_map(text_of));

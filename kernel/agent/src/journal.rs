@@ -201,6 +201,13 @@ pub(crate) async fn read_run(store: &Store, run: Ulid) -> Result<Vec<Row>, TurnE
     Ok(rows.into_iter().filter_map(read_row).collect())
 }
 
+/// The earlier messages that a run's client brought; none if they were erased.
+pub(crate) async fn read_history(store: &Store, run: Ulid) -> Result<Vec<Message>, TurnError> {
+    let row = store.run(run).await.map_err(crate::problem::store)?;
+    let request = row.and_then(|row| serde_json::from_value::<Request>(row.request).ok());
+    Ok(request.map(|request| request.history).unwrap_or_default())
+}
+
 fn read_row(row: LogRow) -> Option<Row> {
     let run = row.run?;
     if row.content.is_null() {

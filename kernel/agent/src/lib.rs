@@ -91,6 +91,7 @@ mod problem;
 mod repeats;
 mod rows;
 mod runs;
+mod thread;
 mod tokens;
 mod turn;
 mod view;

@@ -3,7 +3,7 @@
 use carapace_contract::Ulid;
 use carapace_contract::completion::ModelRef;
 use carapace_contract::decision::{Origin, PlannedCall};
-use carapace_contract::message::{Part, ToolResult};
+use carapace_contract::message::{Message, Part, ToolResult};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -17,6 +17,12 @@ pub(crate) enum Entry {
         origin: Origin,
         /// What they said.
         parts: Vec<Part>,
+        /// The run whose answer it follows; none = everything before it in the log.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Ulid>,
+        /// Earlier messages came with it: they stand in the run's request.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brought: bool,
     },
     /// What a model said, tool calls and thought included.
     Assistant {
@@ -74,10 +80,31 @@ pub(crate) struct Row {
 /// All rows of one run: a user's message and everything up to its answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Exchange {
+    /// Earlier messages that its client brought, if they are part of what a later turn sees.
+    pub(crate) brought: Vec<Message>,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Exchange {
+    pub(crate) fn of(rows: Vec<Row>) -> Self {
+        Self { brought: Vec::new(), rows }
+    }
+
+    /// The run whose rows these are.
+    pub(crate) fn run(&self) -> Option<Ulid> {
+        self.rows.first().map(|r| r.run)
+    }
+
+    /// The message it began with; none if that was erased, or is not among what was read.
+    pub(crate) fn began(&self) -> Option<Began> {
+        self.rows.iter().find_map(|r| match &r.entry {
+            Entry::User { origin, after, brought, .. } => {
+                Some(Began { origin: *origin, after: *after, brought: *brought })
+            }
+            _ => None,
+        })
+    }
+
     /// The results in it, by call id.
     pub(crate) fn results(&self) -> HashMap<&str, (&ToolResult, &[Part], bool)> {
         let mut out = HashMap::new();
@@ -88,6 +115,14 @@ impl Exchange {
         }
         out
     }
+}
+
+/// How an exchange began; see [`Entry::User`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Began {
+    pub(crate) origin: Origin,
+    pub(crate) after: Option<Ulid>,
+    pub(crate) brought: bool,
 }
 
 /// A session's log as a turn sees it.
@@ -122,7 +157,7 @@ mod tests {
     use super::*;
 
     fn user(run: u128, text: &str) -> Row {
-        let entry = Entry::User { origin: Origin::Owner, parts: vec![Part::text(text)] };
+        let entry = Entry::User { origin: Origin::Owner, parts: vec![Part::text(text)], after: None, brought: false };
         Row { id: Ulid::generate(), at_ms: 0, run: Ulid::from_parts(0, run), tainted: false, entry }
     }
 

@@ -109,22 +109,14 @@ impl<'a> Turn<'a> {
     /// Works until the model is done. Dropping the future stops everything below it.
     pub(crate) async fn drive(&mut self) -> Result<StopReason, TurnError> {
         let agent = self.agent;
-        let (begun, rows, route, models) = tokio::join!(
+        let (begun, transcript, route, models) = tokio::join!(
             agent.commit(self.job.begin()),
-            journal::read_rows(
-                &agent.store,
-                &self.job.session,
-                journal::rows_to_read(self.config.agent.context_tokens)
-            ),
+            agent.transcript(self.job, journal::rows_to_read(self.config.agent.context_tokens)),
             agent.models.route(self.job.request.model.as_deref()),
             tokio::time::timeout(LIST_WAIT, agent.models.list()),
         );
         begun?;
-        self.transcript = Transcript::of(rows?, self.job.run);
-        if !self.transcript.current.rows.iter().any(|r| matches!(r.entry, Entry::User { .. })) {
-            // A resumed run with more rows than were read: without its beginning nothing of it can be trusted.
-            self.transcript.current.rows = journal::read_run(&agent.store, self.job.run).await?;
-        }
+        self.transcript = transcript?;
         let route = route.map_err(|d| problem::denied(&d))?;
         let models: HashMap<ModelRef, ModelInfo> =
             models.unwrap_or_default().into_iter().map(|m| (m.reference.clone(), m)).collect();

@@ -48,6 +48,13 @@ pub struct TurnOptions {
     pub json_schema: Option<String>,
     /// Tools on offer in this turn.
     pub tool_choice: ToolChoice,
+    /// A run of the same session: the turn follows its answer and sees nothing that was said beside it.
+    /// None = it follows everything the session holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Ulid>,
+    /// What a client wants back with the run's state; nobody else reads it. At most 1 MiB as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<serde_json::Value>,
 }
 
 /// What happens in a run, in order.
@@ -168,6 +175,8 @@ pub struct RunState {
     pub run: Ulid,
     /// Its session.
     pub session: String,
+    /// What its client left in [`TurnOptions::note`].
+    pub note: Option<serde_json::Value>,
     /// Its last event, when it has ended.
     pub last: Option<TurnEventKind>,
     /// ms since the epoch.

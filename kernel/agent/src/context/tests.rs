@@ -11,7 +11,7 @@ fn row(run: u128, tainted: bool, entry: Entry) -> Row {
 }
 
 fn user(run: u128, origin: Origin, text: &str) -> Row {
-    row(run, false, Entry::User { origin, parts: vec![Part::text(text)] })
+    row(run, false, Entry::User { origin, parts: vec![Part::text(text)], after: None, brought: false })
 }
 
 fn assistant(run: u128, parts: Vec<Part>) -> Row {

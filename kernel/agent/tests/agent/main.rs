@@ -11,6 +11,7 @@ mod checkpoint;
 mod crash;
 mod models;
 mod stopping;
+mod threads;
 mod tools;
 mod turns;
 mod world;

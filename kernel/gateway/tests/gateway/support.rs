@@ -115,6 +115,15 @@ fn script(said: &str) -> Vec<Option<TurnEventKind>> {
         "break" => all.extend([Some(text("half")), Some(failed("E-TURN-009", false))]),
         "wait" => all.extend([Some(text("waiting")), None]),
         "silent" => all.push(None),
+        "cut" => all.extend([
+            Some(text("as far as")),
+            Some(TurnEventKind::Completed {
+                text: "as far as".into(),
+                stop: StopReason::Length,
+                usage: Usage::default(),
+                model: "fake/one".into(),
+            }),
+        ]),
         "quiet" => all.push(Some(completed("without deltas"))),
         "flood" => {
             let n: usize = rest.parse().unwrap();
@@ -157,7 +166,8 @@ impl Assistant for Fake {
         let said_text = said.plain_text();
         self.remember(&request.session, said);
         let session: Arc<str> = request.session.as_str().into();
-        let first = RunState { run, session: request.session.clone(), last: None, started_ms: 5, ended_ms: None };
+        let note = request.options.note.clone();
+        let first = RunState { run, session: request.session.clone(), note, last: None, started_ms: 5, ended_ms: None };
         let this = Arc::new(Run {
             state: watch::Sender::new(first),
             cancel: CancellationToken::new(),

@@ -153,6 +153,7 @@ impl ChatRequest {
             stop,
             json_schema: json_schema(self.response_format.as_ref(), "response_format", "json_schema.schema")?,
             tool_choice: tool_choice(self.tool_choice.as_ref(), "/function/name")?,
+            ..TurnOptions::default()
         })
     }
 }
