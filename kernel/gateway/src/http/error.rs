@@ -43,6 +43,11 @@ impl ApiError {
         self
     }
 
+    pub(crate) fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
     pub(crate) fn refused(refused: Refused, token_hint: &str) -> Self {
         let unauthorized = |message: String, code: &str| {
             Self::new(StatusCode::UNAUTHORIZED, "invalid_request_error", message).code(code)

@@ -58,6 +58,16 @@ impl House {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    pub fn respond(&self, body: &Value) -> reqwest::RequestBuilder {
+        self.http.post(self.url("/v1/responses")).bearer_auth(TOKEN).json(body)
+    }
+
+    /// A response, not streamed.
+    pub async fn response(&self, body: &Value) -> (u16, Value) {
+        let answer = self.respond(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     pub async fn socket(&self) -> Client {
         let (socket, _) = tokio_tungstenite::connect_async(format!("ws://{}/ws", self.addr)).await.unwrap();
         Client { socket, events: VecDeque::new(), seen: 0, answers: VecDeque::new(), next: 0 }

@@ -40,7 +40,7 @@ async fn a_short_token_is_refused() {
 #[tokio::test]
 async fn everything_but_health_and_the_page_wants_the_token() {
     let house = house().await;
-    for path in ["/metrics", "/api/status", "/v1/models", "/v1/models/fake/one"] {
+    for path in ["/metrics", "/api/status", "/v1/models", "/v1/models/fake/one", "/v1/responses/resp_x"] {
         let answer = house.http.get(house.url(path)).send().await.unwrap();
         assert_eq!(answer.status(), 401, "{path}");
         assert!(answer.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
@@ -48,8 +48,10 @@ async fn everything_but_health_and_the_page_wants_the_token() {
         assert_eq!(wrong.status(), 401, "{path}");
     }
     let body = json!({"messages": [{"role": "user", "content": "x"}]});
-    let answer = house.http.post(house.url("/v1/chat/completions")).json(&body).send().await.unwrap();
-    assert_eq!(answer.status(), 401);
+    for path in ["/v1/chat/completions", "/v1/responses", "/v1/responses/resp_x/cancel"] {
+        let answer = house.http.post(house.url(path)).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{path}");
+    }
     assert!(house.fake.requests.lock().unwrap().is_empty());
     for path in ["/", "/health", "/health/live", "/health/ready"] {
         assert_eq!(house.http.get(house.url(path)).send().await.unwrap().status(), 200, "{path}");

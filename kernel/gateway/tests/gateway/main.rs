@@ -13,6 +13,7 @@
 mod client;
 mod edge;
 mod openai;
+mod responses;
 mod support;
 mod ws_chat;
 mod ws_edge;

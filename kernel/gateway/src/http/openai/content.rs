@@ -72,8 +72,10 @@ fn part(p: &Value, at: &str) -> Result<Part, ApiError> {
         Some("text" | "input_text" | "output_text") => Ok(Part::text(text("text").ok_or_else(|| missing("text"))?)),
         Some("refusal") => Ok(Part::text(text("refusal").ok_or_else(|| missing("refusal"))?)),
         Some("image_url" | "input_image") => {
-            let url = text("image_url").or_else(|| p.pointer("/image_url/url").and_then(Value::as_str));
-            image(url.ok_or_else(|| missing("image_url.url"))?, &format!("{at}.image_url.url"))
+            // The address itself, or an object that holds it.
+            let field = if p.get("image_url").is_some_and(Value::is_object) { "image_url.url" } else { "image_url" };
+            let url = p.pointer(&format!("/{}", field.replace('.', "/"))).and_then(Value::as_str);
+            image(url.ok_or_else(|| missing(field))?, &format!("{at}.{field}"))
         }
         other => Err(ApiError::bad(
             format!("{at}.type"),

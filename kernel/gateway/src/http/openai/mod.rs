@@ -6,6 +6,11 @@ pub(crate) mod chat;
 mod chat_request;
 mod chat_stream;
 pub(crate) mod content;
+mod response_items;
+mod response_object;
+mod response_request;
+mod response_stream;
+pub(crate) mod responses;
 mod sse;
 
 use crate::http::error::ApiError;
