@@ -13,6 +13,7 @@ fn fixtures() -> Value {
         {"match": {"userMessage": "Good evening?", "model": "gpt-5-mini"}, "response": {"content": "Good evening."}, "chunkSize": 4},
         {"match": {"userMessage": "My name is Ada."}, "response": {"content": "Nice to meet you, Ada."}},
         {"match": {"userMessage": "What is my name?"}, "response": {"content": "Ada."}},
+        {"match": {"userMessage": "As JSON"}, "response": {"content": "{\"word\": \"hello\"}"}},
         {"match": {"userMessage": "Ponder"}, "response": {"content": "abc"}, "chunkSize": 1,
             "recordedTimings": {"ttftMs": 0, "interChunkDelaysMs": [0, 600_000, 600_000], "totalDurationMs": 1_200_000}},
     ])
@@ -41,6 +42,40 @@ async fn the_official_openai_client_is_served() {
         .map(|m| m["content"].as_str().unwrap())
         .collect();
     assert_eq!(said, ["My name is Ada.", "Nice to meet you, Ada.", "What is my name?"]);
+}
+
+/// What was said to the model in a request, instructions aside.
+fn said(request: &Value) -> Vec<&str> {
+    let messages = request["body"]["messages"].as_array().unwrap();
+    messages.iter().filter(|m| m["role"] != "system").map(|m| m["content"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_openai_client_is_served_with_responses_that_survive_a_restart() {
+    let python = peer!("openai", peers::python());
+    let aimock = peer!("aimock", peers::aimock(&fixtures(), &[]));
+    let mut cable = Cable::to(&aimock.base, 1 << 10).await;
+    let mut kernel = start(&cable.base);
+    let script = peers::script("openai_responses.py");
+    let run = |kernel: &Kernel, id: &[&str]| {
+        let args = [&[script.to_str().unwrap(), &kernel.base, &kernel.token], id].concat();
+        peers::runs(&python.join("python"), &args)
+    };
+    let printed = run(&kernel, &[]);
+    let ada = printed.trim();
+    // Twice the client did not want the rest: once it cancelled, once it left its stream.
+    cable.hung_up().await;
+    cable.hung_up().await;
+    let conversation = ["My name is Ada.", "Nice to meet you, Ada.", "What is my name?"];
+    let before = asked(&aimock).await;
+    assert_eq!(said(before.last().unwrap()), conversation, "what was said beside it is not seen");
+    let as_json = before.iter().find(|request| said(request) == ["As JSON"]).unwrap();
+    assert_eq!(as_json["body"]["response_format"]["type"], "json_schema", "{as_json}");
+
+    kernel.restart();
+    assert_eq!(run(&kernel, &[ada]).trim(), ada);
+    let after = asked(&aimock).await;
+    assert_eq!((after.len(), said(after.last().unwrap())), (before.len() + 1, conversation.to_vec()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
