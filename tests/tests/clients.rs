@@ -45,7 +45,11 @@ async fn the_official_openai_client_is_served() {
 }
 
 /// What was said to the model in a request, instructions aside.
-#[allow(clippy::unwrap_used, reason = "a test stops at the first request that is not as it should be")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "only JSON is indexed; a test stops at the first request that is not as it should be"
+)]
 fn said(request: &Value) -> Vec<&str> {
     let messages = request["body"]["messages"].as_array().unwrap();
     messages.iter().filter(|m| m["role"] != "system").map(|m| m["content"].as_str().unwrap()).collect()
