@@ -45,8 +45,48 @@ pub fn of_status(status: u16, header: impl Fn(&str) -> Option<String>, body: &[u
     let text = value.as_ref().and_then(said).unwrap_or_else(|| plain(body));
     let code = value.as_ref().map(codes).unwrap_or_default();
     let mut f = classified(status, &code, &text);
-    f.retry_after_ms = retry_after(header, now_ms).filter(|_| f.retryable);
+    f.retry_after_ms = retry_after(&header, now_ms).filter(|_| f.retryable);
+    with_request_id(f, header)
+}
+
+/// The failure with the name under which the server's operator finds the request, if there is one.
+pub fn with_request_id(mut f: Failure, header: impl Fn(&str) -> Option<String>) -> Failure {
+    let plain = |id: &String| {
+        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if let Some(id) = ["request-id", "x-request-id"].iter().find_map(|name| header(name)).filter(plain) {
+        f.message.push_str(&format!(" (request {id})"));
+    }
     f
+}
+
+/// An answer, or a piece of one, that makes no sense. Another one may.
+pub fn malformed(why: &str, data: &str) -> Failure {
+    let excerpt: String = data.chars().take(200).collect();
+    let more = if excerpt.len() < data.len() { "…" } else { "" };
+    let mut f = failure(
+        FailureKind::Other("malformed".into()),
+        format!("the server sent a chunk that cannot be read ({why}): {excerpt}{more}"),
+    );
+    f.retryable = true;
+    f
+}
+
+/// Whether a server's text refuses the field itself, and not its value (`max_tokens is too large` must reach the caller).
+pub fn refuses(text: &str, field: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "unsupported",
+        "not supported",
+        "does not support",
+        "unrecognized",
+        "unknown",
+        "extra inputs",
+        "extra_forbidden",
+        "not permitted",
+        "deprecated",
+    ];
+    let lower = text.to_ascii_lowercase();
+    lower.contains(field) && WORDS.iter().any(|w| lower.contains(w))
 }
 
 /// An error object inside a stream that began well. `None` if the value is none.
@@ -56,14 +96,25 @@ pub fn of_stream(value: &Value) -> Option<Failure> {
     let code = codes(value);
     let status =
         error.get("code").or_else(|| error.get("status")).and_then(Value::as_u64).and_then(|s| u16::try_from(s).ok());
-    let status = status.filter(|s| (400..600).contains(s)).unwrap_or(if code.contains("rate_limit") {
-        429
-    } else if code.contains("invalid_request") || code.contains("context") {
-        400
-    } else {
-        500
-    });
+    let status = status.filter(|s| (400..600).contains(s)).unwrap_or_else(|| status_of(&code));
     Some(classified(status, &code, &text))
+}
+
+/// The status that an error of this name has where it comes as an answer of its own.
+fn status_of(code: &str) -> u16 {
+    const NAMES: [(&str, u16); 10] = [
+        ("rate_limit", 429),
+        ("overloaded", 529),
+        ("authentication", 401),
+        ("permission", 403),
+        ("billing", 402),
+        ("request_too_large", 413),
+        ("timeout", 504),
+        ("invalid_request", 400),
+        ("context", 400),
+        ("not_found", 404),
+    ];
+    NAMES.iter().find(|(name, _)| code.contains(name)).map_or(500, |(_, status)| *status)
 }
 
 fn classified(status: u16, code: &str, text: &str) -> Failure {
@@ -75,6 +126,7 @@ fn classified(status: u16, code: &str, text: &str) -> Failure {
         "context window",
         "context size",
         "exceed_context",
+        "exceed context",
         "prompt is too long",
         "too many tokens",
         "input is too long",
@@ -296,6 +348,26 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_name_for_the_request_is_told_if_it_is_one() {
+        let told = |name: &'static str, id: &'static str| {
+            of_status(500, move |n| (n == name).then(|| id.to_owned()), b"{}", 0).message
+        };
+        assert!(told("request-id", "req_011CSHoEeqs5").ends_with(" (request req_011CSHoEeqs5)"));
+        assert!(told("x-request-id", "a-b").ends_with(" (request a-b)"));
+        for id in ["", "two words", "a\nb"] {
+            assert!(!told("request-id", id).contains("(request"), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_refused_by_name_and_a_value_is_not_a_field() {
+        assert!(refuses("temperature: Extra inputs are not permitted", "temperature"));
+        assert!(refuses("`temperature` is deprecated for this model", "temperature"));
+        assert!(!refuses("temperature must be at most 1", "temperature"));
+        assert!(!refuses("Unknown field: top_p", "temperature"));
+    }
+
+    #[test]
     fn an_error_inside_a_stream_is_classified_like_an_answer() {
         let kind = |v: Value| of_stream(&v).unwrap().kind;
         assert_eq!(kind(json!({"error": {"message": "overloaded", "type": "server_error"}})), FailureKind::Unavailable);
@@ -307,6 +379,22 @@ mod tests {
             FailureKind::ContextLength
         );
         assert_eq!(kind(json!({"error": "boom"})), FailureKind::Unavailable);
+        for (name, expected) in [
+            ("overloaded_error", FailureKind::Unavailable),
+            ("api_error", FailureKind::Unavailable),
+            ("timeout_error", FailureKind::Unavailable),
+            ("rate_limit_error", FailureKind::RateLimited),
+            ("billing_error", FailureKind::RateLimited),
+            ("authentication_error", FailureKind::Authentication),
+            ("permission_error", FailureKind::Authentication),
+            ("invalid_request_error", FailureKind::InvalidRequest),
+            ("request_too_large", FailureKind::InvalidRequest),
+        ] {
+            assert_eq!(kind(json!({"type": "error", "error": {"type": name, "message": "x"}})), expected, "{name}");
+        }
+        let unknown =
+            json!({"type": "error", "error": {"type": "not_found_error", "message": "model: claude-9 does not exist"}});
+        assert_eq!(kind(unknown), FailureKind::UnknownModel);
         assert!(of_stream(&json!({"choices": []})).is_none());
         assert!(of_stream(&json!({"error": null})).is_none());
     }

@@ -1,7 +1,7 @@
 //! An answer, chunk by chunk.
 
 use carapace_provider_wire::calls::{Assembler, Fragment};
-use carapace_provider_wire::failure::{failure, of_emit, of_stream};
+use carapace_provider_wire::failure::{failure, malformed, of_emit, of_stream};
 use carapace_provider_wire::{Door, Event, Failure, FailureKind, StopReason, Usage};
 use serde_json::Value;
 
@@ -35,7 +35,8 @@ impl Answer {
             return Err(f);
         }
         if name == "error" {
-            return Err(failure(FailureKind::Unavailable, format!("the server reports an error: {}", excerpt(data))));
+            let text: String = data.chars().take(200).collect();
+            return Err(failure(FailureKind::Unavailable, format!("the server reports an error: {text}")));
         }
         self.chunk(&value, "delta", door)
     }
@@ -156,21 +157,4 @@ fn usage(u: &Value) -> Usage {
         reasoning: n("/completion_tokens_details/reasoning_tokens").unwrap_or(0),
         extra: Vec::new(),
     }
-}
-
-fn malformed(why: &str, data: &str) -> Failure {
-    let mut f = failure(
-        FailureKind::Other("malformed".into()),
-        format!("the server sent a chunk that cannot be read ({why}): {}", excerpt(data)),
-    );
-    f.retryable = true;
-    f
-}
-
-fn excerpt(data: &str) -> String {
-    let mut text: String = data.chars().take(200).collect();
-    if text.len() < data.len() {
-        text.push('…');
-    }
-    text
 }

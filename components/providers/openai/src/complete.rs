@@ -4,7 +4,7 @@ use crate::answer::Answer;
 use crate::options::Options;
 use crate::request::{self, Shape};
 use carapace_provider_wire::door::{Outgoing, Reply};
-use carapace_provider_wire::failure::{failure, of_read, of_send, of_status};
+use carapace_provider_wire::failure::{failure, of_read, of_send, of_status, refuses};
 use carapace_provider_wire::{Door, Failure, FailureKind, Request, sse};
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ fn refused(status: u16, body: &[u8], now: Shape, first: Shape, request: &Request
             "the server refuses this field for the length limit; asking again with the other (see `maxTokensField`)",
         ));
     }
-    if request.temperature.is_some() && now.temperature && unsupported(&text, "temperature") {
+    if request.temperature.is_some() && now.temperature && refuses(&text, "temperature") {
         return Some((Shape { temperature: false, ..now }, "the model takes no `temperature`; asking again without"));
     }
     None
@@ -76,22 +76,7 @@ fn refused(status: u16, body: &[u8], now: Shape, first: Shape, request: &Request
 
 /// The server refuses the field itself, not its value (`max_tokens is too large` must reach the caller).
 fn names(text: &str, field: &str) -> bool {
-    unsupported(text, field) || (field == "max_tokens" && text.contains("max_completion_tokens"))
-}
-
-fn unsupported(text: &str, field: &str) -> bool {
-    const WORDS: [&str; 8] = [
-        "unsupported",
-        "not supported",
-        "does not support",
-        "unrecognized",
-        "unknown",
-        "extra inputs",
-        "extra_forbidden",
-        "not permitted",
-    ];
-    let lower = text.to_ascii_lowercase();
-    lower.contains(field) && WORDS.iter().any(|w| lower.contains(w))
+    refuses(text, field) || (field == "max_tokens" && text.contains("max_completion_tokens"))
 }
 
 fn read<D: Door>(door: &D, reply: &mut impl Reply) -> Result<(), Failure> {
@@ -137,4 +122,4 @@ fn too_long() -> Failure {
 
 #[cfg(test)]
 #[path = "complete_tests.rs"]
-pub(crate) mod tests;
+mod tests;

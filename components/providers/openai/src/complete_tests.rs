@@ -1,112 +1,18 @@
 //! A provider against a fake kernel.
 
 use super::*;
-use crate::request::tests::request;
-use carapace_provider_wire::bindings::carapace::plugin::http;
-use carapace_provider_wire::{Error, Event, Part, Role, StopReason, ToolCall, Usage};
+use carapace_provider_wire::testing::{Fake, answer, in_pieces, question, request};
+use carapace_provider_wire::{Error, Event, StopReason, ToolCall, Usage};
 use proptest::prelude::*;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 
-pub(crate) struct Canned {
-    status: u16,
-    headers: Vec<(String, String)>,
-    chunks: VecDeque<Vec<u8>>,
-    broken: Option<Error>,
-}
-
-impl Reply for Canned {
-    fn status(&self) -> u16 {
-        self.status
-    }
-    fn headers(&self) -> Vec<(String, String)> {
-        self.headers.clone()
-    }
-    fn read(&mut self) -> Result<Vec<u8>, Error> {
-        match (self.chunks.pop_front(), self.broken.take()) {
-            (Some(chunk), broken) => {
-                self.broken = broken;
-                Ok(chunk)
-            }
-            (None, Some(e)) => Err(e),
-            (None, None) => Ok(Vec::new()),
-        }
-    }
-}
-
-/// `headers`: `name: value` lines.
-pub(crate) fn answer(status: u16, headers: &str, chunks: &[&str]) -> Canned {
-    let headers =
-        headers.lines().filter_map(|l| l.split_once(": ")).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-    let chunks = chunks.iter().filter(|c| !c.is_empty()).map(|c| c.as_bytes().to_vec()).collect();
-    Canned { status, headers, chunks, broken: None }
-}
-
-pub(crate) struct Fake {
-    answers: RefCell<VecDeque<Canned>>,
-    pub(crate) sent: RefCell<Vec<Outgoing>>,
-    events: RefCell<Vec<Event>>,
-    section: String,
-    unique: Cell<u32>,
-    cancel_after: Option<usize>,
-}
-
-impl Fake {
-    pub(crate) fn new(answers: Vec<Canned>) -> Self {
-        Self {
-            answers: RefCell::new(answers.into()),
-            sent: RefCell::default(),
-            events: RefCell::default(),
-            section: "{}".into(),
-            unique: Cell::new(0),
-            cancel_after: None,
-        }
-    }
-    pub(crate) fn section(mut self, s: &str) -> Self {
-        s.clone_into(&mut self.section);
-        self
-    }
-    fn run(&self) -> Result<(), Failure> {
-        complete(self, &request(vec![(Role::User, vec![Part::Text("hi".into())])]))
-    }
-    fn body(&self, i: usize) -> Value {
-        serde_json::from_slice(self.sent.borrow()[i].body.as_ref().unwrap()).unwrap()
-    }
-}
-
-impl Door for Fake {
-    type Reply = Canned;
-    fn send(&self, r: Outgoing) -> Result<Canned, http::Failure> {
-        self.sent.borrow_mut().push(r);
-        self.answers
-            .borrow_mut()
-            .pop_front()
-            .ok_or(http::Failure { error: Error::Unavailable("connection refused".into()), sent: false })
-    }
-    fn emit(&self, event: Event) -> Result<(), Error> {
-        if self.cancel_after == Some(self.events.borrow().len()) {
-            return Err(Error::Cancelled);
-        }
-        self.events.borrow_mut().push(event);
-        Ok(())
-    }
-    fn now_ms(&self) -> u64 {
-        0
-    }
-    fn unique(&self) -> String {
-        self.unique.set(self.unique.get() + 1);
-        self.unique.get().to_string()
-    }
-    fn section(&self) -> String {
-        self.section.clone()
-    }
-    fn note(&self, _: &str) {}
+fn run(fake: &Fake) -> Result<(), Failure> {
+    complete(fake, &question())
 }
 
 fn stream(chunks: &[&str]) -> (Result<(), Failure>, Vec<Event>) {
     let text: String = chunks.iter().map(|c| format!("data: {c}\n\n")).collect();
     let fake = Fake::new(vec![answer(200, "content-type: text/event-stream", &[&text])]);
-    let result = fake.run();
+    let result = run(&fake);
     (result, fake.events.into_inner())
 }
 
@@ -197,7 +103,7 @@ fn a_stream_cut_inside_a_chunk_is_interrupted_wherever_it_is_cut() {
     let whole = format!("data: {HI}\n\ndata: {STOP}\n\n");
     for cut in 0..whole.len() - 3 {
         let fake = Fake::new(vec![answer(200, "", &[&whole[..cut]])]);
-        let result = fake.run();
+        let result = run(&fake);
         match fake.events.borrow().last() {
             Some(Event::Stop(_)) => assert!(result.is_ok() && whole[..cut].contains("\"stop\"}]}"), "cut at {cut}"),
             _ => assert_eq!(result.unwrap_err().kind, FailureKind::Interrupted, "cut at {cut}"),
@@ -209,9 +115,9 @@ fn a_stream_cut_inside_a_chunk_is_interrupted_wherever_it_is_cut() {
 fn a_connection_that_breaks_is_interrupted_and_says_how() {
     let mut broken = answer(200, "", &[&format!("data: {HI}\n\n")]);
     broken.broken = Some(Error::Unavailable("connection reset".into()));
-    let f = Fake::new(vec![broken]).run().unwrap_err();
+    let f = run(&Fake::new(vec![broken])).unwrap_err();
     assert_eq!((f.kind, f.retryable, f.message.as_str()), (FailureKind::Interrupted, true, "connection reset"));
-    let f = Fake::new(vec![]).run().unwrap_err();
+    let f = run(&Fake::new(vec![])).unwrap_err();
     assert_eq!((f.kind, f.retryable), (FailureKind::Unavailable, true));
 }
 
@@ -231,7 +137,7 @@ fn an_error_in_the_stream_and_a_chunk_that_cannot_be_read_are_failures_that_name
 fn an_answer_that_is_no_stream_is_taken_too() {
     let body = r#" {"choices":[{"message":{"role":"assistant","content":"hi","reasoning_content":"r","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
     let fake = Fake::new(vec![answer(200, "content-type: application/json", &[" ", &body[..40], &body[40..]])]);
-    fake.run().unwrap();
+    run(&fake).unwrap();
     let usage = Usage { input: 1, output: 2, cached_input: 0, reasoning: 0, extra: vec![] };
     assert_eq!(
         *fake.events.borrow(),
@@ -243,14 +149,13 @@ fn an_answer_that_is_no_stream_is_taken_too() {
             Event::Stop(StopReason::ToolCalls)
         ]
     );
-    let f = Fake::new(vec![answer(
+    let f = run(&Fake::new(vec![answer(
         200,
         "",
         &[r#"{"error":{"message":"no","code":"model_not_found","type":"invalid_request_error"}}"#],
-    )])
-    .run();
+    )]));
     assert_eq!(f.unwrap_err().kind, FailureKind::UnknownModel);
-    assert!(Fake::new(vec![answer(200, "", &["{\"choices\":[]}"])]).run().is_err());
+    assert!(run(&Fake::new(vec![answer(200, "", &["{\"choices\":[]}"])])).is_err());
 }
 
 #[test]
@@ -301,9 +206,9 @@ fn a_value_that_is_too_large_is_the_callers_affair_and_nothing_is_tried_for_ever
 
 #[test]
 fn a_refusal_carries_its_kind_and_when_to_come_back() {
-    let f = Fake::new(vec![answer(429, "Retry-After: 3", &["{}"])]).run().unwrap_err();
+    let f = run(&Fake::new(vec![answer(429, "Retry-After: 3", &["{}"])])).unwrap_err();
     assert_eq!((f.kind, f.retryable, f.retry_after_ms), (FailureKind::RateLimited, true, Some(3000)));
-    let f = Fake::new(vec![answer(401, "Retry-After: 3", &["{}"])]).run().unwrap_err();
+    let f = run(&Fake::new(vec![answer(401, "Retry-After: 3", &["{}"])])).unwrap_err();
     assert_eq!((f.kind, f.retryable, f.retry_after_ms), (FailureKind::Authentication, false, None));
 }
 
@@ -312,7 +217,7 @@ fn a_cancelled_run_stops_at_once() {
     let text: String = (0..50).map(|_| format!("data: {HI}\n\n")).collect();
     let mut fake = Fake::new(vec![answer(200, "", &[&text])]);
     fake.cancel_after = Some(2);
-    assert_eq!(fake.run().unwrap_err().kind, FailureKind::Cancelled);
+    assert_eq!(run(&fake).unwrap_err().kind, FailureKind::Cancelled);
     assert_eq!(fake.events.borrow().len(), 2);
 }
 
@@ -320,7 +225,7 @@ fn a_cancelled_run_stops_at_once() {
 fn the_request_goes_where_the_manifest_says_with_the_owners_headers() {
     let fake =
         Fake::new(vec![answer(200, "", &[&format!("data: {STOP}\n\n")])]).section(r#"{"headers":{"X-Title":"t"}}"#);
-    fake.run().unwrap();
+    run(&fake).unwrap();
     let sent = fake.sent.borrow();
     assert_eq!((sent[0].method, sent[0].endpoint, sent[0].path.as_str()), ("POST", "api", "/chat/completions"));
     assert!(sent[0].headers.contains(&("X-Title".into(), "t".into())));
@@ -337,15 +242,8 @@ proptest! {
             "[DONE]",
         ];
         let text: String = whole.iter().map(|c| format!("data: {c}\r\n\r\n")).collect();
-        let mut reply = answer(200, "", &[]);
-        let (mut rest, mut sizes) = (text.as_bytes(), sizes.iter().cycle());
-        while !rest.is_empty() {
-            let (a, b) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
-            reply.chunks.push_back(a.to_vec());
-            rest = b;
-        }
-        let fake = Fake::new(vec![reply]);
-        fake.run().unwrap();
+        let fake = Fake::new(vec![in_pieces(&text, &sizes)]);
+        run(&fake).unwrap();
         prop_assert_eq!(fake.events.into_inner(), events(&whole));
     }
 
@@ -354,7 +252,7 @@ proptest! {
         for body in [bytes, json.into_bytes()] {
             let mut reply = answer(200, "", &[]);
             reply.chunks.push_back(body);
-            let _ = Fake::new(vec![reply]).run();
+            let _ = run(&Fake::new(vec![reply]));
         }
     }
 }

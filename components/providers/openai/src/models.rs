@@ -151,7 +151,7 @@ fn sees(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::complete::tests::{Fake, answer};
+    use carapace_provider_wire::testing::{Fake, answer};
     use serde_json::json;
 
     fn listed(v: Value) -> Vec<(String, Option<u32>)> {

@@ -1,7 +1,7 @@
 //! The instance's own section.
 
-use carapace_provider_wire::failure::failure;
-use carapace_provider_wire::{Failure, FailureKind};
+use carapace_provider_wire::Failure;
+use carapace_provider_wire::section::Section;
 use serde_json::{Map, Value};
 
 /// Which field carries the limit on an answer's tokens.
@@ -42,41 +42,19 @@ pub(crate) struct Options {
     pub(crate) extra_body: Map<String, Value>,
 }
 
-const KEYS: &str = "model, maxTokensField, headers, extraBody";
-
 impl Options {
     pub(crate) fn parse(section: &str) -> Result<Self, Failure> {
-        let wrong =
-            |what: &str| failure(FailureKind::InvalidRequest, format!("the openai component's configuration: {what}"));
-        let value: Value = serde_json::from_str(section).map_err(|e| wrong(&e.to_string()))?;
-        let Value::Object(fields) = value else { return Err(wrong("must be an object")) };
-        let mut o = Self::default();
-        for (key, value) in fields {
-            match (key.as_str(), value) {
-                ("model", Value::String(m)) if !m.is_empty() => o.model = Some(m),
-                ("maxTokensField", Value::String(f)) if f == "max_tokens" => o.tokens_field = TokensField::MaxTokens,
-                ("maxTokensField", Value::String(f)) if f == "max_completion_tokens" => {
-                    o.tokens_field = TokensField::MaxCompletionTokens;
-                }
-                ("headers", Value::Object(h)) => {
-                    for (name, value) in h {
-                        let Value::String(value) = value else { return Err(wrong("`headers` holds texts only")) };
-                        o.headers.push((name, value));
-                    }
-                }
-                ("extraBody", Value::Object(b)) => o.extra_body = b,
-                ("maxTokensField", _) => {
-                    return Err(wrong("`maxTokensField` is `max_tokens` or `max_completion_tokens`"));
-                }
-                ("model" | "headers" | "extraBody", _) => {
-                    return Err(wrong(&format!(
-                        "`{key}` has the wrong type (`model` is text, the others are objects)"
-                    )));
-                }
-                _ => return Err(wrong(&format!("unknown key `{key}`; known: {KEYS}"))),
-            }
-        }
-        Ok(o)
+        let mut s = Section::parse("openai", section)?;
+        let fields =
+            [("max_tokens", TokensField::MaxTokens), ("max_completion_tokens", TokensField::MaxCompletionTokens)];
+        let options = Self {
+            model: s.text("model")?,
+            tokens_field: s.word("maxTokensField", &fields)?.unwrap_or_default(),
+            headers: s.headers()?,
+            extra_body: s.object("extraBody")?,
+        };
+        s.end()?;
+        Ok(options)
     }
 }
 

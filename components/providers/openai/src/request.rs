@@ -4,7 +4,7 @@ use crate::options::{Options, TokensField};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use carapace_provider_wire::{Failure, FailureKind};
-use carapace_provider_wire::{Image, Message, Part, Request, Role, ToolCall, ToolChoice, ToolResult, failure};
+use carapace_provider_wire::{Image, Message, Part, Request, Role, ToolCall, ToolChoice, ToolResult, failure, json};
 use serde_json::{Map, Value, json};
 
 /// Fields that only the contract may fill: `extra` and `extraBody` must not turn a stream into something else.
@@ -37,10 +37,10 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
         body.insert(shape.tokens_field.name().into(), n.into());
     }
     if let Some(t) = request.temperature.filter(|_| shape.temperature) {
-        body.insert("temperature".into(), short(t));
+        body.insert("temperature".into(), json::short(t));
     }
     if let Some(p) = request.top_p {
-        body.insert("top_p".into(), short(p));
+        body.insert("top_p".into(), json::short(p));
     }
     if let Some(seed) = request.seed {
         body.insert("seed".into(), seed.into());
@@ -51,7 +51,7 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
     if !request.tools.is_empty() {
         let mut tools = Vec::with_capacity(request.tools.len());
         for t in &request.tools {
-            let parameters = schema(&t.parameters, &format!("the schema of the tool `{}`", t.name))?;
+            let parameters = json::schema(&t.parameters, &format!("the schema of the tool `{}`", t.name))?;
             tools.push(json!({ "type": "function", "function": { "name": t.name, "description": t.description, "parameters": parameters } }));
         }
         body.insert("tools".into(), Value::Array(tools));
@@ -67,34 +67,14 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
         }
     }
     if let Some(text) = &request.json_schema {
-        let schema = schema(text, "the schema of the answer")?;
+        let schema = json::schema(text, "the schema of the answer")?;
         body.insert(
             "response_format".into(),
             json!({ "type": "json_schema", "json_schema": { "name": "answer", "schema": schema, "strict": true } }),
         );
     }
-    for (key, value) in &options.extra_body {
-        if !OURS.contains(&key.as_str()) {
-            body.insert(key.clone(), value.clone());
-        }
-    }
-    for (key, text) in &request.extra {
-        if !OURS.contains(&key.as_str()) && key != "model" {
-            let value = serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into());
-            body.insert(key.clone(), value);
-        }
-    }
+    json::extend(&mut body, &options.extra_body, &request.extra, &OURS);
     serde_json::to_vec(&body).map_err(|e| failure::failure(FailureKind::InvalidRequest, e.to_string()))
-}
-
-fn schema(text: &str, what: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text)
-        .map_err(|e| failure::failure(FailureKind::InvalidRequest, format!("{what} is not JSON: {e}")))
-}
-
-/// 0.2 as `0.2`, not as the double nearest to the float.
-fn short(f: f32) -> Value {
-    f.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
 fn messages(messages: &[Message]) -> Vec<Value> {
@@ -169,28 +149,12 @@ fn image(i: &Image) -> Value {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use carapace_provider_wire::ToolSpec;
+    use carapace_provider_wire::testing::request;
 
-    pub(crate) fn request(parts: Vec<(Role, Vec<Part>)>) -> Request {
-        Request {
-            model: "m".into(),
-            messages: parts.into_iter().map(|(role, parts)| Message { role, parts }).collect(),
-            tools: Vec::new(),
-            tool_choice: ToolChoice::Auto,
-            max_output: None,
-            temperature: None,
-            top_p: None,
-            seed: None,
-            stop: Vec::new(),
-            json_schema: None,
-            extra: Vec::new(),
-        }
-    }
-
-    pub(crate) const SHAPE: Shape =
-        Shape { tokens_field: TokensField::MaxTokens, stream_options: true, temperature: true };
+    const SHAPE: Shape = Shape { tokens_field: TokensField::MaxTokens, stream_options: true, temperature: true };
 
     fn written(r: &Request) -> Value {
         serde_json::from_slice(&body(r, &Options::default(), SHAPE).unwrap()).unwrap()
