@@ -238,6 +238,9 @@ pub struct KvDecl {
 pub struct ProviderDecl {
     /// The model used when the owner names none.
     pub default_model: Option<String>,
+    /// Answers when no other provider is configured: a model that needs neither key nor server.
+    #[serde(default)]
+    pub fallback: bool,
 }
 
 /// `[[tool]]`

@@ -103,9 +103,10 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         draft.kv = Some(Spanned { value: KvDecl { optional }, span: section.span });
     }
     if let Some(section) = root.section("provider", problems) {
-        section.only(&["default-model"], problems);
+        section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
-        draft.provider = Some(ProviderDecl { default_model: default_model.map(|m| m.value) });
+        let fallback = section.flag("fallback", problems);
+        draft.provider = Some(ProviderDecl { default_model: default_model.map(|m| m.value), fallback });
     }
     if let Some((item, span)) = root.get("tool") {
         draft.has_tools = true;

@@ -73,6 +73,7 @@ fn render(m: &Manifest) -> String {
         if let Some(model) = &p.default_model {
             writeln!(out, "default-model = {}", q(model)).unwrap();
         }
+        writeln!(out, "fallback = {}", p.fallback).unwrap();
     }
     for t in &m.tools {
         let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
@@ -145,7 +146,7 @@ prop_compose! {
             http,
             public_http,
             kv: kv.map(|optional| KvDecl { optional }),
-            provider: Some(ProviderDecl { default_model: model }),
+            provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
         };
         for i in 0..tools {
