@@ -151,6 +151,13 @@ impl CapabilitySet {
     }
 }
 
+/// Whether a base URL is a program on the owner's own machine: plain http to 127.0.0.1 on a port that ordinary programs serve on.
+/// The one exception to https; a name such as `localhost` is none, because names can be made to lead elsewhere.
+pub fn is_this_machine(url: &url::Url) -> bool {
+    let loopback = matches!(url.host(), Some(url::Host::Ipv4(ip)) if ip == std::net::Ipv4Addr::LOCALHOST);
+    loopback && url.scheme() == "http" && url.port().is_some_and(|port| port >= 1024)
+}
+
 impl HttpCapability {
     /// The secrets that go there.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {

@@ -327,7 +327,7 @@ impl Door {
             let hop = journey.hop()?;
             ticket.record.origin = Some(hop.origin.to_string());
             ticket.record.path = (!journey.concealed).then(|| hop.shown_path.clone());
-            let operator = hop.operator.then_some(&hop.origin);
+            let operator = hop.named.then_some(&hop.origin);
             let rule = operator.map_or(Rule::Public, operator_rule);
             plan::check_host(journey.policy, journey.endpoint, &hop.origin, rule)?;
             let client = self.0.pools.client(&journey.policy.instance, operator).await?;

@@ -40,8 +40,8 @@ pub(crate) struct Hop {
     pub(crate) shown_path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The operator named this origin.
-    pub(crate) operator: bool,
+    /// The operator named this origin, or granted it as a program on this machine.
+    pub(crate) named: bool,
 }
 
 impl Journey<'_> {
@@ -72,8 +72,8 @@ impl Journey<'_> {
             return Err(EgressError::Invalid("the URL is too long".to_owned()));
         }
         let origin = Origin::of(&wire)?;
-        let operator = self.endpoint.is_some_and(|(_, e)| e.operator && e.origin == origin);
-        Ok(Hop { wire, origin, shown_path, headers, body, operator })
+        let named = self.endpoint.is_some_and(|(_, e)| e.is_named() && e.origin == origin);
+        Ok(Hop { wire, origin, shown_path, headers, body, named })
     }
 
     /// Turns to where a redirect points, if the rules allow it.

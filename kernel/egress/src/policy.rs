@@ -3,7 +3,7 @@
 use crate::error::{EgressError, shown};
 use crate::origin::{HostPattern, Origin, normalise};
 use crate::path::PathPattern;
-use carapace_contract::capability::{CapabilitySet, HttpCapability};
+use carapace_contract::capability::{CapabilitySet, HttpCapability, is_this_machine};
 use carapace_contract::limits::Limits;
 use carapace_contract::manifest::{Auth, Capture, Inject};
 use carapace_contract::{Denial, EndpointName, InstanceId, SecretName};
@@ -75,6 +75,8 @@ pub struct Endpoint {
     pub origin: Origin,
     /// The operator pointed it there: this origin may be private or loopback.
     pub operator: bool,
+    /// The signed base is a program on this machine, and was granted as one: this origin is loopback.
+    pub own_machine: bool,
     /// Upper-case methods.
     pub methods: BTreeSet<String>,
     /// Path patterns under the base; empty = all.
@@ -120,8 +122,10 @@ impl Endpoint {
         }
         let base = normalise(url.clone()).map_err(|e| refuse("E-EGRESS-016", &text(e)))?;
         let origin = Origin::of(&base).map_err(|e| refuse("E-EGRESS-016", &text(e)))?;
-        if operator.is_none() && !origin.is_https() {
-            return Err(refuse("E-EGRESS-015", "a component may only ask for https"));
+        // Judged again here: a grant is read from the store, not from a manifest.
+        let own_machine = operator.is_none() && is_this_machine(&base);
+        if operator.is_none() && !origin.is_https() && !own_machine {
+            return Err(refuse("E-EGRESS-015", "a component may only ask for https, or for http://127.0.0.1:PORT"));
         }
         let paths = granted.paths.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
         let hosts = granted.hosts.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
@@ -129,6 +133,7 @@ impl Endpoint {
             base,
             origin,
             operator: operator.is_some(),
+            own_machine,
             methods: granted.methods.iter().map(|m| m.to_ascii_uppercase()).collect(),
             paths: paths.map_err(|e| refuse("E-EGRESS-016", &text(e)))?,
             hosts: hosts.map_err(|e| refuse("E-EGRESS-016", &text(e)))?,
@@ -142,6 +147,11 @@ impl Endpoint {
     /// may speak plain http.
     pub(crate) fn is_safe_for_secrets(&self) -> bool {
         self.origin.is_https() || self.origin.is_loopback()
+    }
+
+    /// Whether somebody who may do so has named exactly this origin, so that it need not be public.
+    pub(crate) fn is_named(&self) -> bool {
+        self.operator || self.own_machine
     }
 
     /// Whether a credential may be on its way here.

@@ -114,6 +114,11 @@ fn http_lines(e: &HttpCapability) -> Vec<String> {
     } else {
         format!("may {methods} to {}", list(e.paths.iter().map(|p| format!("{base}{p}")), "and"))
     }];
+    if super::is_this_machine(&e.url) {
+        lines.push(
+            "that is a program on this machine, reached without encryption; what it is, nobody checks".to_owned(),
+        );
+    }
     if let Some(env) = &e.url_env {
         let along = if e.secrets().next().is_some() { "; what it sends, and its secrets, go there then" } else { "" };
         lines.push(format!("the owner may point this elsewhere with {env}{along}"));

@@ -55,6 +55,25 @@ fn the_consent_screen_says_everything() {
 }
 
 #[test]
+fn a_program_on_this_machine_is_called_one() {
+    let endpoint = r#"http = [{ endpoint = "api", url = "http://127.0.0.1:11434", paths = ["/api/chat"] }]"#;
+    let text = FULL.replace("http = []", endpoint).replace("uses = [\"http:chat\", \"kv\"]", "");
+    let text = text
+        .replace("[secrets.api-key]", "[secrets.api-key]\nhmac = true")
+        .replace("[secrets.token]", "[secrets.token]\nhmac = true");
+    let set: CapabilitySet = (&Manifest::parse(&text).unwrap_or_else(|e| panic!("{e}"))).into();
+    let said: Vec<String> =
+        set.sentences(None).into_iter().filter(|s| s.capability == "http:api").map(|s| s.text).collect();
+    assert_eq!(
+        said,
+        [
+            "may GET to http://127.0.0.1:11434/api/chat",
+            "that is a program on this machine, reached without encryption; what it is, nobody checks",
+        ]
+    );
+}
+
+#[test]
 fn with_an_instance_the_commands_name_it() {
     let instance = "local/full/main".parse().unwrap();
     let text = screen(&full(), Some(&instance));

@@ -62,7 +62,8 @@ fn a_provider_manifest_is_read_whole() {
     let api = m.endpoint(&"api".parse().unwrap()).unwrap();
     assert_eq!(api.url.as_str(), "https://api.openai.com/v1");
     assert_eq!(api.auth, Auth::Bearer { secret: "api-key".parse().unwrap() });
-    assert_eq!(m.provider.unwrap().default_model.as_deref(), Some("gpt-5-mini"));
+    let provider = m.provider.unwrap();
+    assert_eq!((provider.default_model.as_deref(), provider.fallback), (Some("gpt-5-mini"), false));
 }
 
 #[test]
@@ -234,11 +235,29 @@ fn errors_do_not_repeat_what_would_spoil_a_terminal() {
 #[test]
 fn base_urls_hold_an_https_origin_and_a_path_only() {
     let endpoint = |url: &str| with(&format!("[provider]\n[[http]]\nendpoint = \"api\"\nurl = \"{url}\"\n"));
-    for good in ["https://example.com", "https://example.com:8443/v1", "https://bücher.example/"] {
+    for good in [
+        "https://example.com",
+        "https://example.com:8443/v1",
+        "https://bücher.example/",
+        "http://127.0.0.1:11434",
+        "http://127.0.0.1:8080/v1",
+    ] {
         Manifest::parse(&endpoint(good)).unwrap();
     }
     for bad in [
         "http://example.com",
+        "http://127.0.0.1",
+        "http://127.0.0.1:80",
+        "http://127.0.0.1:631/printers",
+        "http://127.0.0.2:8080",
+        "http://0.0.0.0:8080",
+        "http://localhost:8080",
+        "http://[::1]:8080",
+        "http://192.168.1.5:8080",
+        "http://2130706433:8080",
+        "http://127.1:8080",
+        "http://user@127.0.0.1:8080",
+        "https://127.0.0.1:8443",
         "https://user@example.com",
         "https://u:p@example.com",
         "https://example.com/?x=1",

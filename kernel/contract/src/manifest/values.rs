@@ -93,8 +93,12 @@ pub(super) fn base_url(text: &str) -> Result<url::Url, String> {
     }
     let url =
         url::Url::parse(text).map_err(|e| format!("is not a URL ({e}); write e.g. \"https://api.example.com/v1\""))?;
-    if url.scheme() != "https" {
-        return Err("is not https; only an owner may point an endpoint to plain http".to_owned());
+    let here = crate::capability::is_this_machine(&url);
+    if here && !text.starts_with("http://127.0.0.1:") {
+        return Err("is a disguised address; write http://127.0.0.1:PORT".to_owned());
+    }
+    if url.scheme() != "https" && !here {
+        return Err("is not https; plain http is for a program on the same machine alone, as http://127.0.0.1:PORT (from 1024), or where an owner points the endpoint".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("holds a user name or password; declare a secret and use `auth`".to_owned());
@@ -104,6 +108,7 @@ pub(super) fn base_url(text: &str) -> Result<url::Url, String> {
     }
     match url.host() {
         Some(url::Host::Domain(host)) if !host.is_empty() && url.port() != Some(0) => Ok(url),
+        Some(url::Host::Ipv4(_)) if here => Ok(url),
         _ => Err("names an address instead of a host; only an owner may point an endpoint to an address".to_owned()),
     }
 }

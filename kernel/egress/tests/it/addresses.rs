@@ -1,5 +1,6 @@
 use crate::support::*;
 use axum::Router;
+use axum::response::Redirect;
 use axum::routing::any;
 use carapace_egress::{Door, EgressError};
 use std::net::IpAddr;
@@ -156,6 +157,29 @@ async fn an_operators_origin_opens_nothing_beside_itself() {
     for url in ["http://models.example.com/", "http://models.example.com:8080/", "https://models.example.com/"] {
         assert_eq!(denial(send(&door, &policy, &vault, fetch(url)).await).code, "E-EGRESS-007", "{url}");
     }
+}
+
+#[tokio::test]
+async fn a_signed_loopback_origin_opens_itself_and_nothing_beside_itself() {
+    let (server, other) = (serve(ok()).await, serve(ok()).await);
+    let door = Door::builder().build();
+    let mut policy = signed(&format!("http://127.0.0.1:{}/base", server.port()), |h| h.auth = bearer());
+    policy.public = true;
+    let mut response = send(&door, &policy, &Vault::key(), api("GET", "/x")).await.unwrap();
+    assert_eq!(text(&mut response).await.unwrap(), "ok");
+    for url in [format!("http://127.0.0.1:{}/base/x", server.port()), format!("http://127.0.0.1:{}/", other.port())] {
+        assert_eq!(denial(send(&door, &policy, &Vault::key(), fetch(&url)).await).code, "E-EGRESS-007", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_on_this_machine_cannot_send_the_kernel_to_another() {
+    let other = serve(ok()).await;
+    let away = format!("http://127.0.0.1:{}/", other.port());
+    let server = serve(Router::new().fallback(any(move || async move { Redirect::temporary(&away) }))).await;
+    let policy = signed(&format!("http://127.0.0.1:{}", server.port()), |_| {});
+    let failure = send(&Door::builder().build(), &policy, &Vault::default(), api("GET", "/x")).await.unwrap_err();
+    assert!(failure.to_string().contains("E-EGRESS-005"), "{failure}");
 }
 
 #[tokio::test]

@@ -240,7 +240,12 @@ async fn an_operators_own_server_in_the_house_may_speak_plain_http_while_no_secr
 fn a_component_may_only_ask_for_https_without_user_info_or_query() {
     for (base, code) in [
         ("http://api.example.com", "E-EGRESS-015"),
-        ("http://127.0.0.1:8000", "E-EGRESS-015"),
+        ("http://127.0.0.1", "E-EGRESS-015"),
+        ("http://127.0.0.1:22", "E-EGRESS-015"),
+        ("http://127.0.0.2:8000", "E-EGRESS-015"),
+        ("http://localhost:8000", "E-EGRESS-015"),
+        ("http://[::1]:8000", "E-EGRESS-015"),
+        ("http://10.0.0.1:8000", "E-EGRESS-015"),
         ("https://user:pw12345@api.example.com", "E-EGRESS-016"),
         ("https://api.example.com/?key=pw12345", "E-EGRESS-016"),
         ("ftp://api.example.com", "E-EGRESS-016"),
