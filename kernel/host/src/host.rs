@@ -186,6 +186,10 @@ impl Host {
         !self.providers().is_empty()
     }
 
+    pub(crate) fn services(&self) -> Arc<Services> {
+        self.services.clone()
+    }
+
     pub(crate) fn configured_route(&self) -> Vec<String> {
         (self.route)()
     }

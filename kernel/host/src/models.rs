@@ -3,6 +3,7 @@
 use crate::convert;
 use crate::host::Host;
 use crate::instance::Live;
+use crate::services::Vault;
 use async_trait::async_trait;
 use carapace_contract::Denial;
 use carapace_contract::InstanceId;
@@ -101,7 +102,12 @@ impl Host {
             }
             if last.is_none_or(|l| !l.holds()) && known.asking.try_lock().is_ok() {
                 let host = self.clone();
-                tokio::spawn(async move { host.models_of(&live).await });
+                tokio::spawn(async move {
+                    if is_fallback(&live) || host.is_configured(&live).await {
+                        // Its failure is remembered with it.
+                        let _ = host.models_of(&live).await;
+                    }
+                });
             }
         }
         all
@@ -126,16 +132,67 @@ impl Host {
         }
     }
 
+    /// Whether its owner has pointed at this provider in any way: a route names it, its section says something, one of its endpoints was
+    /// pointed somewhere, one of its secrets is set. One that needs neither endpoint nor secret has nothing to be told.
+    async fn is_configured(&self, live: &Arc<Live>) -> bool {
+        let granted = live.grant.load();
+        let needs = &granted.grant.capabilities;
+        let section = live.config.as_object().is_some_and(|section| !section.is_empty());
+        let pointed = granted.policy.endpoints.values().any(|endpoint| endpoint.operator);
+        let route = self.configured_route();
+        let named = route.iter().filter_map(|m| m.split_once('/')).any(|(written, _)| is_called(live, written));
+        if section || pointed || named || (needs.http.is_empty() && needs.secrets.is_empty()) {
+            return true;
+        }
+        let vault = Vault::new(self.services(), live.clone());
+        for secret in needs.secrets.keys() {
+            // One that is there and cannot be read is there: its owner should hear of that, not be answered by another.
+            if !matches!(vault.find(secret).await, Ok(None)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The providers that may be asked without being named, in the order of their names: those that are configured, and apart from them
+    /// those whose manifest says `fallback`. Nobody else is contacted: a key or a server that nobody gave is not waited for.
+    async fn ready(&self) -> Ready {
+        let (mut configured, mut fallback) = (Vec::new(), Vec::new());
+        for live in self.providers() {
+            if is_fallback(&live) {
+                fallback.push(live);
+            } else if self.is_configured(&live).await {
+                configured.push(live);
+            }
+        }
+        Ready { configured, fallback }
+    }
+
+    /// What would configure one of the others.
+    fn how_to_configure(&self) -> String {
+        let mut ways = Vec::new();
+        for live in self.providers().iter().filter(|live| Live::hears_environment(&live.id)) {
+            let granted = live.grant.load();
+            let needs = &granted.grant.capabilities;
+            let keys = needs.secrets.values().filter_map(|s| s.env.as_deref());
+            let servers = needs.http.values().filter_map(|e| e.url_env.as_deref());
+            let names: Vec<&str> = keys.chain(servers).collect();
+            if !names.is_empty() {
+                ways.push(format!("{} (for `{}`)", names.join(" or "), live.id.name()));
+            }
+        }
+        format!("set {} and start again, or name a model in `agent: {{ route: [..] }}`", ways.join(", or "))
+    }
+
     /// `instance/model`, `component:id/model`, or a bare model id that some provider lists.
     async fn named(&self, wanted: &str) -> Result<ModelRef, Denial> {
-        let providers = self.providers();
         if let Some((instance, model)) = wanted.split_once('/')
-            && let Some(live) = providers.iter().find(|l| is_called(l, instance))
+            && let Some(live) = self.providers().iter().find(|l| is_called(l, instance))
         {
             return Ok(ModelRef { instance: live.id.clone(), model: model.to_owned() });
         }
         let mut known = Vec::new();
-        for live in &providers {
+        for live in &self.ready().await.all() {
             if let Ok(models) = self.models_of(live).await {
                 if let Some(m) = models.iter().find(|m| m.reference.model == wanted) {
                     return Ok(m.reference.clone());
@@ -156,6 +213,24 @@ impl Host {
     }
 }
 
+/// Whom to ask when nobody is named.
+struct Ready {
+    configured: Vec<Arc<Live>>,
+    fallback: Vec<Arc<Live>>,
+}
+
+impl Ready {
+    fn all(self) -> Vec<Arc<Live>> {
+        let Self { mut configured, fallback } = self;
+        configured.extend(fallback);
+        configured
+    }
+}
+
+fn is_fallback(live: &Live) -> bool {
+    live.package.manifest().provider.as_ref().is_some_and(|p| p.fallback)
+}
+
 /// People write `openai` or `openai:vllm`.
 fn is_called(live: &Live, written: &str) -> bool {
     let (name, id) = written.split_once(':').unwrap_or((written, "main"));
@@ -174,7 +249,7 @@ fn no_model(live: &Live) -> CompletionFailure {
 impl Models for Host {
     async fn list(&self) -> Vec<ModelInfo> {
         let mut all = Vec::new();
-        let providers = self.providers();
+        let providers = self.ready().await.all();
         let listed = join_all(providers.iter().map(|live| self.models_of(live))).await;
         for (live, models) in providers.iter().zip(listed) {
             match models {
@@ -205,20 +280,25 @@ impl Models for Host {
             Some(denial) => return Err(denial),
             None => {}
         }
+        let Ready { configured, fallback } = self.ready().await;
+        // The fall-back is for an owner who configured nothing. Who did, hears what is wrong with it rather than a weaker model.
+        let asked = if configured.is_empty() { fallback } else { configured };
         let mut problems = Vec::new();
-        for live in self.providers() {
+        for live in asked {
             match self.default_of(&live).await {
                 Ok(model) => return Ok(vec![model]),
                 Err(e) => problems.push(format!("{}: {e}", live.id)),
             }
         }
         if problems.is_empty() {
-            problems.push("no provider is installed and granted".to_owned());
+            let none =
+                if self.has_provider() { "no provider is configured" } else { "no provider is installed and granted" };
+            problems.push(none.to_owned());
         }
         Err(Denial::new(
             "E-ROUTE-001",
             format!("no model can answer ({})", problems.join("; ")),
-            "set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own, and start again; `carapace doctor` says more",
+            format!("{}; `carapace doctor` says more", self.how_to_configure()),
         ))
     }
 

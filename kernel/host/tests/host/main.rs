@@ -14,5 +14,6 @@ mod fixtures;
 mod eviction;
 mod grants;
 mod models;
+mod route;
 mod secrets;
 mod world;

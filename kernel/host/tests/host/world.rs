@@ -68,16 +68,25 @@ impl World {
     }
 
     pub(crate) fn with_environment(environment: fn(&str) -> Option<String>) -> Self {
-        Self::open(tempfile::tempdir().unwrap(), "a password", environment)
+        Self::with_route(environment, Vec::new())
+    }
+
+    pub(crate) fn with_route(environment: fn(&str) -> Option<String>, route: Vec<String>) -> Self {
+        Self::open(tempfile::tempdir().unwrap(), "a password", environment, route)
     }
 
     /// The same state with another password.
     pub(crate) async fn reopened(self, password: &str) -> Self {
         self.store.close().await;
-        Self::open(self.dir, password, |_| None)
+        Self::open(self.dir, password, |_| None, Vec::new())
     }
 
-    fn open(dir: tempfile::TempDir, password: &str, environment: fn(&str) -> Option<String>) -> Self {
+    fn open(
+        dir: tempfile::TempDir,
+        password: &str,
+        environment: fn(&str) -> Option<String>,
+        route: Vec<String>,
+    ) -> Self {
         let options = StoreOptions { unlocker: Unlocker::Password(password.into()), ..StoreOptions::default() };
         let store = Store::open(dir.path(), options).unwrap();
         let engines = Engines::new(EngineOptions::default()).unwrap();
@@ -85,7 +94,7 @@ impl World {
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(InProcess::new(&engines)), None),
-            route: Arc::new(Vec::new),
+            route: Arc::new(move || route.clone()),
             timezone: None,
         });
         Self { host, store, dir }
