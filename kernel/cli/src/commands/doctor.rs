@@ -133,16 +133,18 @@ async fn record(paths: &StatePaths) -> Finding {
 
 fn model(config: &Config) -> Finding {
     let what = "a model can be asked";
-    let set = |name: &str| SystemEnv.var(name).is_some_and(|v| !v.is_empty());
-    if set("OPENAI_API_KEY") || set("OPENAI_BASE_URL") || config.instances.values().any(|i| !i.endpoints.is_empty()) {
+    let set = |name: &&str| SystemEnv.var(name).is_some_and(|v| !v.is_empty());
+    if VARIABLES.iter().any(set) || config.instances.values().any(|i| !i.endpoints.is_empty()) {
         return good(what);
     }
-    bad(
-        what,
-        "neither a key nor a server of your own is set in this environment",
-        "OPENAI_BASE_URL=http://127.0.0.1:8080/v1 for a server of yours, or `carapace secrets set api-key --instance local/openai`",
-    )
+    bad(what, "neither a key nor a server of your own is set in this environment", CONFIGURE)
 }
+
+/// The bundled providers' variables: while nothing runs, their manifests are not at hand.
+const VARIABLES: [&str; 5] =
+    ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"];
+const CONFIGURE: &str = "ANTHROPIC_API_KEY, OPENAI_API_KEY or OLLAMA_BASE_URL=http://127.0.0.1:11434 at start, or \
+    `carapace secrets set api-key --instance local/openai`";
 
 fn kernel(status: &Value) -> Vec<Finding> {
     let mut findings = vec![good("an assistant is running")];
@@ -157,11 +159,7 @@ fn kernel(status: &Value) -> Vec<Finding> {
         }
     }
     if status["models"].as_array().is_none_or(Vec::is_empty) {
-        findings.push(bad(
-            "a model can be asked",
-            "no provider lists one",
-            "OPENAI_BASE_URL or OPENAI_API_KEY at start, or `carapace secrets set api-key --instance local/openai`",
-        ));
+        findings.push(bad("a model can be asked", "no provider lists one", CONFIGURE));
     } else {
         findings.push(good("a model can be asked"));
     }
