@@ -1,6 +1,12 @@
 //! The provider `anthropic` on the wire, against aimock and llama.cpp, its requests judged by Anthropic's own client.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "helpers of tests; what is judged goes through a file"
+)]
 
 use carapace_tests::cable::{Asked, Cable};
 use carapace_tests::peers::{self, script};
