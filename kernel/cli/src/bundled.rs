@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Consent {
     /// `--accept-bundled`: to what was never granted before. More than was once agreed to is still asked about.
     FirstGrants,
+    /// `setup --yes`: as [`Self::FirstGrants`].
+    Defaults,
     /// `--accept-growth`: to everything.
     Everything,
     /// Ask at the terminal, if there is one.
@@ -221,8 +223,13 @@ fn show(pending: &[Pending]) {
 }
 
 fn agree(consent: Consent, grew: bool) -> Outcome {
-    if consent == Consent::Everything || (consent == Consent::FirstGrants && !grew) {
-        let flag = if consent == Consent::Everything { "--accept-growth" } else { "--accept-bundled" };
+    let flag = match consent {
+        Consent::Everything => Some("--accept-growth"),
+        Consent::FirstGrants if !grew => Some("--accept-bundled"),
+        Consent::Defaults if !grew => Some("--yes"),
+        _ => None,
+    };
+    if let Some(flag) = flag {
         eprintln!("Granted, because of {flag}. `carapace plugin revoke INSTANCE` takes a grant back.\n");
         return Ok(());
     }

@@ -45,6 +45,12 @@ impl Failure {
         self.help = Some(help.into()).filter(|h: &String| !h.is_empty());
         self
     }
+    /// What to do, after what it already says about that.
+    #[must_use]
+    pub(crate) fn and_help(self, more: &str) -> Self {
+        let help = self.help.as_ref().map_or_else(|| more.to_owned(), |help| format!("{help}\n{more}"));
+        self.help(help)
+    }
     /// What failed around it.
     #[must_use]
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {

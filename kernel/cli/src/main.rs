@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod owner;
 mod records;
+mod setup;
 mod trust;
 
 use args::{AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
@@ -114,6 +115,7 @@ fn run(cli: Cli) -> Outcome {
 
 async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHandle>) -> Outcome {
     match command {
+        Command::Setup(args) => setup::run(&paths, config, args).await,
         Command::Start(args) => start::run(&paths, config, args).await,
         Command::Chat(args) => chat::run(&paths, config, args).await,
         Command::Stop => start::stop(&paths).await,
@@ -144,6 +146,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
 
 fn wants_json(command: &Command) -> bool {
     match command {
+        Command::Setup(a) => a.json,
         Command::Start(a) => a.json,
         Command::Chat(a) => a.json,
         Command::Status(o)
