@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Show what runs.
     Status(OutputArgs),
     /// Find what is wrong and how to fix it.
-    Doctor(OutputArgs),
+    Doctor(DoctorArgs),
     /// Components: look, verify, build, sign.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -74,6 +74,17 @@ pub(crate) struct SetupArgs {
     #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
     pub bundle: Option<PathBuf>,
     /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct DoctorArgs {
+    /// Directory of bundled components (default: `bundle` beside the binary).
+    #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,
 }

@@ -67,6 +67,14 @@ impl Failure {
         let help = self.help.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
         format!("{}{code}{help}", self.message)
     }
+    /// What was wrong, with its code.
+    pub(crate) fn what(&self) -> String {
+        format!("{}{}", self.message, self.code.as_ref().map(|c| format!(" [{c}]")).unwrap_or_default())
+    }
+    /// What to do about it; empty if nothing is known.
+    pub(crate) fn fix(&self) -> &str {
+        self.help.as_deref().unwrap_or_default()
+    }
     /// As one JSON object.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::json!({ "error": { "code": self.code, "message": self.message, "help": self.help } })

@@ -1,4 +1,4 @@
-//! Changing a file that a person wrote: a few keys change, every other character stays, comments included.
+//! Changing a file that a person wrote: a few keys change; every other key, and every comment, stays as they wrote it.
 
 use crate::env::Env;
 use crate::model::Config;
@@ -173,10 +173,17 @@ mod tests {
     }
 
     #[test]
-    fn every_character_that_was_not_asked_about_stays() {
+    fn what_was_not_asked_about_stays_as_it_was_written() {
         let text = "\u{feff}// Mine.\n{\n  /* the door */ gateway: { port: 0x4a5, }, // hexadecimal, as I like it\n  agent: {\n    // Cheap first.\n    'route': ['openai/gpt-5-mini'], maxTurns: +3,\n  },\n}\n// The end.\n";
-        let edited = at(text, &[route("ollama/llama3.2"), Change::new(&["agent", "timezone"], "Europe/Berlin")]).unwrap();
-        for kept in ["\u{feff}// Mine.", "/* the door */ gateway: { port: 0x4a5, }, // hexadecimal, as I like it", "// Cheap first.", "maxTurns: +3", "// The end."] {
+        let edited =
+            at(text, &[route("ollama/llama3.2"), Change::new(&["agent", "timezone"], "Europe/Berlin")]).unwrap();
+        for kept in [
+            "\u{feff}// Mine.",
+            "/* the door */ gateway: { port: 0x4a5, }, // hexadecimal, as I like it",
+            "// Cheap first.",
+            "maxTurns: +3",
+            "// The end.",
+        ] {
             assert!(edited.contains(kept), "{kept} is gone:\n{edited}");
         }
         let config = Config::parse(&edited, Path::new("x"), &NoEnv).unwrap();

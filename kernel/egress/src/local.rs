@@ -46,7 +46,8 @@ pub async fn probe(base: &str, path: &str) -> Result<Answer, EgressError> {
         let body = whole(Events { status, stream: response.bytes_stream().boxed() }, MAX_PROBED).await?;
         Ok(Answer { status, body })
     };
-    let late = || EgressError::Timeout(format!("`{}` did not answer within {} s", shown(base), PROBE_TIMEOUT.as_secs()));
+    let late =
+        || EgressError::Timeout(format!("`{}` did not answer within {} s", shown(base), PROBE_TIMEOUT.as_secs()));
     tokio::time::timeout(PROBE_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -118,9 +119,11 @@ impl Events {
     /// # Errors
     /// The stream broke off.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
-        self.stream.next().await.transpose().map_err(|e| {
-            EgressError::Unavailable(format!("the answer broke off: {}", describe(&e.without_url())))
-        })
+        self.stream
+            .next()
+            .await
+            .transpose()
+            .map_err(|e| EgressError::Unavailable(format!("the answer broke off: {}", describe(&e.without_url()))))
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn choose<T>(question: &str, read: impl Fn(&str) -> Result<T, String>
             Err(why) => eprintln!("{why}"),
         }
     }
-    Err(Failure::new(Exit::Usage, format!("no answer after {PATIENCE} attempts; nothing was changed")).help("carapace setup"))
+    Err(Failure::new(Exit::Usage, format!("no answer after {PATIENCE} attempts; nothing was changed"))
+        .help("carapace setup"))
 }
 
 /// A secret, typed without an echo. Empty: none.

@@ -22,22 +22,23 @@ pub(crate) struct Choice {
     /// Base URL that has to be written into the configuration, by endpoint.
     pub endpoint: Option<(String, String)>,
     pub key: Option<Key>,
+    /// It answers only to a key, and none is at hand.
+    pub wants_key: bool,
     pub why: String,
 }
 
-/// The order in which choices are offered: what the owner said, then what costs nothing and stays here, then what was paid for.
+/// The order in which choices are offered: what the owner said, then what costs nothing and stays here, then what was paid for; and
+/// what wants a key that is nowhere comes after all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// An address that the owner named.
     Named,
     /// A server that runs here.
     Here,
-    /// A key is at hand.
-    Key,
+    /// A service on the network.
+    Service,
     /// The tiny one inside the package.
     BuiltIn,
-    /// It wants a key that is nowhere.
-    NeedsKey,
 }
 
 /// Everything that was looked at.
@@ -74,7 +75,11 @@ impl Choice {
         let others = match self.others.len() {
             0 => String::new(),
             1..=4 => format!(" (also: {})", self.others.join(", ")),
-            n => format!(" (also: {}, and {} more)", self.others.iter().take(3).cloned().collect::<Vec<_>>().join(", "), n - 3),
+            n => format!(
+                " (also: {}, and {} more)",
+                self.others.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+                n - 3
+            ),
         };
         format!("{}: {}{others}", self.name(), self.why)
     }
@@ -94,13 +99,14 @@ pub(crate) async fn look(
             let key = provider.key(&instance, env, reader).await;
             let address = provider.address(&instance, config, env);
             let mut one = Choice {
-                rank: Rank::NeedsKey,
+                rank: Rank::Service,
                 model: default_model(provider, &instance, config),
                 configured: configured_model(provider, &instance, config),
                 provider: provider.clone(),
                 instance,
                 others: Vec::new(),
                 endpoint: None,
+                wants_key: false,
                 key,
                 why: String::new(),
             };
@@ -116,27 +122,16 @@ pub(crate) async fn look(
         }
     }
     if let Some(openai) = providers.iter().find(|p| p.name() == "openai") {
-        let ollama_speaks_for_itself = providers.iter().any(|p| p.name() == "ollama");
-        let mut more = more.to_vec();
-        if !ollama_speaks_for_itself {
-            more.push(format!("{}/v1", servers::ollama_base(env).0));
-        }
-        let mut here = servers::servers(&more).await;
-        for server in &mut here {
-            // Nobody named it but this function.
-            if !ollama_speaks_for_itself && server.base == format!("{}/v1", servers::ollama_base(env).0) {
-                "ollama".clone_into(&mut server.id);
-                "Ollama".clone_into(&mut server.title);
-                server.named = false;
-            }
-        }
-        let taken: Vec<_> = openai.instances(config).iter().filter_map(|i| openai.address(i, config, env)).map(|a| a.base).collect();
+        let has_its_own = providers.iter().any(|p| p.name() == "ollama");
+        let here = servers::servers(more, (!has_its_own).then(|| servers::ollama_base(env))).await;
+        let taken: Vec<_> =
+            openai.instances(config).iter().filter_map(|i| openai.address(i, config, env)).map(|a| a.base).collect();
         for server in here.into_iter().filter(|s| !taken.contains(&s.base)) {
             offered(server, openai, config, &mut found);
         }
         services(openai, config, env, &mut found);
     }
-    found.choices.sort_by_key(|c| c.rank);
+    found.choices.sort_by_key(|c| (c.wants_key, c.rank));
     found
 }
 
@@ -177,20 +172,23 @@ async fn answered(one: &mut Choice, address: Address, notes: &mut Vec<String>) {
             if is_here(&address.base) {
                 match servers::models(&address.base).await {
                     Answer::Models(models) => prefer(one, models),
-                    Answer::WantsKey => {}
+                    Answer::WantsKey => one.wants_key = one.key.as_ref().is_some_and(|k| k.source == Source::Missing),
                     Answer::Nothing(why) => notes.push(why),
                 }
             }
         }
         (None, Some(Source::Environment(variable))) => {
-            one.rank = Rank::Key;
+            one.rank = Rank::Service;
             one.why = format!("a key is in {variable}");
         }
         (None, Some(Source::Store)) => {
-            one.rank = Rank::Key;
+            one.rank = Rank::Service;
             "its key is in the secret store".clone_into(&mut one.why);
         }
-        (None, Some(Source::Missing)) => one.why = format!("wants a key: {}", key.map_or("", |k| &k.prompt)),
+        (None, Some(Source::Missing)) => {
+            one.wants_key = true;
+            one.why = format!("wants a key: {}", key.map_or("", |k| &k.prompt));
+        }
         (None, None) => {}
     }
 }
@@ -252,7 +250,12 @@ fn offered(server: Server, openai: &Provider, config: &Config, found: &mut Found
         others: Vec::new(),
         endpoint: Some((endpoint, server.base.clone())),
         key: None,
-        why: format!("{} ({}): costs nothing, and no conversation leaves this machine", shown(&server.base), server.title),
+        wants_key: false,
+        why: format!(
+            "{} ({}): costs nothing, and no conversation leaves this machine",
+            shown(&server.base),
+            server.title
+        ),
     };
     prefer(&mut one, models);
     found.choices.push(one);
@@ -269,7 +272,7 @@ fn services(openai: &Provider, config: &Config, env: &dyn Env, found: &mut Found
             continue;
         };
         found.choices.push(Choice {
-            rank: Rank::Key,
+            rank: Rank::Service,
             provider: openai.clone(),
             instance,
             model: Some(model.to_owned()),
@@ -280,9 +283,11 @@ fn services(openai: &Provider, config: &Config, env: &dyn Env, found: &mut Found
                 name: name.clone(),
                 source: Source::Environment(variable.to_owned()),
                 prompt: declared.prompt.clone(),
-                optional: false,
             }),
-            why: format!("a key is in {variable}; it is copied into the secret store, because no manifest names that variable"),
+            wants_key: false,
+            why: format!(
+                "a key is in {variable}; it is copied into the secret store, because no manifest names that variable"
+            ),
         });
     }
 }

@@ -1,8 +1,8 @@
 //! The first question: which model answers.
 
 use super::ask;
-use super::choices::{Choice, Found, Rank};
-use super::known::{Key, Provider, Source};
+use super::choices::{Choice, Found};
+use super::known::{Key, Provider};
 use crate::failure::{Exit, Failure, Outcome};
 use carapace_config::ModelName;
 
@@ -39,7 +39,7 @@ pub(crate) fn default(present: Option<&Present>, found: &Found) -> Option<usize>
     if present.is_some() {
         return Some(0);
     }
-    found.choices.iter().position(|c| c.rank != Rank::NeedsKey)
+    found.choices.iter().position(|c| !c.wants_key)
 }
 
 /// Asks at the terminal.
@@ -91,11 +91,8 @@ pub(crate) fn no_key(choice: &Choice, key: &Key) -> Failure {
 
 /// Nothing here can answer.
 pub(crate) fn nothing(found: &Found, providers: &[Provider]) -> Failure {
-    let mut variables: Vec<&str> = providers
-        .iter()
-        .flat_map(|p| p.manifest().secrets.values())
-        .filter_map(|s| s.env.as_deref())
-        .collect();
+    let mut variables: Vec<&str> =
+        providers.iter().flat_map(|p| p.manifest().secrets.values()).filter_map(|s| s.env.as_deref()).collect();
     variables.dedup();
     let notes = if found.notes.is_empty() { String::new() } else { format!(" ({})", found.notes.join("; ")) };
     Failure::new(Exit::Failed, format!("nothing that was found here can answer{notes}")).help(format!(
@@ -107,6 +104,6 @@ pub(crate) fn nothing(found: &Found, providers: &[Provider]) -> Failure {
 impl Choice {
     /// The key that has to be typed, if there is one.
     pub(crate) fn missing_key(&self) -> Option<&Key> {
-        self.key.as_ref().filter(|k| k.source == Source::Missing && self.rank == Rank::NeedsKey)
+        self.key.as_ref().filter(|_| self.wants_key)
     }
 }

@@ -57,8 +57,11 @@ impl Draft {
     pub(crate) fn write(&self) -> Outcome<Written> {
         let now = std::fs::read_to_string(&self.file).ok();
         if now != self.before {
-            return Err(Failure::new(Exit::Failed, format!("{} was changed meanwhile, and is left as it is", self.file.display()))
-                .help("carapace setup"));
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("{} was changed meanwhile, and is left as it is", self.file.display()),
+            )
+            .help("carapace setup"));
         }
         let backup = match &self.before {
             Some(_) => Some(self.keep()?),

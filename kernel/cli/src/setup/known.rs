@@ -33,8 +33,6 @@ pub(crate) struct Key {
     pub source: Source,
     /// What the manifest says about it.
     pub prompt: String,
-    /// The component works without it.
-    pub optional: bool,
 }
 
 /// A provider's address.
@@ -120,7 +118,7 @@ impl Provider {
                 None => Source::Missing,
             }
         };
-        Some(Key { name: name.clone(), source, prompt: declared.prompt.clone(), optional: declared.optional })
+        Some(Key { name: name.clone(), source, prompt: declared.prompt.clone() })
     }
 }
 

@@ -91,7 +91,8 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Set
             Some(planned(&args, (**choice).clone(), &reader).await?)
         }
     };
-    let starts = !args.yes && !args.json && running.is_none() && ask::yes("Start it as soon as it has answered?", true)?;
+    let starts =
+        !args.yes && !args.json && running.is_none() && ask::yes("Start it as soon as it has answered?", true)?;
     drop(reader);
 
     let done = match (plan, decision) {
@@ -153,7 +154,11 @@ async fn planned(args: &SetupArgs, choice: Choice, reader: &carapace_store::Read
     let (_, unread) = bundled::proposal(&instance, old.clone(), &choice.provider.package);
     let grant = unread.is_some() || old.is_some_and(|g| g.revoked);
     if grant {
-        eprintln!("\n`{}` is an instance of {} that is not granted yet. Granted, it", choice.instance, instance.component());
+        eprintln!(
+            "\n`{}` is an instance of {} that is not granted yet. Granted, it",
+            choice.instance,
+            instance.component()
+        );
         for line in choice.provider.package.capabilities().sentences(Some(&instance)) {
             eprintln!("  - {}{}", line.text, if line.optional { " (optional)" } else { "" });
         }
@@ -163,7 +168,9 @@ async fn planned(args: &SetupArgs, choice: Choice, reader: &carapace_store::Read
         if args.yes {
             eprintln!("Granted, because of --yes. `carapace plugin revoke {instance}` takes it back.");
         } else if !bundled::ask()? {
-            return Err(Failure::new(Exit::Consent, format!("{instance} is not granted: you said no")).help("carapace setup"));
+            return Err(
+                Failure::new(Exit::Consent, format!("{instance} is not granted: you said no")).help("carapace setup")
+            );
         }
     }
     let key = match &choice.key {
@@ -180,10 +187,14 @@ async fn planned(args: &SetupArgs, choice: Choice, reader: &carapace_store::Read
         Some(key) => match &key.source {
             // A further instance has no variable of its own; that its key is copied was said where it was chosen.
             Source::Environment(variable) => {
-                let copied = choice.instance.id != Name::main() || args.yes || ask::yes(
-                    &format!("Keep the key of {variable} in the secret store, for terminals and services without that variable?"),
-                    true,
-                )?;
+                let copied = choice.instance.id != Name::main()
+                    || args.yes
+                    || ask::yes(
+                        &format!(
+                            "Keep the key of {variable} in the secret store, for terminals and services without that variable?"
+                        ),
+                        true,
+                    )?;
                 copied.then(|| known::set(&SystemEnv, variable)).flatten()
             }
             Source::Store | Source::Missing => None,
@@ -229,8 +240,14 @@ async fn take(
     let mut trial = match running {
         // It reads instances and their addresses when it starts.
         Some(_) if plan.choice.endpoint.is_some() => {
-            return Err(Failure::new(Exit::Failed, format!("`{}` needs an assistant that starts anew, and one is running; nothing was changed", plan.choice.instance))
-                .help("carapace stop, then carapace setup"));
+            return Err(Failure::new(
+                Exit::Failed,
+                format!(
+                    "`{}` needs an assistant that starts anew, and one is running; nothing was changed",
+                    plan.choice.instance
+                ),
+            )
+            .help("carapace stop, then carapace setup"));
         }
         Some(client) => Trial::on(client),
         None => Trial::start(paths, &draft.config).await?,
@@ -268,7 +285,9 @@ async fn attempt(trial: &mut Trial, paths: &StatePaths, config: &Config, plan: &
         match trial.store(&instance, &key.name, value).await {
             Ok(()) => done.secret = Some(format!("{} --instance {instance}", key.name)),
             // It is read from the variable then, as it would have been without a store.
-            Err(why) if from_environment => done.notes.push(format!("The key is not in the secret store: {}", why.line())),
+            Err(why) if from_environment => {
+                done.notes.push(format!("The key is not in the secret store: {}", why.line()))
+            }
             Err(why) => return Err(why),
         }
     }
@@ -277,7 +296,8 @@ async fn attempt(trial: &mut Trial, paths: &StatePaths, config: &Config, plan: &
         plan.choice.model = Some(trial.model(&plan.choice.instance.to_string(), wanted.as_deref()).await?);
     }
     done.model = plan.choice.name();
-    done.answer = trial.answer(Some(&done.model)).await.map_err(|e| e.context(format!("`{}` did not answer", done.model)))?;
+    done.answer =
+        trial.answer(Some(&done.model)).await.map_err(|e| e.context(format!("`{}` did not answer", done.model)))?;
     let draft = Draft::new(paths.config(), &SystemEnv, &changes(config, &plan.choice))?;
     if draft.changes() {
         done.written = Some(draft.write()?);
@@ -317,7 +337,9 @@ async fn keep(
 fn undo(done: &Done) -> Vec<String> {
     let mut undo = Vec::new();
     match &done.written {
-        Some(Written { file, backup: Some(backup) }) => undo.push(format!("mv {} {}", backup.display(), file.display())),
+        Some(Written { file, backup: Some(backup) }) => {
+            undo.push(format!("mv {} {}", backup.display(), file.display()))
+        }
         Some(Written { file, backup: None }) => undo.push(format!("rm {}", file.display())),
         None => {}
     }
@@ -330,7 +352,8 @@ fn report(paths: &StatePaths, found: &Found, done: &Done, args: &SetupArgs) {
     let undo = undo(done);
     if args.json {
         let file = |f: &std::path::Path| f.display().to_string();
-        let found: Vec<Value> = found.choices.iter().map(|c| json!({ "name": c.name(), "why": c.why, "others": c.others })).collect();
+        let found: Vec<Value> =
+            found.choices.iter().map(|c| json!({ "name": c.name(), "why": c.why, "others": c.others })).collect();
         plugin::print_json(&json!({
             "ready": true,
             "model": done.model,

@@ -29,7 +29,7 @@ pub(crate) struct Server {
     /// Up to and including `/v1`.
     pub base: String,
     pub answer: Answer,
-    /// The owner named it on the command line.
+    /// The owner named it: on the command line, or in a variable.
     pub named: bool,
 }
 
@@ -44,25 +44,30 @@ pub(crate) enum Answer {
     Nothing(String),
 }
 
-/// The usual ports, and the addresses in `more`. Servers that nobody named and that do not answer are left out.
-pub(crate) async fn servers(more: &[String]) -> Vec<Server> {
+/// The usual ports, the addresses in `named`, and Ollama's own door of this kind at `ollama` (unless a component speaks to it).
+/// Servers that nobody named and that do not answer are left out.
+pub(crate) async fn servers(named: &[String], ollama: Option<(String, Option<&str>)>) -> Vec<Server> {
+    let own =
+        |(base, by): (String, Option<&str>)| (format!("{base}/v1"), "ollama".into(), "Ollama".into(), by.is_some());
     let usual = USUAL.iter().map(|(port, id, title)| {
         let base = format!("http://127.0.0.1:{port}/v1");
         (base, (*id).to_owned(), (*title).to_owned(), false)
     });
-    let named = more.iter().map(|base| {
+    let named = named.iter().map(|base| {
         let base = with_v1(base);
         let id = USUAL.iter().find(|(port, ..)| base.ends_with(&format!(":{port}/v1"))).map_or("server", |u| u.1);
         (base, id.to_owned(), "named with --server".to_owned(), true)
     });
-    let asked = named.chain(usual).map(|(base, id, title, named)| async move {
-        Server { answer: models(&base).await, id, title, base, named }
-    });
+    let asked = named
+        .chain(ollama.map(own))
+        .chain(usual)
+        .map(|(base, id, title, named)| async move { Server { answer: models(&base).await, id, title, base, named } });
     let mut found: Vec<Server> = Vec::new();
     for server in join_all(asked).await {
         let told = server.named || !matches!(server.answer, Answer::Nothing(_));
         if told && found.iter().all(|s| s.base != server.base) {
-            let taken = found.iter().filter(|s| s.id == server.id || s.id.starts_with(&format!("{}-", server.id))).count();
+            let taken =
+                found.iter().filter(|s| s.id == server.id || s.id.starts_with(&format!("{}-", server.id))).count();
             let id = if taken == 0 { server.id } else { format!("{}-{}", server.id, taken + 1) };
             found.push(Server { id, ..server });
         }
