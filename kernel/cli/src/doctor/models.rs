@@ -1,6 +1,7 @@
 //! Whether something can answer.
 
 use super::{Check, Finding};
+use crate::setup::choices::is_here;
 use crate::setup::known::{self, Provider, Source};
 use carapace_config::{Config, InstanceKey, StatePaths, SystemEnv};
 use carapace_store::Reader;
@@ -71,8 +72,10 @@ pub(crate) async fn reachable(paths: &StatePaths, reader: Option<&Reader>, confi
 
 async fn can(provider: &Provider, key: &InstanceKey, config: &Config, reader: &Reader) -> bool {
     let granted = reader.grant(&provider.instance(&key.id)).await.ok().flatten().is_some_and(|g| !g.revoked);
-    let named = provider.address(key, config, &SystemEnv).is_some_and(|a| a.named_by.is_some());
+    let routed = config.agent.route.iter().any(|m| m.instance == *key);
+    let address = provider.address(key, config, &SystemEnv);
+    // A server on this machine needs no key, and the route is what points at it. Whether it runs is found out by asking.
+    let pointed = address.is_some_and(|a| a.named_by.is_some() || (routed && is_here(&a.base)));
     let credential = provider.key(key, &SystemEnv, reader).await;
-    // A provider that takes no key answers where its manifest says; whether somebody listens there is found out by asking.
-    granted && (named || credential.is_none_or(|k| k.source != Source::Missing))
+    granted && (pointed || credential.is_none_or(|k| k.source != Source::Missing))
 }

@@ -170,7 +170,9 @@ async fn answered(one: &mut Choice, address: Address, notes: &mut Vec<String>) {
             // asking, and asked before it is chosen is only what runs here.
             one.model = one.configured.clone();
             if is_here(&address.base) {
-                match servers::models(&address.base).await {
+                let paths = one.provider.manifest().http.first().map(|h| h.paths.as_slice()).unwrap_or_default();
+                let path = paths.iter().find(|p| p.ends_with("/models")).map_or("/models", String::as_str);
+                match servers::models(&address.base, path).await {
                     Answer::Models(models) => prefer(one, models),
                     Answer::WantsKey => one.wants_key = one.key.as_ref().is_some_and(|k| k.source == Source::Missing),
                     Answer::Nothing(why) => notes.push(why),
@@ -309,7 +311,8 @@ fn prefer(one: &mut Choice, mut models: Vec<String>) {
     }
 }
 
-fn is_here(base: &str) -> bool {
+/// Plain http to this machine: what may be asked before it is chosen.
+pub(crate) fn is_here(base: &str) -> bool {
     carapace_egress::origin::parse_url(base)
         .and_then(|url| carapace_egress::origin::Origin::of(&url))
         .is_ok_and(|origin| origin.is_loopback() && !origin.is_https())

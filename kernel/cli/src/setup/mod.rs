@@ -2,7 +2,7 @@
 //!
 //! Who asks what: consent to the bundled components ([`crate::bundled`], only the first time), which model ([`decide`]), what to do with
 //! its key or, for a further instance, its grant, and whether to start afterwards. Everything is asked before anything is tried, and
-//! everything is tried ([`trial`]) before anything is written ([`file`]).
+//! everything is tried ([`trial`]) before anything is written ([`mod@file`]).
 
 mod ask;
 pub(crate) mod choices;

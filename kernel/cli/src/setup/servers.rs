@@ -58,10 +58,9 @@ pub(crate) async fn servers(named: &[String], ollama: Option<(String, Option<&st
         let id = USUAL.iter().find(|(port, ..)| base.ends_with(&format!(":{port}/v1"))).map_or("server", |u| u.1);
         (base, id.to_owned(), "named with --server".to_owned(), true)
     });
-    let asked = named
-        .chain(ollama.map(own))
-        .chain(usual)
-        .map(|(base, id, title, named)| async move { Server { answer: models(&base).await, id, title, base, named } });
+    let asked = named.chain(ollama.map(own)).chain(usual).map(|(base, id, title, named)| async move {
+        Server { answer: models(&base, "/models").await, id, title, base, named }
+    });
     let mut found: Vec<Server> = Vec::new();
     for server in join_all(asked).await {
         let told = server.named || !matches!(server.answer, Answer::Nothing(_));
@@ -75,14 +74,14 @@ pub(crate) async fn servers(named: &[String], ollama: Option<(String, Option<&st
     found
 }
 
-/// What the server below `base` offers.
-pub(crate) async fn models(base: &str) -> Answer {
-    match probe(base, "/models").await {
+/// What the server below `base` offers, by its list at `path`. OpenAI's and Anthropic's have the same shape.
+pub(crate) async fn models(base: &str, path: &str) -> Answer {
+    match probe(base, path).await {
         Err(e) => Answer::Nothing(e.to_string()),
         Ok(answer) if matches!(answer.status, 401 | 403) => Answer::WantsKey,
         Ok(answer) => match answer.body.get("data").and_then(Value::as_array) {
             Some(list) if answer.status == 200 => Answer::Models(names(list, "id")),
-            _ => Answer::Nothing(format!("`{base}/models` answered {}, and not with a list of models", answer.status)),
+            _ => Answer::Nothing(format!("`{base}{path}` answered {}, and not with a list of models", answer.status)),
         },
     }
 }

@@ -74,7 +74,7 @@ async fn a_probe_asks_once_without_a_credential_and_follows_nobody() {
     let error = probe(&base, "/large").await.unwrap_err();
     assert!(matches!(&error, EgressError::Limit(t) if t.contains("1 MiB")), "{error}");
     let asked = log.lock().unwrap();
-    assert_eq!(asked.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/v1/models", "/v1/moved", "/v1/large"]);
+    assert_eq!(asked.iter().map(|r| r.target.as_str()).collect::<Vec<_>>(), ["/v1/models", "/v1/moved", "/v1/large"]);
     assert!(asked.iter().all(|r| r.header("authorization").is_none() && r.header("cookie").is_none()));
 }
 
