@@ -373,9 +373,9 @@ async fn the_owners_commands_say_the_same_with_a_kernel_and_without() {
     let found = kernel.cli(&["doctor", "--json"]);
     let findings: Value = serde_json::from_slice(&found.stdout).unwrap();
     let wrong: Vec<_> = findings.as_array().unwrap().iter().filter(|f| f["ok"] != true).collect();
-    // The memory pool may not fit into the address space that a test machine allows.
-    assert!(wrong.iter().all(|f| f["check"].as_str().unwrap().contains("engine")), "{wrong:?}");
-    assert_eq!(found.status.code(), Some(i32::from(!wrong.is_empty())));
+    // The memory pool may not fit into the address space that a test machine allows; that is a hint.
+    assert!(wrong.iter().all(|f| f["id"] == "engine" && f["level"] == "hint"), "{wrong:?}");
+    assert_eq!(found.status.code(), Some(0));
 
     let state = kernel.stop();
     let state = state.path();
@@ -385,7 +385,9 @@ async fn the_owners_commands_say_the_same_with_a_kernel_and_without() {
     assert_eq!(found.status.code(), Some(1));
     let findings: Value = serde_json::from_slice(&found.stdout).unwrap();
     let running = findings.as_array().unwrap().iter().find(|f| f["check"] == "an assistant is running").unwrap();
-    assert_eq!((&running["ok"], &running["fix"]), (&json!(false), &json!("carapace start")));
+    assert_eq!((&running["level"], &running["fix"]), (&json!("hint"), &json!("carapace start")));
+    let model = findings.as_array().unwrap().iter().find(|f| f["id"] == "model").unwrap();
+    assert_eq!(model["level"], "wrong", "this terminal names no server, and the file does not: {model}");
     assert_eq!(owner::cli(state, &["status"]).status.code(), Some(4));
     assert_eq!(owner::cli(state, &["stop"]).status.code(), Some(4));
 

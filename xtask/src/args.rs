@@ -5,6 +5,8 @@
 pub(crate) enum Task {
     /// Build everything in release mode and start the assistant.
     Run { args: Vec<String> },
+    /// Build everything in release mode, and find a model for it.
+    Setup { args: Vec<String> },
     /// Build everything in the dev profile and run all tests, or those whose name contains the filter.
     Test { filter: Option<String> },
     /// Measure against the budgets.
@@ -27,6 +29,7 @@ pub(crate) const USAGE: &str = "\
 cargo xtask <task>
 
   run [args…]             build everything (release) and start the assistant; args go to `carapace start`
+  setup [args…]           build everything (release) and find a model; args go to `carapace setup`
   test [filter]           build everything (dev) and run all tests, or those whose name contains the filter
   bench [--json]          measure against the budgets in docs/src/performance.md
   components [--unsigned] build, package and sign the bundled components into target/bundle
@@ -44,6 +47,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
     let rest_text: Vec<&str> = rest.iter().map(String::as_str).collect();
     match (name.as_str(), rest_text.as_slice()) {
         ("run", _) => Ok(Task::Run { args: rest }),
+        ("setup", _) => Ok(Task::Setup { args: rest }),
         ("bench", _) => Ok(Task::Bench { args: rest }),
         ("test", []) => Ok(Task::Test { filter: None }),
         ("test", [filter]) if !filter.starts_with('-') => Ok(Task::Test { filter: Some((*filter).to_owned()) }),

@@ -12,7 +12,8 @@ use std::process::Command;
 /// Performs a task; the answer is a line to print last.
 pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
     match task {
-        Task::Run { args } => start(steps, &args).map(|()| None),
+        Task::Run { args } => carapace(steps, "start", &args).map(|()| None),
+        Task::Setup { args } => carapace(steps, "setup", &args).map(|()| None),
         Task::Test { filter } => test(steps, filter.as_deref()).map(Some),
         Task::Bench { args } => bench(steps, &args).map(|()| None),
         Task::Components { sign } => {
@@ -56,17 +57,18 @@ fn bundle_components(steps: &mut Steps, carapace: &Path, sign: bool) -> Result<(
     Ok(())
 }
 
-fn start(steps: &mut Steps, args: &[String]) -> Result<()> {
+/// Builds everything, then becomes `carapace COMMAND` with what was built.
+fn carapace(steps: &mut Steps, command: &str, args: &[String]) -> Result<()> {
     let build = ["build", "--release", "-p", "carapace-cli", "--bin", "carapace"];
     let carapace = steps.run("build carapace (release)", || binary(&build, "release"))?;
     bundle_components(steps, &carapace, true)?;
     steps.report();
-    let mut command = program(&carapace);
-    command.arg("start").arg("--bundle").arg(bundle_dir()?).args(args);
+    let mut program = program(&carapace);
+    program.arg(command).arg("--bundle").arg(bundle_dir()?).args(args);
     if let Ok(here) = std::env::current_dir() {
-        command.current_dir(here);
+        program.current_dir(here);
     }
-    become_it(&mut command)
+    become_it(&mut program)
 }
 
 /// Replaces this process, so that signals and the terminal reach the assistant itself.

@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Find a model, ask a few questions, try it, and keep what worked.
+    Setup(SetupArgs),
     /// Start the assistant and serve until stopped.
     Start(StartArgs),
     /// Talk to the assistant; starts one if none is running.
@@ -30,7 +32,7 @@ pub(crate) enum Command {
     /// Show what runs.
     Status(OutputArgs),
     /// Find what is wrong and how to fix it.
-    Doctor(OutputArgs),
+    Doctor(DoctorArgs),
     /// Components: look, verify, build, sign.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -51,6 +53,37 @@ pub(crate) enum Command {
 /// `--json`
 #[derive(Debug, Args, Clone, Copy)]
 pub(crate) struct OutputArgs {
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `setup`.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct SetupArgs {
+    /// Take the defaults without asking, first grants of bundled components included.
+    #[arg(long)]
+    pub yes: bool,
+    /// Which model shall answer, as `provider/model`.
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Also look for a model server at this address of this machine; repeatable.
+    #[arg(long, value_name = "URL")]
+    pub server: Vec<String>,
+    /// Directory of bundled components (default: `bundle` beside the binary).
+    #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct DoctorArgs {
+    /// Directory of bundled components (default: `bundle` beside the binary).
+    #[arg(long, env = "CARAPACE_BUNDLE", value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
     /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,

@@ -183,7 +183,7 @@ pub(crate) fn store_options() -> StoreOptions {
     StoreOptions { unlocker, ..StoreOptions::default() }
 }
 
-fn engine_options(config: &Config) -> EngineOptions {
+pub(crate) fn engine_options(config: &Config) -> EngineOptions {
     let mut options = EngineOptions::default();
     // Each run that the owner allows at once has a model of its own to wait for.
     let runs = u16::try_from(config.agent.max_concurrent_runs).unwrap_or(u16::MAX);

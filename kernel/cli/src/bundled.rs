@@ -8,7 +8,7 @@ use carapace_contract::diff::{self, Growth};
 use carapace_contract::grant::Grant;
 use carapace_contract::{Digest, InstanceId, Name};
 use carapace_registry::{Trust, VerifiedPackage};
-use carapace_store::{AuditRow, Batch, PackageRow, Store};
+use carapace_store::{AuditRow, Batch, PackageRow, Reader, Store};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Consent {
     /// `--accept-bundled`: to what was never granted before. More than was once agreed to is still asked about.
     FirstGrants,
+    /// `setup --yes`: as [`Self::FirstGrants`].
+    Defaults,
     /// `--accept-growth`: to everything.
     Everything,
     /// Ask at the terminal, if there is one.
@@ -34,6 +36,73 @@ struct Pending {
     growth: Option<Vec<Growth>>,
 }
 
+/// A bundle, against what is installed and granted.
+struct Sorted {
+    /// For these the owner's answer is needed.
+    pending: Vec<Pending>,
+    /// These ask for no more than was granted.
+    carried: Vec<(PathBuf, VerifiedPackage, Grant)>,
+    /// These are installed as they are; their signature may be another one.
+    renewed: Vec<(PathBuf, VerifiedPackage)>,
+    /// Nothing was passed over.
+    whole: bool,
+}
+
+/// An instance whose bundled package needs an answer of the owner.
+pub(crate) struct Waiting {
+    /// Which.
+    pub instance: InstanceId,
+    /// It was granted before, and asks for more.
+    pub grew: bool,
+}
+
+/// What the next start would ask about. Changes nothing.
+pub(crate) async fn waiting(
+    paths: &StatePaths,
+    reader: &Reader,
+    trust: &Trust,
+    bundle: &Path,
+) -> Outcome<Vec<Waiting>> {
+    let sorted = sort(paths, reader, &mut trust.clone(), bundle).await?;
+    Ok(sorted.pending.into_iter().map(|p| Waiting { instance: p.instance, grew: p.growth.is_some() }).collect())
+}
+
+async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &Path) -> Outcome<Sorted> {
+    let mut sorted = Sorted { pending: Vec::new(), carried: Vec::new(), renewed: Vec::new(), whole: true };
+    for file in trust::packages_in(bundle)? {
+        let package = match verify_seen(reader, trust, &file).await {
+            Ok(package) => package,
+            // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
+            Err(why) if why.is("E-TRUST-011") => {
+                tracing::warn!(error = %why.line(), "a bundled component is passed over");
+                sorted.whole = false;
+                continue;
+            }
+            Err(why) => return Err(why),
+        };
+        let instance = InstanceId::new(package.id().clone(), Name::main());
+        let grant = reader.grant(&instance).await.or_fail("cannot read the grants")?;
+        let Some(grant) = grant else {
+            sorted.pending.push(Pending { file, package, instance, growth: None });
+            continue;
+        };
+        let row = reader.package(&instance).await.or_fail("cannot read the installed packages")?;
+        if row.is_some_and(|r| r.digest == package.digest()) && trust::installed(paths, &package.digest()).is_file() {
+            // The same package by another key (a rotation): what is installed must say so, too.
+            sorted.renewed.push((file, package));
+            continue;
+        }
+        let growth = diff::growth(&grant.capabilities, package.capabilities());
+        // What was revoked stays revoked, however much it asks for now: only `plugin grant` gives it back.
+        if growth.is_empty() || grant.revoked {
+            sorted.carried.push((file, package, grant));
+        } else {
+            sorted.pending.push(Pending { file, package, instance, growth: Some(growth) });
+        }
+    }
+    Ok(sorted)
+}
+
 /// Brings the bundle into the state directory: new packages and growth after consent, equal or smaller requests silently.
 pub(crate) async fn install(
     paths: &StatePaths,
@@ -46,39 +115,9 @@ pub(crate) async fn install(
     if is_settled(paths, store, &looked_at).await? {
         return Ok(());
     }
-    let mut pending = Vec::new();
-    let mut carried = Vec::new();
-    let mut whole = true;
-    for file in trust::packages_in(bundle)? {
-        let package = match verify_seen(store, trust, &file).await {
-            Ok(package) => package,
-            // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
-            Err(why) if why.is("E-TRUST-011") => {
-                tracing::warn!(error = %why.line(), "a bundled component is passed over");
-                whole = false;
-                continue;
-            }
-            Err(why) => return Err(why),
-        };
-        let instance = InstanceId::new(package.id().clone(), Name::main());
-        let grant = store.grant(&instance).await.or_fail("cannot read the grants")?;
-        let Some(grant) = grant else {
-            pending.push(Pending { file, package, instance, growth: None });
-            continue;
-        };
-        let row = store.package(&instance).await.or_fail("cannot read the installed packages")?;
-        if row.is_some_and(|r| r.digest == package.digest()) && trust::installed(paths, &package.digest()).is_file() {
-            // The same package by another key (a rotation): what is installed must say so, too.
-            trust::renew_signature(paths, &file, &package)?;
-            continue;
-        }
-        let growth = diff::growth(&grant.capabilities, package.capabilities());
-        // What was revoked stays revoked, however much it asks for now: only `plugin grant` gives it back.
-        if growth.is_empty() || grant.revoked {
-            carried.push((file, package, grant));
-        } else {
-            pending.push(Pending { file, package, instance, growth: Some(growth) });
-        }
+    let Sorted { pending, carried, renewed, whole } = sort(paths, store, trust, bundle).await?;
+    for (file, package) in renewed {
+        trust::renew_signature(paths, &file, &package)?;
     }
     for (file, package, old) in carried {
         let grant = carry_over(old, &package);
@@ -159,9 +198,9 @@ pub(crate) fn proposal(
 }
 
 /// Verifies with the highest version that was ever here.
-async fn verify_seen(store: &Store, trust: &mut Trust, file: &Path) -> Outcome<VerifiedPackage> {
+async fn verify_seen(reader: &Reader, trust: &mut Trust, file: &Path) -> Outcome<VerifiedPackage> {
     let package = trust::verify_file(file, None, trust)?;
-    let seen = store.highest_version(package.id()).await.or_fail("cannot read the highest version seen")?;
+    let seen = reader.highest_version(package.id()).await.or_fail("cannot read the highest version seen")?;
     match seen {
         Some(seen) if &seen > package.version() => {
             trust.highest_seen.insert(package.id().clone(), seen);
@@ -221,8 +260,13 @@ fn show(pending: &[Pending]) {
 }
 
 fn agree(consent: Consent, grew: bool) -> Outcome {
-    if consent == Consent::Everything || (consent == Consent::FirstGrants && !grew) {
-        let flag = if consent == Consent::Everything { "--accept-growth" } else { "--accept-bundled" };
+    let flag = match consent {
+        Consent::Everything => Some("--accept-growth"),
+        Consent::FirstGrants if !grew => Some("--accept-bundled"),
+        Consent::Defaults if !grew => Some("--yes"),
+        _ => None,
+    };
+    if let Some(flag) = flag {
         eprintln!("Granted, because of {flag}. `carapace plugin revoke INSTANCE` takes a grant back.\n");
         return Ok(());
     }
@@ -249,8 +293,8 @@ pub(crate) fn ask() -> Outcome<bool> {
 }
 
 /// The instances to load: installed and enabled packages, and further instances that the configuration names.
-pub(crate) async fn instances(store: &Store, config: &Config) -> Outcome<Vec<(InstanceId, PackageRow)>> {
-    let installed = store.packages().await.or_fail("cannot read the installed packages")?;
+pub(crate) async fn instances(reader: &Reader, config: &Config) -> Outcome<Vec<(InstanceId, PackageRow)>> {
+    let installed = reader.packages().await.or_fail("cannot read the installed packages")?;
     let mut all: Vec<(InstanceId, PackageRow)> =
         installed.iter().filter(|r| r.enabled).map(|r| (r.instance.clone(), r.clone())).collect();
     for (key, section) in &config.instances {

@@ -45,6 +45,12 @@ impl Failure {
         self.help = Some(help.into()).filter(|h: &String| !h.is_empty());
         self
     }
+    /// What to do, after what it already says about that.
+    #[must_use]
+    pub(crate) fn and_help(self, more: &str) -> Self {
+        let help = self.help.as_ref().map_or_else(|| more.to_owned(), |help| format!("{help}\n{more}"));
+        self.help(help)
+    }
     /// What failed around it.
     #[must_use]
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
@@ -60,6 +66,14 @@ impl Failure {
         let code = self.code.as_ref().map(|c| format!(" [{c}]")).unwrap_or_default();
         let help = self.help.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
         format!("{}{code}{help}", self.message)
+    }
+    /// What was wrong, with its code.
+    pub(crate) fn what(&self) -> String {
+        format!("{}{}", self.message, self.code.as_ref().map(|c| format!(" [{c}]")).unwrap_or_default())
+    }
+    /// What to do about it; empty if nothing is known.
+    pub(crate) fn fix(&self) -> &str {
+        self.help.as_deref().unwrap_or_default()
     }
     /// As one JSON object.
     pub(crate) fn json(&self) -> serde_json::Value {

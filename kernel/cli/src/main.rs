@@ -7,16 +7,18 @@ mod assembly;
 mod bundled;
 mod client;
 mod commands;
+mod doctor;
 mod failure;
 mod owner;
 mod records;
+mod setup;
 mod trust;
 
 use args::{AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
-use commands::{audit, chat, config, doctor, grant, plugin, publisher, secrets, start, status};
+use commands::{audit, chat, config, grant, plugin, publisher, secrets, start, status};
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -103,22 +105,27 @@ fn run(cli: Cli) -> Outcome {
             Ok(())
         }
         Command::Config(ConfigCommand::Check(output)) => config::check(&paths, output.json),
+        // A configuration that is not valid is one of its findings.
+        Command::Doctor(args) => runtime()?.block_on(doctor::run(&paths, args)),
         other => {
             let handle = ConfigHandle::load(paths.config(), Arc::new(SystemEnv))
                 .map_err(|e| Failure::new(Exit::Usage, e.to_string()).help("carapace config check"))?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(with_runtime(other, paths, Arc::new(handle)))
+            runtime()?.block_on(with_runtime(other, paths, Arc::new(handle)))
         }
     }
 }
 
+fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
 async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHandle>) -> Outcome {
     match command {
+        Command::Setup(args) => setup::run(&paths, config, args).await,
         Command::Start(args) => start::run(&paths, config, args).await,
         Command::Chat(args) => chat::run(&paths, config, args).await,
         Command::Stop => start::stop(&paths).await,
         Command::Status(output) => status::run(&paths, output.json).await,
-        Command::Doctor(output) => doctor::run(&paths, &config, output.json).await,
         Command::Plugin(PluginCommand::Revoke { instance }) => {
             let instance = assembly::instance_id(&instance)?;
             let request = ControlRequest::GrantRevoke { instance: instance.clone() };
@@ -138,16 +145,17 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             secrets::remove(&paths, config, &name, &instance).await
         }
         Command::Audit(AuditCommand::Verify(output)) => audit::verify(&paths, config, output.json).await,
-        Command::Publisher(_) | Command::Config(_) => Ok(()),
+        Command::Doctor(_) | Command::Publisher(_) | Command::Config(_) => Ok(()),
     }
 }
 
 fn wants_json(command: &Command) -> bool {
     match command {
+        Command::Setup(a) => a.json,
         Command::Start(a) => a.json,
         Command::Chat(a) => a.json,
+        Command::Doctor(a) => a.json,
         Command::Status(o)
-        | Command::Doctor(o)
         | Command::Plugin(PluginCommand::List(o))
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))

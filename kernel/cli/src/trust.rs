@@ -12,8 +12,12 @@ pub(crate) const LOCAL: &str = "local";
 
 /// ms since the epoch.
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    ms_of(SystemTime::now())
+}
+
+/// A point in time as milliseconds since the epoch.
+pub(crate) fn ms_of(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Makes the state directory, for its owner alone.

@@ -19,6 +19,7 @@
 #![allow(clippy::disallowed_methods, reason = "this room owns the configuration files and the environment")]
 
 mod check;
+mod edit;
 mod env;
 mod handle;
 mod limits;
@@ -30,6 +31,7 @@ mod problem;
 mod schema;
 mod tree;
 
+pub use edit::{Change, EditError, edit, fresh};
 pub use env::{Env, NoEnv, SystemEnv};
 pub use handle::ConfigHandle;
 pub use limits::{ByteSize, LimitOverrides};

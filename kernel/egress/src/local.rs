@@ -1,5 +1,5 @@
-//! A client for a kernel that runs on this machine: what the command line uses. It speaks plain http to loopback and
-//! nothing else.
+//! What the command line itself says over the network: a client for a kernel that runs on this machine, and [`probe`], which
+//! asks what else is served here. Both speak plain http to loopback and nothing else.
 
 use crate::error::{EgressError, shown};
 use crate::origin::{Origin, parse_url};
@@ -21,6 +21,61 @@ use zeroize::Zeroizing;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest JSON answer.
 const MAX_ANSWER: usize = 32 << 20;
+
+/// Until a whole answer to [`probe`]: whatever runs here answers at once, and what does not is not waited for.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The largest answer to it.
+const MAX_PROBED: usize = 1 << 20;
+
+/// Asks a server on this machine for one JSON document, such as its list of models: no credential goes along, no redirect is
+/// followed, and it has two seconds and 1 MiB.
+///
+/// `base` may have a path (`http://127.0.0.1:8080/v1`); `path` is below it.
+///
+/// # Errors
+/// `base` is not plain http to this machine; nobody answered, or not like that.
+pub async fn probe(base: &str, path: &str) -> Result<Answer, EgressError> {
+    let url = here(base, "a server on this machine")?;
+    let url = Relative::parse(path)?.join(&url, "")?;
+    let exchange = async {
+        let request = loopback()?.get(url).header(ACCEPT, "application/json");
+        let response = request.send().await.map_err(|e| {
+            EgressError::Unavailable(format!("nobody answered at `{}`: {}", shown(base), describe(&e.without_url())))
+        })?;
+        let status = response.status().as_u16();
+        let body = whole(Events { status, stream: response.bytes_stream().boxed() }, MAX_PROBED).await?;
+        Ok(Answer { status, body })
+    };
+    let late =
+        || EgressError::Timeout(format!("`{}` did not answer within {} s", shown(base), PROBE_TIMEOUT.as_secs()));
+    tokio::time::timeout(PROBE_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A URL of plain http to this machine.
+fn here(base: &str, what: &str) -> Result<Url, EgressError> {
+    let url = parse_url(base)?;
+    let origin = Origin::of(&url)?;
+    if origin.is_https() || !origin.is_loopback() {
+        return Err(EgressError::Invalid(format!("`{}` is not {what}; use http://127.0.0.1:PORT", shown(base))));
+    }
+    Ok(url)
+}
+
+/// A whole body: JSON, a string if it was something else, null if it was empty.
+async fn whole(mut events: Events, largest: usize) -> Result<Value, EgressError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = events.next().await? {
+        if bytes.len() + chunk.len() > largest {
+            return Err(EgressError::Limit(format!("the answer is larger than {} MiB", largest >> 20)));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(match serde_json::from_slice(&bytes) {
+        Ok(json) => json,
+        Err(_) if bytes.is_empty() => Value::Null,
+        Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+    })
+}
 
 /// A client of one running kernel.
 pub struct Client {
@@ -64,9 +119,11 @@ impl Events {
     /// # Errors
     /// The stream broke off.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
-        self.stream.next().await.transpose().map_err(|e| {
-            EgressError::Unavailable(format!("the kernel's answer broke off: {}", describe(&e.without_url())))
-        })
+        self.stream
+            .next()
+            .await
+            .transpose()
+            .map_err(|e| EgressError::Unavailable(format!("the answer broke off: {}", describe(&e.without_url()))))
     }
 }
 
@@ -76,14 +133,7 @@ impl Client {
     /// # Errors
     /// The URL isn't plain http to this machine.
     pub fn new(base: &str, token: Option<SecretString>) -> Result<Self, EgressError> {
-        let url = parse_url(base)?;
-        let origin = Origin::of(&url)?;
-        if origin.is_https() || !origin.is_loopback() {
-            return Err(EgressError::Invalid(format!(
-                "`{}` is not a kernel on this machine; use http://127.0.0.1:PORT",
-                shown(base)
-            )));
-        }
+        let url = here(base, "a kernel on this machine")?;
         Ok(Self { http: loopback()?, base: url, token, headers: HeaderMap::new() })
     }
 
@@ -124,19 +174,7 @@ impl Client {
         let exchange = async {
             let response = self.send(method, path, body, "application/json").await?;
             let status = response.status().as_u16();
-            let mut events = Events { status, stream: response.bytes_stream().boxed() };
-            let mut bytes = Vec::new();
-            while let Some(chunk) = events.next().await? {
-                if bytes.len() + chunk.len() > MAX_ANSWER {
-                    return Err(EgressError::Limit("the kernel's answer is larger than 32 MiB".to_owned()));
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            let body = match serde_json::from_slice(&bytes) {
-                Ok(json) => json,
-                Err(_) if bytes.is_empty() => Value::Null,
-                Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
-            };
+            let body = whole(Events { status, stream: response.bytes_stream().boxed() }, MAX_ANSWER).await?;
             Ok(Answer { status, body })
         };
         tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or_else(|_| Err(self.late()))

@@ -31,7 +31,7 @@ mod ws;
 
 pub use crate::metrics::install as install_metrics;
 pub use crate::options::{GatewayLimits, GatewayOptions, PageInfo};
-pub use crate::server::{Gateway, RunningGateway};
+pub use crate::server::{Gateway, RunningGateway, can_listen};
 pub use carapace_contract::ports::{Assistant, Status};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use secrecy::SecretString;

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use secrecy::ExposeSecret as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -95,6 +95,15 @@ impl Gateway {
         tracing::info!(%addr, "gateway listening");
         Ok(RunningGateway { addr, shared })
     }
+}
+
+/// Whether a gateway could listen there now. Binds, and lets go again.
+///
+/// # Errors
+/// `E-GATE-002`, as [`Gateway::start`] would say it.
+pub async fn can_listen(bind: IpAddr, port: u16) -> Result<(), Denial> {
+    let wanted = SocketAddr::new(bind, port);
+    TcpListener::bind(wanted).await.map(drop).map_err(|e| bind_failed(wanted, &e))
 }
 
 fn bind_failed(wanted: SocketAddr, e: &std::io::Error) -> Denial {

@@ -3,7 +3,6 @@
 pub(crate) mod audit;
 pub(crate) mod chat;
 pub(crate) mod config;
-pub(crate) mod doctor;
 pub(crate) mod grant;
 pub(crate) mod plugin;
 pub(crate) mod publisher;

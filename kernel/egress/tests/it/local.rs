@@ -2,7 +2,7 @@ use crate::support::*;
 use axum::Router;
 use axum::routing::{any, get, post};
 use carapace_egress::EgressError;
-use carapace_egress::local::Client;
+use carapace_egress::local::{Client, probe};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -57,4 +57,31 @@ async fn a_kernel_that_does_not_run_is_said_to() {
     drop(listener);
     let error = Client::new(&format!("http://{address}"), None).unwrap().get("/status").await.unwrap_err();
     assert!(error.to_string().contains("carapace start"), "{error}");
+}
+
+#[tokio::test]
+async fn a_probe_asks_once_without_a_credential_and_follows_nobody() {
+    let log = Log::default();
+    let app = Router::new()
+        .route("/v1/models", get(|| async { json!({ "data": [] }).to_string() }))
+        .route("/v1/moved", get(|| async { axum::response::Redirect::temporary("/v1/models") }))
+        .route("/v1/large", get(|| async { "x".repeat((1 << 20) + 1) }));
+    let server = serve(logged(app, &log)).await;
+    let base = format!("http://127.0.0.1:{}/v1", server.port());
+    let answer = probe(&base, "/models").await.unwrap();
+    assert_eq!((answer.status, answer.body), (200, json!({ "data": [] })));
+    assert_eq!(probe(&base, "/moved").await.unwrap().status, 307);
+    let error = probe(&base, "/large").await.unwrap_err();
+    assert!(matches!(&error, EgressError::Limit(t) if t.contains("1 MiB")), "{error}");
+    let asked = log.lock().unwrap();
+    assert_eq!(asked.iter().map(|r| r.target.as_str()).collect::<Vec<_>>(), ["/v1/models", "/v1/moved", "/v1/large"]);
+    assert!(asked.iter().all(|r| r.header("authorization").is_none() && r.header("cookie").is_none()));
+}
+
+#[tokio::test]
+async fn a_probe_reaches_this_machine_only() {
+    for base in ["http://example.com/v1", "http://192.168.0.1:8080/v1", "https://127.0.0.1:8080/v1"] {
+        let error = probe(base, "/models").await.expect_err(base);
+        assert!(matches!(&error, EgressError::Invalid(t) if t.contains(base)), "{error}");
+    }
 }
