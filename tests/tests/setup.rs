@@ -118,6 +118,24 @@ async fn a_server_that_runs_here_is_found_tried_and_kept_and_a_second_time_chang
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ollama_is_found_where_its_own_variable_says_and_comes_before_a_key() {
+    let server = peer!("aimock", peers::aimock(&hello(), &[]));
+    let state = fresh();
+    // Ollama's way to write an address; a key of a cloud service lies beside it.
+    let host = server.base.trim_start_matches("http://");
+    let variables = [("OLLAMA_HOST", host), ("ANTHROPIC_API_KEY", KEY)];
+    let out = setup(state.path(), &variables, &["--yes", "--json"]);
+    let first = report(&out);
+    assert!(first["model"].as_str().unwrap().starts_with("ollama/"), "{first}");
+    assert!(config(state.path()).unwrap().contains(&server.base), "{:?}", config(state.path()));
+    let names: Vec<_> = first["found"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert!(names.iter().any(|n| n.starts_with("anthropic/")), "{names:?}");
+    assert!(!said(&out).contains(KEY) && secrets(state.path()).is_empty(), "{}", said(&out));
+    let second = report(&setup(state.path(), &[], &["--yes", "--json"]));
+    assert_eq!((&second["model"], &second["config"]["written"]), (&first["model"], &json!(false)), "{second}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_in_the_environment_is_sealed_and_shown_nowhere() {
     let server = peer!("aimock", peers::aimock_that_wants(Some(KEY), &hello(), &[]));
     let state = fresh();
