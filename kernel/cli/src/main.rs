@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod doctor;
 mod failure;
+mod hidden;
 mod owner;
 mod records;
 mod setup;

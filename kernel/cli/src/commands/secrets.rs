@@ -20,7 +20,7 @@ fn name(text: &str) -> Outcome<SecretName> {
 pub(crate) async fn set(paths: &StatePaths, config: Arc<ConfigHandle>, secret: &str, instance: &str) -> Outcome {
     let (instance, secret) = (instance_id(instance)?, name(secret)?);
     let value = if std::io::stdin().is_terminal() {
-        rpassword::prompt_password(format!("{secret} of {instance}: "))?
+        crate::hidden::ask(&format!("{secret} of {instance}: "))?
     } else {
         let mut value = String::new();
         std::io::stdin().lock().take(64 << 10).read_to_string(&mut value)?;

@@ -43,7 +43,7 @@ pub(crate) fn choose<T>(question: &str, read: impl Fn(&str) -> Result<T, String>
 
 /// A secret, typed without an echo. Empty: none.
 pub(crate) fn hidden(prompt: &str) -> Outcome<String> {
-    Ok(rpassword::prompt_password(prompt)?.trim().to_owned())
+    Ok(crate::hidden::ask(prompt)?.trim().to_owned())
 }
 
 /// The owner ended it.
