@@ -14,9 +14,10 @@ pub const VERSION: &str = "0.1.0-dev";
 /// Always linked, without being asked for.
 const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
 /// Linked when asked for and granted; with the manifest lines that ask.
-const GRANTED: [(&str, &str); 4] = [
+const GRANTED: [(&str, &str); 5] = [
     ("http", "an `[[http]]` endpoint, or `http = \"public\"`"),
     ("kv", "`[kv]`"),
+    ("assets", "`[[asset]]`"),
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
 ];
@@ -177,6 +178,7 @@ fn asks(manifest: &Manifest, import: &str) -> bool {
     match import {
         "http" => manifest.public_http || !manifest.http.is_empty(),
         "kv" => manifest.kv.is_some(),
+        "assets" => !manifest.assets.is_empty(),
         "secrets" => !manifest.secrets.is_empty(),
         "completion" => manifest.provider.is_some(),
         _ => false,

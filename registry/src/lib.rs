@@ -16,6 +16,7 @@
 //! ```
 #![allow(clippy::disallowed_methods, reason = "this room owns package, key and publisher files")]
 
+pub mod assets;
 pub mod bundle;
 pub mod deny;
 pub mod dsse;
@@ -30,6 +31,7 @@ pub mod publisher;
 pub mod testing;
 pub mod verify;
 
+pub use assets::{Asset, AssetError, AssetFiles};
 pub use deny::DenyList;
 pub use key::{Fingerprint, PublicKey, SigningKey};
 pub use publisher::PublisherBook;

@@ -39,6 +39,8 @@ pub mod wat {
     pub const ECHO: &str = super::fixtures::wat::ECHO;
     /// A provider that says `hello`.
     pub const EMIT: &str = super::fixtures::wat::EMIT;
+    /// Answers with the beginning of its file `notes.txt`.
+    pub const ASSET: &str = super::fixtures::wat::ASSET;
     /// Asks the clock to wait for seven weeks.
     pub const SLEEP: &str = include_str!("../fixtures/sleep.wat");
     /// Writes to its kv namespace until the kernel refuses.

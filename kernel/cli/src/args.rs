@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Secrets of component instances.
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Files that components need beside their packages, such as a model's weights.
+    #[command(subcommand)]
+    Assets(AssetsCommand),
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -303,6 +306,31 @@ pub(crate) enum SecretsCommand {
         /// `publisher/name[/instance]`
         #[arg(long, value_name = "INSTANCE")]
         instance: String,
+    },
+}
+
+/// `assets …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AssetsCommand {
+    /// What installed components ask for, and whether it is here.
+    List(OutputArgs),
+    /// Take a file that is already on this machine.
+    Add {
+        /// The file; what it is is told by its digest.
+        file: PathBuf,
+    },
+    /// Download what is missing, from the sources that the signed manifest names.
+    Fetch {
+        /// One file only.
+        name: Option<String>,
+        /// Take it from here instead; may be a server of your own.
+        #[arg(long, value_name = "URL")]
+        from: Option<url::Url>,
+    },
+    /// Remove a file.
+    Rm {
+        /// Its name.
+        name: String,
     },
 }
 

@@ -1,16 +1,18 @@
 //! A running kernel: the rooms, wired.
 
+use crate::assets;
 use crate::bundled::{self, Consent};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::Owner;
 use crate::{records, trust};
 use carapace_agent::{Agent, Deps, Patience, SystemClock};
 use carapace_config::{Allocator, Config, ConfigHandle, StatePaths, SystemEnv};
+use carapace_contract::manifest::AssetDecl;
 use carapace_contract::{InstanceId, Name};
 use carapace_egress::Door;
 use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
-use carapace_registry::{Trust, VerifiedPackage};
+use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_runtime::{Allocation, AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
 use carapace_store::{PackageRow, Store, StoreOptions, Unlocker};
 use secrecy::SecretString;
@@ -38,6 +40,8 @@ pub(crate) struct Kernel {
     pub stop: CancellationToken,
     /// Instances that could not be loaded, and why.
     pub problems: Vec<(InstanceId, String)>,
+    /// Files that components ask for and that are not here.
+    pub missing: Vec<(InstanceId, AssetDecl)>,
     agent: Arc<Agent>,
     store: Store,
     records: Arc<records::ToStore>,
@@ -62,6 +66,7 @@ impl Kernel {
             store.clone(),
             Door::builder().recorder(records.clone()).build(),
             Arc::new(|name: &str| carapace_config::Env::var(&SystemEnv, name)),
+            AssetFiles::new(paths.assets()),
         );
         let engines = Engines::new(engine_options(&current)).or_fail("the WebAssembly engine does not start")?;
         if let (Allocator::Pooling, Allocation::OnDemand { reason }) = (current.runtime.allocator, engines.allocation())
@@ -106,6 +111,7 @@ impl Kernel {
             }
         }
 
+        let missing = assets::bring(paths, &host, options.bundle.as_deref()).await?;
         let agent = Agent::new(Deps {
             store: store.clone(),
             config: config.clone(),
@@ -149,7 +155,7 @@ impl Kernel {
         let run = serde_json::json!({ "pid": std::process::id(), "http": format!("http://{}", gateway.addr) });
         trust::write_whole(&run_file, run.to_string().as_bytes())?;
         let grace = Duration::from_millis(current.gateway.shutdown_grace_ms);
-        Ok(Self { gateway, stop, problems, agent, store, records, grace, run_file })
+        Ok(Self { gateway, stop, problems, missing, agent, store, records, grace, run_file })
     }
 
     /// Accepts nothing more, lets turns finish within the grace, keeps the rest for the next start.

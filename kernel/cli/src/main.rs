@@ -4,6 +4,7 @@
 
 mod args;
 mod assembly;
+mod assets;
 mod bundled;
 mod client;
 mod commands;
@@ -15,11 +16,11 @@ mod records;
 mod setup;
 mod trust;
 
-use args::{AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
+use args::{AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
-use commands::{audit, chat, config, grant, plugin, publisher, secrets, start, status};
+use commands::{assets as assets_command, audit, chat, config, grant, plugin, publisher, secrets, start, status};
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -145,6 +146,12 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Secrets(SecretsCommand::Rm { name, instance }) => {
             secrets::remove(&paths, config, &name, &instance).await
         }
+        Command::Assets(AssetsCommand::List(output)) => assets_command::list(&paths, config, output.json).await,
+        Command::Assets(AssetsCommand::Add { file }) => assets_command::add(&paths, config, &file).await,
+        Command::Assets(AssetsCommand::Fetch { name, from }) => {
+            assets_command::fetch(&paths, config, name.as_deref(), from.as_ref()).await
+        }
+        Command::Assets(AssetsCommand::Rm { name }) => assets_command::remove(&paths, config, &name).await,
         Command::Audit(AuditCommand::Verify(output)) => audit::verify(&paths, config, output.json).await,
         Command::Doctor(_) | Command::Publisher(_) | Command::Config(_) => Ok(()),
     }
@@ -161,6 +168,7 @@ fn wants_json(command: &Command) -> bool {
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
         | Command::Secrets(SecretsCommand::List(o))
+        | Command::Assets(AssetsCommand::List(o))
         | Command::Config(ConfigCommand::Check(o))
         | Command::Audit(AuditCommand::Verify(o)) => o.json,
         _ => false,

@@ -3,7 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
 use crate::failure::{Failure, Outcome};
-use crate::{assembly, bundled, trust};
+use crate::{assembly, assets, bundled, trust};
 use async_trait::async_trait;
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::capability::Sentence;
@@ -13,7 +13,7 @@ use carapace_contract::ports::{Control, Status};
 use carapace_contract::turn::KernelStatus;
 use carapace_contract::{Denial, Digest, InstanceId, SecretName};
 use carapace_host::Host;
-use carapace_registry::{Trust, VerifiedPackage};
+use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_store::{AuditRow, Batch, PackageRow, SecretId, Store, StoreError};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -91,6 +91,18 @@ impl Owner {
             format!("`{}` has no secret `{name}`", id.component()),
             if known.is_empty() { "it takes no secrets".to_owned() } else { format!("one of: {}", known.join(", ")) },
         ))
+    }
+
+    /// What the installed packages ask for besides themselves.
+    async fn assets(&self) -> Result<Value, Denial> {
+        let (trust, files) = (self.trust()?, AssetFiles::new(self.paths.assets()));
+        let mut all = Vec::new();
+        for row in self.store.packages().await.map_err(|e| unreadable(&e))? {
+            // One that may not run asks for nothing.
+            let Ok(package) = assembly::verify_installed(&self.paths, &trust, &row) else { continue };
+            all.extend(assets::of(&package, &files));
+        }
+        Ok(Value::Array(all))
     }
 
     /// The installed package, and the grant that stands on record for the instance.
@@ -227,6 +239,7 @@ impl Control for Owner {
                 self.forget_models();
                 Ok(json!({ "removed": known }))
             }
+            ControlRequest::AssetList => self.assets().await,
             ControlRequest::SecretList => {
                 let names = self.store.secret_names().await;
                 let names = names.map_err(|e| unreadable(&e))?;

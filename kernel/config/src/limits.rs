@@ -118,6 +118,8 @@ overrides! {
     http_request_bytes: ByteSize,
     /// Bytes of one HTTP response body, after decompression.
     http_response_bytes: ByteSize,
+    /// Milliseconds a kept (warm) instance may stand idle before it is unloaded.
+    warm_idle_ms: u64,
 }
 
 #[cfg(test)]

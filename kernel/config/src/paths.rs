@@ -62,6 +62,10 @@ impl StatePaths {
     pub fn packages(&self) -> PathBuf {
         self.root.join("packages")
     }
+    /// Files that packages read.
+    pub fn assets(&self) -> PathBuf {
+        self.root.join("assets")
+    }
     /// Compiled artefacts.
     pub fn aot(&self) -> PathBuf {
         self.root.join("aot")

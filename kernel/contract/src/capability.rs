@@ -4,12 +4,13 @@ mod sentences;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use sentences::{amount, use_word};
+pub(crate) use sentences::{amount, megabytes, use_word};
 
 use crate::decision::Effects;
+use crate::digest::Digest;
 use crate::limits::{Life, Limits, Profile};
-use crate::manifest::{Auth, Capture, Manifest, Use};
-use crate::name::{EndpointName, SecretName};
+use crate::manifest::{AssetDecl, Auth, Capture, Manifest, Use};
+use crate::name::{AssetName, EndpointName, SecretName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,9 @@ pub struct CapabilitySet {
     pub public_http: bool,
     /// A kv namespace.
     pub kv: bool,
+    /// Files of the package by name.
+    #[serde(default)]
+    pub assets: BTreeMap<AssetName, AssetCapability>,
     /// Secrets by name.
     pub secrets: BTreeMap<SecretName, SecretCapability>,
     /// Tools by name.
@@ -34,7 +38,7 @@ pub struct CapabilitySet {
     pub life: Life,
     /// Limits asked for.
     pub limits: Limits,
-    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `secret:<name>`) in this set.
+    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `asset:<name>`, `secret:<name>`) in this set.
     pub optional: BTreeSet<String>,
 }
 
@@ -68,6 +72,17 @@ pub struct SecretCapability {
     pub hmac: bool,
 }
 
+/// One file that belongs to the package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssetCapability {
+    /// What it is.
+    pub sha256: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// Hosts it may be fetched from when the owner says so.
+    pub hosts: BTreeSet<String>,
+}
+
 /// One tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCapability {
@@ -95,6 +110,7 @@ impl CapabilitySet {
             http: BTreeMap::new(),
             public_http: false,
             kv: false,
+            assets: BTreeMap::new(),
             secrets: BTreeMap::new(),
             tools: BTreeMap::new(),
             provider: false,
@@ -120,6 +136,7 @@ impl CapabilitySet {
         match capability.split_once(':') {
             None => capability == "kv" && self.kv,
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
+            Some(("asset", name)) => self.assets.keys().any(|n| n.as_str() == name),
             Some(("secret", name)) => self.secrets.keys().any(|n| n.as_str() == name),
             Some(_) => false,
         }
@@ -136,6 +153,7 @@ impl CapabilitySet {
         }
         let is_refused = |kind: &str, name: &str| refused.contains(&format!("{kind}:{name}"));
         set.kv &= !refused.iter().any(|r| *r == "kv");
+        set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
         for endpoint in set.http.values_mut() {
             if endpoint.auth.secret().is_some_and(|s| is_refused("secret", s.as_str())) {
@@ -165,6 +183,13 @@ impl HttpCapability {
     }
 }
 
+impl From<&AssetDecl> for AssetCapability {
+    fn from(a: &AssetDecl) -> Self {
+        let hosts = a.sources.iter().filter_map(url::Url::host_str).map(str::to_owned).collect();
+        Self { sha256: a.sha256, size: a.size, hosts }
+    }
+}
+
 impl From<&Manifest> for CapabilitySet {
     fn from(m: &Manifest) -> Self {
         let mut optional = BTreeSet::new();
@@ -190,6 +215,9 @@ impl From<&Manifest> for CapabilitySet {
         if m.kv.is_some_and(|kv| kv.optional) {
             optional.insert("kv".to_owned());
         }
+        for asset in m.assets.iter().filter(|a| a.optional) {
+            optional.insert(format!("asset:{}", asset.name));
+        }
         for (name, s) in &m.secrets {
             if s.optional {
                 optional.insert(format!("secret:{name}"));
@@ -199,6 +227,7 @@ impl From<&Manifest> for CapabilitySet {
             http,
             public_http: m.public_http,
             kv: m.kv.is_some(),
+            assets: m.assets.iter().map(|a| (a.name.clone(), AssetCapability::from(a))).collect(),
             secrets: m
                 .secrets
                 .iter()

@@ -36,6 +36,8 @@ pub enum ControlRequest {
         /// Its name in the manifest.
         name: SecretName,
     },
+    /// Files that installed packages ask for. Answer: `[{"component", "name", "sha256", "size", "sources", "license", "here"}]`.
+    AssetList,
     /// Names, never values. Answer: `[{"name", "updated_ms"}]`.
     SecretList,
     /// Takes an instance's grant away; bites on its next host call. Answer: `{}`.

@@ -1,6 +1,8 @@
 //! How a request grew over what was granted.
 
-use crate::capability::{CapabilitySet, HttpCapability, SecretCapability, ToolCapability, amount, use_word};
+use crate::capability::{
+    AssetCapability, CapabilitySet, HttpCapability, SecretCapability, ToolCapability, amount, megabytes, use_word,
+};
 use crate::limits::{Life, Profile};
 use crate::manifest::Auth;
 use serde::Serialize;
@@ -42,6 +44,9 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
     }
     g.flag("http:public", old.public_http, new.public_http, "new: any public address");
     g.flag("kv", old.kv, new.kv, "new: data of its own");
+    for (name, n) in &new.assets {
+        asset(&mut g, &format!("asset:{name}"), old.assets.get(name), n);
+    }
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag(
         "profile",
@@ -162,6 +167,19 @@ fn describe(auth: &Auth) -> String {
 fn secret(g: &mut Grown, capability: &str, old: &SecretCapability, new: &SecretCapability) {
     g.variable(&format!("{capability}.env"), "the variable it may be taken from:", old.env.as_ref(), new.env.as_ref());
     g.flag(&format!("{capability}.hmac"), old.hmac, new.hmac, "new: it signs data with the secret");
+}
+
+/// Other bytes of the same file are like other code: the signature vouches for both.
+fn asset(g: &mut Grown, capability: &str, old: Option<&AssetCapability>, new: &AssetCapability) {
+    let Some(old) = old else {
+        g.add(capability, format!("new: a file of its own, {}", megabytes(new.size)));
+        return g.members(&format!("{capability}.sources"), "host to fetch it from", &BTreeSet::new(), &new.hosts);
+    };
+    if new.size > old.size {
+        let text = format!("from {} to {}", megabytes(old.size), megabytes(new.size));
+        g.add(&format!("{capability}.size"), text);
+    }
+    g.members(&format!("{capability}.sources"), "host to fetch it from", &old.hosts, &new.hosts);
 }
 
 fn tool(g: &mut Grown, capability: &str, old: &ToolCapability, new: &ToolCapability) {

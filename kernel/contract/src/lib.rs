@@ -29,5 +29,5 @@ pub mod turn;
 
 pub use denial::Denial;
 pub use digest::Digest;
-pub use name::{ComponentId, EndpointName, InstanceId, Name, NameError, SecretName};
+pub use name::{AssetName, ComponentId, EndpointName, InstanceId, Name, NameError, SecretName};
 pub use ulid::Ulid;

@@ -57,6 +57,8 @@ pub struct Limits {
     pub http_request_bytes: u64,
     /// Bytes of one HTTP response body, after decompression.
     pub http_response_bytes: u64,
+    /// Milliseconds a kept instance (`life = "warm"`) may stand idle before it is unloaded.
+    pub warm_idle_ms: u64,
 }
 
 impl Default for Limits {
@@ -76,6 +78,7 @@ impl Default for Limits {
             http_requests_per_minute: 600,
             http_request_bytes: 16 << 20,
             http_response_bytes: 32 << 20,
+            warm_idle_ms: 300_000,
         }
     }
 }
@@ -94,7 +97,7 @@ pub fn raising(instance: &InstanceId, field: &str, value: u64) -> String {
 
 impl Limits {
     /// The keys of `[limits]`, in the order of the fields.
-    pub const KEYS: [&'static str; 14] = [
+    pub const KEYS: [&'static str; 15] = [
         "memory",
         "fuel-per-call",
         "cpu-per-call",
@@ -109,10 +112,11 @@ impl Limits {
         "http-requests-per-minute",
         "http-request-size",
         "http-response-size",
+        "warm-idle",
     ];
 
     /// Each limit by its key in a manifest, as a number (bytes, milliseconds, or a count).
-    pub fn by_key(&self) -> [(&'static str, u64); 14] {
+    pub fn by_key(&self) -> [(&'static str, u64); 15] {
         let values = [
             self.memory,
             self.fuel_per_call,
@@ -128,6 +132,7 @@ impl Limits {
             u64::from(self.http_requests_per_minute),
             self.http_request_bytes,
             self.http_response_bytes,
+            self.warm_idle_ms,
         ];
         let mut values = values.into_iter();
         Self::KEYS.map(|key| (key, values.next().unwrap_or_default()))
@@ -150,6 +155,7 @@ impl Limits {
             http_requests_per_minute: 6_000,
             http_request_bytes: 64 << 20,
             http_response_bytes: 256 << 20,
+            warm_idle_ms: 3_600_000,
         }
     }
 
@@ -170,6 +176,7 @@ impl Limits {
             http_requests_per_minute: self.http_requests_per_minute.min(c.http_requests_per_minute),
             http_request_bytes: self.http_request_bytes.min(c.http_request_bytes),
             http_response_bytes: self.http_response_bytes.min(c.http_response_bytes),
+            warm_idle_ms: self.warm_idle_ms.min(c.warm_idle_ms),
         }
     }
 }

@@ -72,6 +72,54 @@ impl fmt::Display for Name {
     }
 }
 
+/// The name of a file that belongs to a package: 1 to 64 of letters, digits, `.`, `_` and `-`, not beginning with a dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AssetName(String);
+
+impl AssetName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AssetName {
+    type Err = NameError;
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        let fits = (1..=64).contains(&s.len())
+            && !s.starts_with('.')
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if fits {
+            return Ok(Self(s.to_owned()));
+        }
+        Err(NameError {
+            value: s.chars().take(80).collect(),
+            kind: "file name of an asset",
+            rule: "1 to 64 of letters, digits, `.`, `_` and `-`, not beginning with a dot",
+        })
+    }
+}
+
+impl TryFrom<String> for AssetName {
+    type Error = NameError;
+    fn try_from(s: String) -> Result<Self, NameError> {
+        s.parse()
+    }
+}
+
+impl From<AssetName> for String {
+    fn from(n: AssetName) -> Self {
+        n.0
+    }
+}
+
+impl fmt::Display for AssetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The name of a secret in a manifest.
 pub type SecretName = Name;
 /// The name of an endpoint, socket or webhook in a manifest.

@@ -47,6 +47,15 @@ impl GrantSnapshot {
         used(instance, uses, &Use::Kv, "kv")
     }
 
+    /// Whether it may read the file `name` of its package.
+    pub(crate) fn asset(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>, name: &str) -> Result<(), Denial> {
+        if !self.live(instance)?.assets.keys().any(|known| known.as_str() == name) {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            return Err(not_granted(instance, &format!("asset:{shown}"), "[[asset]]"));
+        }
+        used(instance, uses, &Use::Assets, "assets")
+    }
+
     /// Whether it may know of the secret `name`, or use it for HMAC.
     pub(crate) fn secret(
         &self,
@@ -155,6 +164,11 @@ description = "Everything there is to grant"
 
 [kv]
 
+[[asset]]
+name = "model.gguf"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+size = 1
+
 [secrets.key]
 prompt = "a key"
 hmac = true
@@ -178,6 +192,10 @@ uses = ["secrets"]
 [[tool]]
 name = "asks"
 uses = ["http:api"]
+
+[[tool]]
+name = "reads"
+uses = ["assets"]
 "#;
 
     fn id() -> InstanceId {
@@ -208,6 +226,7 @@ uses = ["http:api"]
         grant.secret(&id(), Some(&uses("signs")), "token", false).unwrap();
         grant.endpoint(&id(), Some(&uses("asks")), "api").unwrap();
         grant.handles(&id(), Some(&uses("asks"))).unwrap();
+        grant.asset(&id(), Some(&uses("reads")), "model.gguf").unwrap();
     }
 
     #[test]
@@ -220,6 +239,7 @@ uses = ["http:api"]
         assert_eq!(code(grant.secret(&id(), None, "nope", false)), "E-GRANT-002");
         assert_eq!(code(grant.secret(&id(), None, "token", true)), "E-GRANT-002", "hmac was declared for another");
         assert_eq!(code(grant.secret(&id(), None, "../key", false)), "E-GRANT-002");
+        assert_eq!(code(grant.asset(&id(), None, "../model.gguf")), "E-GRANT-002");
     }
 
     #[test]
@@ -229,6 +249,7 @@ uses = ["http:api"]
         assert_eq!(code(grant.endpoint(&id(), Some(&uses("stores")), "api")), "E-GRANT-003");
         assert_eq!(code(grant.secret(&id(), Some(&uses("asks")), "key", true)), "E-GRANT-003");
         assert_eq!(code(grant.handles(&id(), Some(&uses("stores")))), "E-GRANT-002");
+        assert_eq!(code(grant.asset(&id(), Some(&uses("stores")), "model.gguf")), "E-GRANT-003");
     }
 
     #[test]

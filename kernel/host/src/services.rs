@@ -1,9 +1,10 @@
-//! What the imports stand on: the store, the door out, the environment, secrets.
+//! What the imports stand on: the store, the door out, the environment, secrets, files of packages.
 
 use crate::instance::Live;
 use async_trait::async_trait;
 use carapace_contract::{Denial, SecretName};
 use carapace_egress::{Door, SecretSource};
+use carapace_registry::AssetFiles;
 use carapace_store::{SecretId, Store};
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -20,13 +21,15 @@ pub struct Services {
     pub door: Door,
     /// The kernel's environment; only variables that a grant names are read.
     pub environment: Environment,
+    /// Files that packages read.
+    pub assets: AssetFiles,
     pub(crate) started: Instant,
 }
 
 impl Services {
     /// Puts them together.
-    pub fn new(store: Store, door: Door, environment: Environment) -> Arc<Self> {
-        Arc::new(Self { store, door, environment, started: Instant::now() })
+    pub fn new(store: Store, door: Door, environment: Environment, assets: AssetFiles) -> Arc<Self> {
+        Arc::new(Self { store, door, environment, assets, started: Instant::now() })
     }
 }
 

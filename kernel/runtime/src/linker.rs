@@ -1,6 +1,6 @@
 //! What a call is linked to: the package's real imports × what was granted × what is called.
 
-use crate::bindings::{clock, completion, config, http, kv, log, random, secrets, types};
+use crate::bindings::{assets, clock, completion, config, http, kv, log, random, secrets, types};
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
 use carapace_contract::capability::CapabilitySet;
@@ -29,12 +29,23 @@ pub enum Interface {
     Secrets,
     /// `completion`
     Completion,
+    /// `assets`
+    Assets,
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 8] =
-        [Self::Log, Self::Clock, Self::Random, Self::Config, Self::Kv, Self::Http, Self::Secrets, Self::Completion];
+    pub const ALL: [Self; 9] = [
+        Self::Log,
+        Self::Clock,
+        Self::Random,
+        Self::Config,
+        Self::Kv,
+        Self::Http,
+        Self::Secrets,
+        Self::Completion,
+        Self::Assets,
+    ];
 
     /// Its name in `wit/`.
     pub fn name(self) -> &'static str {
@@ -47,6 +58,7 @@ impl Interface {
             Self::Http => "http",
             Self::Secrets => "secrets",
             Self::Completion => "completion",
+            Self::Assets => "assets",
         }
     }
 
@@ -144,6 +156,13 @@ impl LinkPlan {
                     granted.kv,
                     uses.as_ref().is_none_or(|u| u.contains(&Use::Kv)),
                     "kv".to_owned(),
+                ),
+                Interface::Assets => (
+                    !asked.assets.is_empty(),
+                    asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),
+                    !granted.assets.is_empty(),
+                    uses.as_ref().is_none_or(|u| u.contains(&Use::Assets)),
+                    asked.assets.keys().next().map_or("assets".to_owned(), |a| format!("asset:{a}")),
                 ),
                 Interface::Http => (
                     !asked.http.is_empty() || asked.public_http,
@@ -249,6 +268,8 @@ impl LinkPlan {
                 Interface::Http => http::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
                 Interface::Secrets if real => secrets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
                 Interface::Secrets => secrets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                Interface::Assets if real => assets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
+                Interface::Assets => assets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
                 Interface::Completion if real => completion::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
                 Interface::Completion => completion::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
             }

@@ -1,6 +1,6 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
-use crate::bindings::{HttpResponse, completion, http, kv, secrets, types};
+use crate::bindings::{HttpResponse, assets, completion, http, kv, secrets, types};
 use crate::linker::Interface;
 use crate::state::{Core, Guest};
 use std::marker::PhantomData;
@@ -45,6 +45,15 @@ impl kv::Host for Refused<'_> {
         _: Option<u64>,
     ) -> Result<Result<bool, types::Error>> {
         self.refuse(Interface::Kv).map(Err)
+    }
+}
+
+impl assets::Host for Refused<'_> {
+    async fn describe(&mut self, _: String) -> Result<Result<assets::Info, types::Error>> {
+        self.refuse(Interface::Assets).map(Err)
+    }
+    async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        self.refuse(Interface::Assets).map(Err)
     }
 }
 

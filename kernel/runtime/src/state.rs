@@ -1,6 +1,6 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
-use crate::bindings::{clock, completion, config, http, kv, log, random, secrets, types};
+use crate::bindings::{assets, clock, completion, config, http, kv, log, random, secrets, types};
 use crate::linker::{Interface, LinkPlan};
 use crate::meter::InstanceMeter;
 use carapace_contract::limits::Limits;
@@ -36,6 +36,7 @@ pub trait Imports:
     + http::Host
     + secrets::Host
     + completion::Host
+    + assets::Host
 {
 }
 
@@ -50,6 +51,7 @@ impl<T> Imports for T where
         + http::Host
         + secrets::Host
         + completion::Host
+        + assets::Host
 {
 }
 

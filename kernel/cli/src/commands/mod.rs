@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod chat;
 pub(crate) mod config;

@@ -6,7 +6,7 @@ use crate::assembly::{Kernel, StartOptions};
 use crate::bundled::Consent;
 use crate::client::Client;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::trust;
+use crate::{assets, trust};
 use carapace_config::{Config, ConfigHandle, LogFormat, StatePaths};
 use carapace_contract::control::ControlRequest;
 use secrecy::SecretString;
@@ -42,6 +42,7 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Sta
         println!("Carapace is ready: {base} (WebSocket ws://{}/ws)", kernel.gateway.addr);
         println!("The token of its API is in {}.", paths.gateway_token().display());
         kernel.problems.iter().for_each(|(id, why)| println!("not loaded: {id}: {why}"));
+        kernel.missing.iter().for_each(|(id, asset)| println!("{}", assets::how_to_bring(id, asset)));
     }
     let stop = kernel.stop.clone();
     let ended = if talk {

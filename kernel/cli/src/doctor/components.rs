@@ -3,12 +3,14 @@
 use super::{Check, Finding};
 use crate::{assembly, bundled, trust};
 use carapace_config::{Config, StatePaths};
+use carapace_registry::AssetFiles;
 use carapace_store::Reader;
 use serde_json::Value;
 use std::path::Path;
 
 const BUNDLE: Check = Check("bundle", "the bundled components are there, signed, and of a publisher that is trusted");
 const GRANTS: Check = Check("grants", "no component waits for an answer of yours");
+const ASSETS: Check = Check("assets", "the files that components read are here");
 const LOADED: Check = Check("components", "every component is loaded");
 const INSTALLED: Check = Check("components", "every installed component can be loaded");
 
@@ -31,6 +33,22 @@ pub(crate) fn publishers(paths: &StatePaths) -> Vec<Finding> {
         }
         Err(e) => vec![check.wrong(e.what(), format!("restore or remove {}", paths.publishers().display()))],
     }
+}
+
+/// Files that installed packages read.
+pub(crate) async fn assets(paths: &StatePaths, reader: &Reader) -> Vec<Finding> {
+    // What cannot be read or verified is said by other checks.
+    let (Ok(rows), Ok(trusted)) = (reader.packages().await, trust::load(paths)) else { return Vec::new() };
+    let files = AssetFiles::new(paths.assets());
+    let mut findings = Vec::new();
+    for row in rows.iter().filter(|r| r.enabled) {
+        let Ok(package) = assembly::verify_installed(paths, &trusted, row) else { continue };
+        for asset in package.manifest().assets.iter().filter(|a| !files.has(&a.sha256, a.size)) {
+            let problem = format!("{} of {} is not here", asset.name, package.id());
+            findings.push(ASSETS.hint(problem, "carapace assets fetch, or carapace assets add FILE"));
+        }
+    }
+    ASSETS.all(findings)
 }
 
 /// What the next start would bring in: whether it can, and what it would ask.

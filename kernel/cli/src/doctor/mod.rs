@@ -101,6 +101,7 @@ pub(crate) async fn run(paths: &StatePaths, args: DoctorArgs) -> Outcome {
     findings.extend(components::bundle(paths, reader.as_ref(), bundle.as_deref()).await);
     if let Some(reader) = &reader {
         findings.push(state::secrets(reader, client.is_some()).await);
+        findings.extend(components::assets(paths, reader).await);
     }
     match &client {
         Some(client) => {

@@ -1,9 +1,9 @@
 //! The consent screen's lines. What is granted is what these say; nothing else may be added to a component.
 
-use super::{CapabilitySet, HttpCapability, SecretCapability, Sentence, ToolCapability};
+use super::{AssetCapability, CapabilitySet, HttpCapability, SecretCapability, Sentence, ToolCapability};
 use crate::limits::{Life, Limits, Profile};
 use crate::manifest::{Auth, Use};
-use crate::name::{EndpointName, InstanceId, SecretName};
+use crate::name::{AssetName, EndpointName, InstanceId, SecretName};
 use std::fmt::Write as _;
 
 impl CapabilitySet {
@@ -30,6 +30,9 @@ impl CapabilitySet {
         if self.kv {
             say("kv".into(), format!("keeps up to {} of its own data", bytes(self.limits.kv_bytes)));
         }
+        for (name, asset) in &self.assets {
+            say(format!("asset:{name}"), asset_line(name, asset));
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
@@ -39,7 +42,10 @@ impl CapabilitySet {
         if self.life == Life::Warm {
             say(
                 "life".into(),
-                "stays in memory between calls (warm), so one call can leave something for the next".into(),
+                format!(
+                    "stays in memory between calls (warm), until {} after the last, so one call can leave something for the next",
+                    time(self.limits.warm_idle_ms)
+                ),
             );
         }
         if self.profile == Profile::Cpu {
@@ -134,6 +140,15 @@ fn http_lines(e: &HttpCapability) -> Vec<String> {
     lines
 }
 
+fn asset_line(name: &AssetName, asset: &AssetCapability) -> String {
+    let from = if asset.hosts.is_empty() {
+        "which comes beside it".to_owned()
+    } else {
+        format!("which `carapace assets fetch` takes from {}", list(asset.hosts.iter().map(String::as_str), "or"))
+    };
+    format!("reads its own file `{name}` ({}, sha256 {}…), {from}", megabytes(asset.size), asset.sha256.short())
+}
+
 fn tool_line(name: &str, tool: &ToolCapability) -> String {
     let does = if tool.effects.is_empty() {
         "only computes".to_owned()
@@ -156,6 +171,7 @@ pub(crate) fn use_word(u: &Use) -> String {
         Use::PublicHttp => "http:public".to_owned(),
         Use::Kv => "kv".to_owned(),
         Use::Secrets => "secrets".to_owned(),
+        Use::Assets => "assets".to_owned(),
     }
 }
 
@@ -196,6 +212,11 @@ fn bytes(n: u64) -> String {
     unit.map_or_else(|| format!("{n} B"), |(size, name)| format!("{} {name}", n / size))
 }
 
+/// A file's size, for people.
+pub(crate) fn megabytes(n: u64) -> String {
+    if n < 1_000_000 { format!("{n} bytes") } else { format!("{} MB", n.div_ceil(1_000_000)) }
+}
+
 /// Milliseconds in the largest unit that leaves a whole number.
 fn time(ms: u64) -> String {
     let units = [(60_000, "min"), (1_000, "s")];
@@ -209,7 +230,7 @@ pub(crate) fn amount(key: &str, value: u64) -> String {
         "memory" | "host-call-bytes" | "result-size" | "kv-size" | "http-request-size" | "http-response-size" => {
             bytes(value)
         }
-        "cpu-per-call" | "wall-per-call" => time(value),
+        "cpu-per-call" | "wall-per-call" | "warm-idle" => time(value),
         _ => value.to_string(),
     }
 }

@@ -106,6 +106,7 @@ fn each_larger_limit_is_a_growth_and_no_smaller_one() {
             http_requests_per_minute: value,
             http_request_bytes: n,
             http_response_bytes: n,
+            warm_idle_ms: n,
         };
         set
     };

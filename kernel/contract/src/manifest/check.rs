@@ -10,7 +10,7 @@ impl Manifest {
     /// What a call that uses these can do: any request fetches, and any method but GET and HEAD lets something leave.
     pub fn effects_of(&self, uses: &[Use]) -> Effects {
         uses.iter().fold(Effects::NONE, |effects, u| match u {
-            Use::Kv | Use::Secrets => effects,
+            Use::Kv | Use::Secrets | Use::Assets => effects,
             Use::PublicHttp => effects.with(Effect::Fetch),
             Use::Http(name) => {
                 let methods = self.endpoint(name).map(|e| e.methods.as_slice()).unwrap_or_default();
@@ -27,6 +27,7 @@ pub(super) fn check(draft: &Draft, problems: &Problems) {
         problems.at(&(0..0), "the component does nothing: declare [[tool]] or [provider], whichever it exports");
     }
     duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()), problems);
+    duplicates("asset", draft.assets.iter().filter_map(|a| a.name.as_ref()), problems);
     duplicates("tool", draft.tools.iter().filter_map(|t| t.name.as_ref()), problems);
     secrets(draft, problems);
     uses(draft, problems);
@@ -86,6 +87,7 @@ fn uses(draft: &Draft, problems: &Problems) {
                 "`http:public` is not declared; add http = \"public\", or [[http]] with public = true".to_owned()
             }
             Use::Kv if draft.kv.is_none() => "`kv` is not declared; add [kv]".to_owned(),
+            Use::Assets if draft.assets.is_empty() => "`assets` is not declared; add [[asset]]".to_owned(),
             Use::Secrets if draft.secrets.is_empty() => "`secrets` is not declared; add [secrets.<name>]".to_owned(),
             _ => continue,
         };
@@ -113,5 +115,8 @@ fn unused(draft: &Draft, problems: &Problems) {
     }
     if let Some(kv) = draft.kv.as_ref().filter(|_| !used(&Use::Kv)) {
         problems.at(&kv.span, "kv never used: no tool has \"kv\" in its `uses`");
+    }
+    if let Some(name) = draft.assets.iter().find_map(|a| a.name.as_ref()).filter(|_| !used(&Use::Assets)) {
+        problems.at(&name.span, "asset never used: no tool has \"assets\" in its `uses`");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! In the package it is the custom section [`SECTION`], at most [`MAX_BYTES`], inside the digest and the signature.
 
+mod asset;
 mod check;
 mod http;
 mod parse;
@@ -10,6 +11,7 @@ mod reader;
 mod tests;
 mod values;
 
+pub use asset::AssetDecl;
 pub use parse::ManifestError;
 
 use crate::decision::Effects;
@@ -42,6 +44,9 @@ pub struct Manifest {
     pub public_http: bool,
     /// `[kv]`
     pub kv: Option<KvDecl>,
+    /// `[[asset]]`
+    #[serde(default)]
+    pub assets: Vec<AssetDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
     /// `[[tool]]`: exports `tools`.
@@ -266,4 +271,6 @@ pub enum Use {
     Kv,
     /// `secrets`: `exists` and HMAC.
     Secrets,
+    /// `assets`: the package's own files.
+    Assets,
 }

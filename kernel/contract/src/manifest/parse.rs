@@ -3,7 +3,7 @@
 use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values;
-use super::{Component, InstanceOptions, KvDecl, Manifest, ProviderDecl, SecretDecl, ToolDecl, Use, http};
+use super::{Component, InstanceOptions, KvDecl, Manifest, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http};
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
 use crate::name::{Name, SecretName};
@@ -17,10 +17,9 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 8] = ["component", "limits", "instance", "secrets", "http", "kv", "provider", "tool"];
+const SECTIONS: [&str; 9] = ["component", "limits", "instance", "secrets", "http", "kv", "asset", "provider", "tool"];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 10] =
-    ["socket", "webhook", "memory", "blob", "assets", "files", "process", "model", "sessions", "message"];
+const RESERVED: [&str; 9] = ["socket", "webhook", "memory", "blob", "files", "process", "model", "sessions", "message"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -32,6 +31,7 @@ pub(super) struct Draft {
     pub(super) http: Vec<http::Draft>,
     pub(super) public_http: Option<Span>,
     pub(super) kv: Option<Spanned<KvDecl>>,
+    pub(super) assets: Vec<asset::Draft>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
@@ -102,6 +102,9 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         let optional = section.flag("optional", problems);
         draft.kv = Some(Spanned { value: KvDecl { optional }, span: section.span });
     }
+    if let Some((item, span)) = root.get("asset") {
+        draft.assets = tables(item, "asset", span, problems).iter().map(|s| asset::read(s, problems)).collect();
+    }
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -126,6 +129,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         http: draft.http.into_iter().filter_map(|e| e.decl).collect(),
         public_http: draft.public_http.is_some(),
         kv: draft.kv.map(|kv| kv.value),
+        assets: draft.assets.into_iter().filter_map(|a| a.decl).collect(),
         provider: draft.provider,
         tools: Vec::new(),
     };
@@ -184,6 +188,7 @@ fn limits(s: &Section<'_>, problems: &Problems) -> Limits {
         http_requests_per_minute: small("http-requests-per-minute", d.http_requests_per_minute),
         http_request_bytes: size("http-request-size", d.http_request_bytes),
         http_response_bytes: size("http-response-size", d.http_response_bytes),
+        warm_idle_ms: time("warm-idle", d.warm_idle_ms),
     }
 }
 

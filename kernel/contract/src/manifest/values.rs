@@ -241,16 +241,17 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// `http:<endpoint>`, `http:public`, `kv` or `secrets`.
+/// `http:<endpoint>`, `http:public`, `kv`, `assets` or `secrets`.
 pub(super) fn tool_use(text: &str) -> Result<Use, String> {
     match text.split_once(':') {
         None if text == "kv" => Ok(Use::Kv),
+        None if text == "assets" => Ok(Use::Assets),
         None if text == "secrets" => Ok(Use::Secrets),
         Some(("http", "public")) => Ok(Use::PublicHttp),
         Some(("http", endpoint)) => name(endpoint).map(Use::Http),
-        _ => {
-            Err("is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\" or \"secrets\""
-                .to_owned())
-        }
+        _ => Err(
+            "is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"assets\" or \"secrets\""
+                .to_owned(),
+        ),
     }
 }

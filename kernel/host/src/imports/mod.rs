@@ -1,5 +1,6 @@
 //! One module per interface. Each function first counts the call, then looks at the grant as it stands.
 
+mod assets;
 mod clock;
 mod completion;
 mod config;

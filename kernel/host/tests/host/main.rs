@@ -11,6 +11,7 @@
 #[path = "../../../runtime/tests/fixtures/mod.rs"]
 mod fixtures;
 
+mod assets;
 mod eviction;
 mod grants;
 mod models;

@@ -1,16 +1,15 @@
 //! A host around a store of its own; its only door leads to nowhere unless a test serves something.
 
 use crate::fixtures;
-use carapace_contract::Denial;
-use carapace_contract::InstanceId;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelRef};
 use carapace_contract::decision::{Circumstances, Origin, PlannedCall, Verdict, authorize};
 use carapace_contract::grant::Grant;
 use carapace_contract::ports::{Models, ToolFailure, ToolOutput, Tools};
+use carapace_contract::{Denial, Digest, InstanceId};
 use carapace_egress::Door;
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
-use carapace_registry::{VerifiedPackage, testing};
+use carapace_registry::{AssetFiles, VerifiedPackage, testing};
 use carapace_runtime::{EngineOptions, Engines, InProcess, Loader};
 use carapace_store::{Store, StoreOptions, Unlocker};
 use serde_json::{Value, json};
@@ -90,7 +89,8 @@ impl World {
         let options = StoreOptions { unlocker: Unlocker::Password(password.into()), ..StoreOptions::default() };
         let store = Store::open(dir.path(), options).unwrap();
         let engines = Engines::new(EngineOptions::default()).unwrap();
-        let services = Services::new(store.clone(), Door::builder().build(), Arc::new(environment));
+        let assets = AssetFiles::new(dir.path().join("assets"));
+        let services = Services::new(store.clone(), Door::builder().build(), Arc::new(environment), assets);
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(InProcess::new(&engines)), None),
@@ -116,6 +116,13 @@ impl World {
         let limits = grant.capabilities.limits;
         let id = grant.instance.clone();
         self.host.load(InstanceSpec { id, package: Arc::new(package), grant, endpoints, config, limits }).await
+    }
+
+    /// Puts `content` where the file that is `signed` lies.
+    pub(crate) fn asset(&self, signed: &[u8], content: &[u8]) {
+        let path = AssetFiles::new(self.dir.path().join("assets")).path(&Digest::of(signed));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
     }
 
     /// Calls `run` as the owner.

@@ -198,6 +198,30 @@ async fn a_kept_instance_remembers_until_it_traps() {
 }
 
 #[tokio::test]
+async fn a_kept_instance_that_stands_idle_is_unloaded_and_made_anew() {
+    // The clock stands, and jumps to the next timer when nothing else is to be done: no second of this is waited for.
+    async fn pass(seconds: u64) {
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    }
+    let engines = engines();
+    let package = provider(wat::COUNT, "[instance]\nlife = \"warm\"\n[limits]\nwarm-idle = \"5m\"\n");
+    let subject = Subject::new(&engines, &package).await;
+    let warm = Warm::new(subject.loaded.clone());
+    let call = || warm.complete(subject.state(Entry::Provider), Admission::new(Class::Provider), request());
+    assert_eq!(call().await.unwrap().unwrap_err().message, "first");
+    pass(200).await;
+    call().await.unwrap().unwrap();
+    // The first call's timer has come by now, and does not count any more.
+    pass(200).await;
+    assert!(warm.is_warm().await);
+    pass(110).await;
+    assert!(!warm.is_warm().await);
+    assert_eq!(call().await.unwrap().unwrap_err().message, "first");
+}
+
+#[tokio::test]
 async fn the_memory_of_a_kept_instance_still_counts() {
     let engines = engines();
     // Three pages, and a little for the tables that every component has.

@@ -7,7 +7,8 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Limits;
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, clock, completion, config, http, kv, log, provider, random, secrets, tools, types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, provider, random, secrets, tools,
+    types,
 };
 use carapace_runtime::engine_types::{Resource, Result};
 use carapace_runtime::{
@@ -148,6 +149,17 @@ impl http::HostResponse for State {
     async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
         self.core.table().delete(r)?;
         Ok(())
+    }
+}
+
+impl assets::Host for State {
+    async fn describe(&mut self, _: String) -> Result<Result<assets::Info, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(assets::Info { size: 0, sha256: String::new() }))
+    }
+    async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
     }
 }
 

@@ -1,6 +1,7 @@
 use super::super::*;
 use super::OPENAI;
 use crate::decision::Effect;
+use crate::digest::Digest;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -28,7 +29,7 @@ fn render(m: &Manifest) -> String {
             "memory" | "host-call-bytes" | "result-size" | "kv-size" | "http-request-size" | "http-response-size" => {
                 writeln!(out, "{key} = \"{value}B\"").unwrap();
             }
-            "cpu-per-call" | "wall-per-call" => writeln!(out, "{key} = \"{value}ms\"").unwrap(),
+            "cpu-per-call" | "wall-per-call" | "warm-idle" => writeln!(out, "{key} = \"{value}ms\"").unwrap(),
             _ => writeln!(out, "{key} = {value}").unwrap(),
         }
     }
@@ -67,6 +68,15 @@ fn render(m: &Manifest) -> String {
     }
     if let Some(kv) = m.kv {
         writeln!(out, "[kv]\noptional = {}", kv.optional).unwrap();
+    }
+    for a in &m.assets {
+        let sources: Vec<String> = a.sources.iter().map(ToString::to_string).collect();
+        write!(out, "[[asset]]\nname = {}\nsha256 = {}\nsize = {}\n", q(a.name.as_str()), q(&a.sha256.hex()), a.size)
+            .unwrap();
+        writeln!(out, "sources = {}\noptional = {}", list(&sources), a.optional).unwrap();
+        if let Some(license) = &a.license {
+            writeln!(out, "license = {}", q(license)).unwrap();
+        }
     }
     if let Some(p) = &m.provider {
         writeln!(out, "[provider]").unwrap();
@@ -110,6 +120,26 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn asset()(
+        name in "[A-Za-z0-9][A-Za-z0-9._-]{0,20}",
+        bytes: [u8; 32],
+        size in 1u64..=16 << 30,
+        sources in proptest::sample::subsequence(vec!["https://a.example.com/f", "https://b.example.com/g/f"], 0..=2),
+        license in proptest::option::of("[A-Za-z0-9.-]{1,20}"),
+        optional: bool,
+    ) -> AssetDecl {
+        AssetDecl {
+            name: name.parse().unwrap(),
+            sha256: Digest::from_bytes(bytes),
+            size,
+            sources: sources.iter().map(|s| s.parse().unwrap()).collect(),
+            license,
+            optional,
+        }
+    }
+}
+
+prop_compose! {
     fn model()(
         description in "[!-~]([ -~ä-ü]{0,60}[!-~])?",
         (major, minor) in (0u64..9, 0u64..99),
@@ -123,6 +153,7 @@ prop_compose! {
         env in proptest::option::of("[A-Z]{3,9}_KEY"),
         public_http: bool,
         kv in proptest::option::of(any::<bool>()),
+        assets in proptest::collection::vec(asset(), 0..=1),
         model in proptest::option::of("[a-z0-9./-]{1,20}"),
         extra in proptest::sample::subsequence(Effect::ALL.to_vec(), 0..=5),
         tools in 0usize..4,
@@ -146,6 +177,7 @@ prop_compose! {
             http,
             public_http,
             kv: kv.map(|optional| KvDecl { optional }),
+            assets,
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
         };
