@@ -15,7 +15,8 @@ pub(super) struct Wide {
     /// 128 times their sum: what is too much when weights carry an offset of 128.
     pub(super) offset: I32x4,
     pub(super) scale: F32x4,
-    /// The sum of what they stand for.
+    /// The sum of what they stand for; nibbles need it, and take these only without relaxed SIMD.
+    #[cfg(not(target_feature = "relaxed-simd"))]
     pub(super) sum: F32x4,
 }
 
@@ -75,6 +76,7 @@ impl Quantised {
             pairs,
             offset: I32x4::splat(128 * sum),
             scale: F32x4::splat(self.scale),
+            #[cfg(not(target_feature = "relaxed-simd"))]
             sum: F32x4::splat(self.scale * sum as f32),
         }
     }
