@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// The model's only name.
 pub const MODEL: &str = "smollm2-135m-instruct";
-const ASSET: &str = "model.gguf";
+const ASSET: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// The component.
 #[derive(Debug)]
@@ -74,8 +74,8 @@ impl Source for Asset {
 fn missing(error: &Error) -> Failure {
     match error {
         Error::NotFound(_) => unavailable(
-            "The built-in model's weights (98 MB) are not on this machine. Fetch them with `carapace assets fetch`, add a file you \
-             have with `carapace assets add FILE`, or use another model: set ANTHROPIC_API_KEY, OPENAI_API_KEY or OLLAMA_BASE_URL.",
+            "The built-in model's weights (98 MB) are not on this machine. In a checkout, `cargo xtask weights` puts them beside the \
+             bundle for the next start; elsewhere `carapace assets add FILE` takes the file. Or use another model: `carapace setup`.",
         ),
         other => unavailable(format!("The built-in model's weights cannot be read: {}", words(other))),
     }

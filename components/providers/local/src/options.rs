@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Options {
     /// Tokens of an answer at most; 1 to 1024.
     pub answer: usize,
-    /// Tokens of a conversation at most, the answer and about 150 fixed ones included; 512 to 4096.
+    /// Tokens of a conversation at most, the answer and about 150 fixed ones included; 512 to 2048, which is what its memory holds.
     pub context: usize,
 }
 
@@ -34,7 +34,7 @@ impl Options {
         for (key, value) in section {
             let (place, bounds) = match key.as_str() {
                 "answer-tokens" => (&mut options.answer, 1..=1024),
-                "context-tokens" => (&mut options.context, 512..=4096),
+                "context-tokens" => (&mut options.context, 512..=2048),
                 _ => return Err(wrong(format!("`{key}` is unknown; there are `answer-tokens` and `context-tokens`"))),
             };
             match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
@@ -71,7 +71,7 @@ mod tests {
         for (section, right) in [
             (r#"{"answer_tokens":5}"#, "`answer-tokens`"),
             (r#"{"answer-tokens":0}"#, "from 1 to 1024"),
-            (r#"{"context-tokens":"many"}"#, "from 512 to 4096"),
+            (r#"{"context-tokens":"many"}"#, "from 512 to 2048"),
             (r#"{"answer-tokens":1000,"context-tokens":1000}"#, "at least 256"),
         ] {
             let failure = Options::read(section).unwrap_err();
