@@ -135,3 +135,22 @@ fn a_first_run_answers_where_there_is_no_network_at_all() {
     let answer = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success() && answer.contains("Paris"), "{answer}{}", String::from_utf8_lossy(&out.stderr));
 }
+
+#[test]
+fn setup_takes_it_where_nothing_else_can_answer_and_leaves_it_where_it_cannot() {
+    let weights = peer!("the weights", peers::model());
+    let setup = |weights| {
+        let state = tempfile::Builder::new().prefix("carapace-e2e-").tempdir().unwrap();
+        let bundle = private_bundle(state.path(), &KernelOptions::built_in(weights));
+        let mut setup = command(state.path(), &[]);
+        let out = setup.args(["setup", "--yes", "--bundle"]).arg(bundle).stdin(Stdio::null()).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        (out.status.success(), said, state)
+    };
+    let (ready, said, state) = setup(Some(weights.as_path()));
+    assert!(ready && said.contains("Taken: local/smollm2-135m-instruct"), "{said}");
+    let written = std::fs::read_to_string(state.path().join("carapace.json5")).unwrap();
+    assert!(written.contains("local/smollm2-135m-instruct"), "{written}");
+    let (ready, said, _) = setup(None);
+    assert!(!ready && said.contains("carapace assets add FILE"), "{said}");
+}
