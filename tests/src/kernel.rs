@@ -36,6 +36,10 @@ pub struct KernelOptions {
     pub bundle: Option<PathBuf>,
     /// Further packages beside the built ones, by name; signed with them.
     pub packages: Vec<(String, Vec<u8>)>,
+    /// Whether the built-in model is in the bundle. Where a test means that nobody answers, it would.
+    pub built_in: bool,
+    /// Files in the bundle's `assets`.
+    pub assets: Vec<PathBuf>,
     /// Further arguments of `carapace start`.
     pub args: Vec<String>,
 }
@@ -52,6 +56,10 @@ impl KernelOptions {
     /// With `OLLAMA_BASE_URL` pointing at `base`.
     pub fn ollama(base: &str) -> Self {
         Self::default().with_env("OLLAMA_BASE_URL", base)
+    }
+    /// With nothing but the built-in model, and its weights where they are given.
+    pub fn built_in(weights: Option<&Path>) -> Self {
+        Self { built_in: true, assets: weights.map(Path::to_path_buf).into_iter().collect(), ..Self::default() }
     }
     /// Adds a variable.
     #[must_use]
@@ -103,7 +111,7 @@ impl Kernel {
         if let Some(text) = &self.options.config {
             std::fs::write(self.state().join("carapace.json5"), text).unwrap();
         }
-        let bundle = self.options.bundle.clone().unwrap_or_else(|| signed_bundle(self.state(), &self.options.packages));
+        let bundle = self.options.bundle.clone().unwrap_or_else(|| private_bundle(self.state(), &self.options));
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut child = command(self.state(), &self.options.env)
             .arg("start")
@@ -229,8 +237,14 @@ impl Drop for Kernel {
     }
 }
 
-/// A copy of the built bundle and of `packages` beside it, in the state directory and signed by its local publisher.
+/// A copy of the built bundle, without the built-in model, and of `packages` beside it, in the state directory and signed by its
+/// local publisher.
 pub fn signed_bundle(state: &Path, packages: &[(String, Vec<u8>)]) -> PathBuf {
+    private_bundle(state, &KernelOptions { packages: packages.to_vec(), ..KernelOptions::default() })
+}
+
+/// The same as these options have it.
+pub fn private_bundle(state: &Path, options: &KernelOptions) -> PathBuf {
     let dir = state.join("bundle");
     if dir.is_dir() {
         return dir;
@@ -239,11 +253,16 @@ pub fn signed_bundle(state: &Path, packages: &[(String, Vec<u8>)]) -> PathBuf {
     assert!(built.is_dir(), "no components in {}: run `cargo xtask components`", built.display());
     std::fs::create_dir(&dir).unwrap();
     for file in std::fs::read_dir(built).unwrap().map(|e| e.unwrap().path()) {
-        if file.extension().is_some_and(|x| x == "wasm") {
+        let left_out = !options.built_in && file.file_stem().is_some_and(|name| name == "local");
+        if file.extension().is_some_and(|x| x == "wasm") && !left_out {
             std::fs::copy(&file, dir.join(file.file_name().unwrap())).unwrap();
         }
     }
-    for (name, bytes) in packages {
+    for file in &options.assets {
+        std::fs::create_dir_all(dir.join("assets")).unwrap();
+        std::fs::copy(file, dir.join("assets").join(file.file_name().unwrap())).unwrap();
+    }
+    for (name, bytes) in &options.packages {
         std::fs::write(dir.join(format!("{name}.wasm")), bytes).unwrap();
     }
     let out = command(state, &[]).args(["plugin", "sign", "--bundle"]).arg(&dir).output().unwrap();

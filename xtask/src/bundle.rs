@@ -2,6 +2,7 @@
 
 use crate::cargo::{program, run};
 use crate::components::Component;
+use crate::weights;
 use anyhow::{Context, Result};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub(crate) fn sign(carapace: &Path, bundle: &Path) -> Result<()> {
     run(program(carapace).args(["plugin", "sign", "--bundle"]).arg(bundle))
 }
 
-/// Copies the packages without their signatures: each test signs them with a key of its own.
+/// Copies the packages without their signatures, and the files beside them: each test signs them with a key of its own.
 pub(crate) fn copy_unsigned(bundle: &Path, to: &Path) -> Result<()> {
     let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
@@ -33,6 +34,12 @@ pub(crate) fn copy_unsigned(bundle: &Path, to: &Path) -> Result<()> {
             && path.extension() == Some(OsStr::new("wasm"))
         {
             std::fs::copy(&path, to.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    let assets = bundle.join("assets");
+    if assets.is_dir() {
+        for path in files(&assets)? {
+            weights::put(&path, &to.join("assets"))?;
         }
     }
     Ok(())

@@ -3,8 +3,10 @@
 use crate::cargo::{root, run};
 use crate::wasm::{Route, TARGET};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
 
 const FAMILIES: [&str; 4] = ["providers", "tools", "channels", "filters"];
 
@@ -15,6 +17,20 @@ pub(crate) struct Component {
     pub(crate) name: String,
     /// Its folder.
     pub(crate) folder: PathBuf,
+    /// What its code may use beyond what every WebAssembly engine has by default: its Cargo.toml's
+    /// `package.metadata.carapace.target-features`.
+    target_features: Vec<String>,
+    /// Where the files its manifest asks for can be had: the same table's `assets`, by name.
+    pub(crate) wheels: BTreeMap<String, Wheel>,
+}
+
+/// A file inside a wheel on PyPI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wheel {
+    /// `name==version`.
+    pub(crate) package: String,
+    /// The file's path in it.
+    pub(crate) path: String,
 }
 
 impl Component {
@@ -45,11 +61,16 @@ pub(crate) fn discover(components: &Path) -> Result<Vec<Component>> {
             if !folder.join("carapace.toml").is_file() {
                 continue;
             }
-            let component = Component { name: entry.file_name().to_string_lossy().into_owned(), folder };
-            let cargo_toml = component.folder.join("Cargo.toml");
-            let text = std::fs::read_to_string(&cargo_toml).with_context(|| {
-                format!("{} has a carapace.toml but no readable Cargo.toml", component.folder.display())
-            })?;
+            let cargo_toml = folder.join("Cargo.toml");
+            let text = std::fs::read_to_string(&cargo_toml)
+                .with_context(|| format!("{} has a carapace.toml but no readable Cargo.toml", folder.display()))?;
+            let parsed: DocumentMut = text.parse().with_context(|| format!("{} is no TOML", cargo_toml.display()))?;
+            let component = Component {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                target_features: target_features(&parsed).with_context(|| cargo_toml.display().to_string())?,
+                wheels: wheels(&parsed).with_context(|| cargo_toml.display().to_string())?,
+                folder,
+            };
             let wanted = format!("name = \"{}\"", component.package());
             if !text.lines().any(|line| line.trim() == wanted) {
                 bail!("{}: the package of this folder must be called so: {wanted}", cargo_toml.display());
@@ -65,6 +86,30 @@ pub(crate) fn discover(components: &Path) -> Result<Vec<Component>> {
         );
     }
     Ok(found)
+}
+
+fn metadata<'a>(cargo_toml: &'a DocumentMut, key: &str) -> Option<&'a Item> {
+    cargo_toml.get("package")?.get("metadata")?.get("carapace")?.get(key)
+}
+
+fn target_features(cargo_toml: &DocumentMut) -> Result<Vec<String>> {
+    let Some(features) = metadata(cargo_toml, "target-features") else { return Ok(Vec::new()) };
+    let features = features.as_array().context("`target-features` is not a list")?;
+    let text = |v: &toml_edit::Value| v.as_str().map(str::to_owned).context("a target feature is not text");
+    features.iter().map(text).collect()
+}
+
+fn wheels(cargo_toml: &DocumentMut) -> Result<BTreeMap<String, Wheel>> {
+    let Some(assets) = metadata(cargo_toml, "assets") else { return Ok(BTreeMap::new()) };
+    let assets = assets.as_table_like().context("`assets` is not a table")?;
+    let one = |(name, asset): (&str, &Item)| {
+        let text = |key: &str| asset.get(key).and_then(Item::as_str).map(str::to_owned);
+        match (text("wheel"), text("path")) {
+            (Some(package), Some(path)) => Ok((name.to_owned(), Wheel { package, path })),
+            _ => bail!("`{name}` needs a `wheel` and the `path` in it"),
+        }
+    };
+    assets.iter().map(one).collect()
 }
 
 /// Builds what changed; returns each component with its core module.
@@ -85,7 +130,7 @@ pub(crate) fn build() -> Result<Vec<(Component, PathBuf)>> {
         if core.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint) {
             eprintln!("   {} is unchanged", component.name);
         } else {
-            let mut command = route.cargo_build();
+            let mut command = route.cargo_build(&component.target_features);
             command.args(["-p", &component.package()]);
             if std::env::var_os("CI").is_some() && folder.join("Cargo.lock").is_file() {
                 command.arg("--locked");
@@ -172,6 +217,11 @@ mod tests {
         }
     }
 
+    fn time(folder: &Folder) -> Component {
+        let (target_features, wheels) = (Vec::new(), BTreeMap::new());
+        Component { name: "time".into(), folder: folder.0.join("time"), target_features, wheels }
+    }
+
     #[test]
     fn a_folder_with_a_manifest_is_a_component_and_others_are_not() {
         let folder = Folder::new("discover");
@@ -194,10 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn a_component_says_what_its_code_may_use_and_where_its_files_are() {
+        let read = |text: &str| {
+            let parsed: DocumentMut = text.parse().unwrap();
+            Ok::<_, anyhow::Error>((target_features(&parsed)?, wheels(&parsed)?))
+        };
+        assert_eq!(read("[package]\nname = \"a\"\n").unwrap(), (Vec::new(), BTreeMap::new()));
+        let (features, wheels) = read(concat!(
+            "[package.metadata.carapace]\ntarget-features = [\"simd128\"]\n",
+            "[package.metadata.carapace.assets]\n\"m.gguf\" = { wheel = \"m==1\", path = \"m/m.gguf\" }\n",
+        ))
+        .unwrap();
+        assert_eq!(features, ["simd128"]);
+        assert_eq!(wheels["m.gguf"], Wheel { package: "m==1".into(), path: "m/m.gguf".into() });
+        let error = read("[package.metadata.carapace.assets]\n\"m.gguf\" = { wheel = \"m==1\" }\n").unwrap_err();
+        assert!(error.to_string().contains("`m.gguf` needs a `wheel` and the `path` in it"), "{error}");
+    }
+
+    #[test]
     fn a_changed_manifest_changes_the_fingerprint_and_a_build_does_not() {
         let folder = Folder::new("fingerprint");
         folder.write("time/carapace.toml", "version = 1");
-        let component = Component { name: "time".into(), folder: folder.0.join("time") };
+        let component = time(&folder);
         let before = fingerprint("rustc", 0, &component).unwrap();
         folder.write("time/target/release/time.wasm", "built");
         assert_eq!(fingerprint("rustc", 0, &component).unwrap(), before);
@@ -209,7 +277,7 @@ mod tests {
     fn another_compiler_changes_the_fingerprint() {
         let folder = Folder::new("compiler");
         folder.write("time/carapace.toml", "");
-        let component = Component { name: "time".into(), folder: folder.0.join("time") };
+        let component = time(&folder);
         assert_ne!(
             fingerprint("rustc 1.95", 0, &component).unwrap(),
             fingerprint("rustc 1.96", 0, &component).unwrap()

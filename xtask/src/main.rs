@@ -16,6 +16,7 @@ mod step;
 mod summary;
 mod tasks;
 mod wasm;
+mod weights;
 
 use std::process::ExitCode;
 

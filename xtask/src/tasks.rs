@@ -4,7 +4,7 @@ use crate::args::Task;
 use crate::cargo::{cargo, output, program, root, run, target_dir, which};
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
-use crate::{bundle, components, docs, fuzz};
+use crate::{bundle, components, docs, fuzz, weights};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,6 +19,10 @@ pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
         Task::Components { sign } => {
             let carapace = steps.run("build carapace (dev)", || binary(&["build", "-p", "carapace-cli"], "debug"))?;
             bundle_components(steps, &carapace, sign).map(|()| None)
+        }
+        Task::Weights => {
+            let components = components::discover(&root().join("components"))?;
+            steps.run("bring weights", || weights::bring(&components, &bundle_dir()?)).map(|()| None)
         }
         Task::Fmt { check } => steps.run("format", || format(check)).map(|()| None),
         Task::Lint => lint(steps).map(|()| None),
@@ -54,7 +58,8 @@ fn bundle_components(steps: &mut Steps, carapace: &Path, sign: bool) -> Result<(
     if sign {
         steps.run("sign components", || bundle::sign(carapace, &bundle))?;
     }
-    Ok(())
+    let components: Vec<_> = built.into_iter().map(|(component, _)| component).collect();
+    steps.run("bring weights", || weights::bring(&components, &bundle))
 }
 
 /// Builds everything, then becomes `carapace COMMAND` with what was built.

@@ -40,6 +40,8 @@ pub(crate) struct Kernel {
     pub stop: CancellationToken,
     /// Instances that could not be loaded, and why.
     pub problems: Vec<(InstanceId, String)>,
+    /// Who answers because nobody has configured a provider.
+    pub stand_in: Option<InstanceId>,
     /// Files that components ask for and that are not here.
     pub missing: Vec<(InstanceId, AssetDecl)>,
     agent: Arc<Agent>,
@@ -111,7 +113,8 @@ impl Kernel {
             }
         }
 
-        let missing = assets::bring(paths, &host, options.bundle.as_deref()).await?;
+        let missing = assets::bring(paths, host.packages(), options.bundle.as_deref()).await?;
+        let stand_in = host.stand_in().await;
         let agent = Agent::new(Deps {
             store: store.clone(),
             config: config.clone(),
@@ -155,7 +158,7 @@ impl Kernel {
         let run = serde_json::json!({ "pid": std::process::id(), "http": format!("http://{}", gateway.addr) });
         trust::write_whole(&run_file, run.to_string().as_bytes())?;
         let grace = Duration::from_millis(current.gateway.shutdown_grace_ms);
-        Ok(Self { gateway, stop, problems, missing, agent, store, records, grace, run_file })
+        Ok(Self { gateway, stop, problems, stand_in, missing, agent, store, records, grace, run_file })
     }
 
     /// Accepts nothing more, lets turns finish within the grace, keeps the rest for the next start.

@@ -4,7 +4,6 @@ use crate::failure::{OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::manifest::AssetDecl;
 use carapace_contract::{InstanceId, Name};
-use carapace_host::Host;
 use carapace_registry::{AssetFiles, VerifiedPackage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -26,12 +25,12 @@ pub(crate) fn of(package: &VerifiedPackage, files: &AssetFiles) -> Vec<Value> {
 /// Answers with what is still missing.
 pub(crate) async fn bring(
     paths: &StatePaths,
-    host: &Host,
+    packages: impl IntoIterator<Item = (InstanceId, Arc<VerifiedPackage>)>,
     bundle: Option<&Path>,
 ) -> Outcome<Vec<(InstanceId, AssetDecl)>> {
     let files = Arc::new(AssetFiles::new(paths.assets()));
     let mut missing = BTreeMap::new();
-    for (id, package) in host.packages() {
+    for (id, package) in packages {
         for asset in package.manifest().assets.iter().filter(|a| !files.has(&a.sha256, a.size)) {
             missing.entry(asset.sha256).or_insert((id.clone(), asset.clone()));
         }
@@ -57,10 +56,10 @@ pub(crate) async fn bring(
 /// For the person who starts it.
 pub(crate) fn how_to_bring(id: &InstanceId, asset: &AssetDecl) -> String {
     let shown = if *id.id() == Name::main() { id.name().to_string() } else { id.to_string() };
+    let fetch = if asset.sources.is_empty() { "" } else { "`carapace assets fetch` brings it, or " };
     format!(
-        "`{shown}` cannot answer yet: its file {} ({} MB) is not here. `carapace assets fetch` brings it, \
-         or `carapace assets add FILE`.",
+        "`{shown}` cannot answer yet: its file {} ({} MB) is not here. {fetch}`carapace assets add FILE` takes it.",
         asset.name,
-        asset.size.div_ceil(1_000_000)
+        asset.size / 1_000_000
     )
 }

@@ -168,6 +168,13 @@ impl Host {
         Ready { configured, fallback }
     }
 
+    /// The provider that answers only because no other is configured. Asks nobody.
+    pub async fn stand_in(&self) -> Option<InstanceId> {
+        let Ready { configured, fallback } = self.ready().await;
+        let alone = configured.is_empty() && self.configured_route().is_empty();
+        fallback.first().filter(|_| alone).map(|live| live.id.clone())
+    }
+
     /// What would configure one of the others.
     fn how_to_configure(&self) -> String {
         let mut ways = Vec::new();

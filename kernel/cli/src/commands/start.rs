@@ -42,6 +42,12 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Sta
         println!("Carapace is ready: {base} (WebSocket ws://{}/ws)", kernel.gateway.addr);
         println!("The token of its API is in {}.", paths.gateway_token().display());
         kernel.problems.iter().for_each(|(id, why)| println!("not loaded: {id}: {why}"));
+        if let Some(id) = &kernel.stand_in {
+            println!(
+                "No provider is configured: `{}` answers in its place. `carapace setup` finds a better one.",
+                id.name()
+            );
+        }
         kernel.missing.iter().for_each(|(id, asset)| println!("{}", assets::how_to_bring(id, asset)));
     }
     let stop = kernel.stop.clone();

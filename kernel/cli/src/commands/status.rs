@@ -38,7 +38,9 @@ pub(crate) async fn run(paths: &StatePaths, as_json: bool) -> Outcome {
     }
     println!("\nModels:");
     for m in status["models"].as_array().into_iter().flatten() {
-        println!("  {}", text(&m["id"]));
+        let (id, name) = (text(&m["id"]), text(&m["name"]));
+        // Most providers have no other name for it.
+        if id.ends_with(name) { println!("  {id}") } else { println!("  {id}  ({name})") }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::bundled::{self, Consent};
 use crate::client::{Answer, Client};
 use crate::commands::{plugin, start};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::trust;
+use crate::{assets, trust};
 use carapace_config::{Change, Config, ConfigHandle, StatePaths, SystemEnv};
 use carapace_contract::Name;
 use choices::{Choice, Found};
@@ -73,7 +73,14 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Set
     if providers.is_empty() {
         return Err(no_provider());
     }
-    let found = choices::look(&providers, &config, &SystemEnv, &reader, &args.server).await;
+    let bundle = start::bundle(args.bundle.clone());
+    let packages = providers.iter().map(|p| (p.instance(&Name::main()), p.package.clone()));
+    let missing = assets::bring(paths, packages, bundle.as_deref()).await?;
+    let mut found = choices::look(&providers, &config, &SystemEnv, &reader, &args.server).await;
+    for (id, asset) in &missing {
+        found.choices.retain(|c| c.provider.instance(id.id()) != *id);
+        found.notes.push(assets::how_to_bring(id, asset));
+    }
     let present = present(&config, running.is_some());
     say("\nWhat could answer here:");
     for (n, line) in decide::list(present.as_ref(), &found).iter().enumerate() {
