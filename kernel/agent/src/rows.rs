@@ -1,6 +1,7 @@
 //! The rows of a session's log, as a list of exchanges.
 
 use carapace_contract::Ulid;
+use carapace_contract::decision::Origin;
 pub(crate) use carapace_contract::log::Entry;
 use carapace_contract::message::{Message, Part, ToolResult};
 use std::collections::HashMap;
@@ -93,7 +94,6 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carapace_contract::decision::Origin;
 
     fn user(run: u128, text: &str) -> Row {
         let entry = Entry::User { origin: Origin::Owner, parts: vec![Part::text(text)], after: None, brought: false };
