@@ -35,7 +35,7 @@ cargo xtask <task>
   components [--unsigned] build, package and sign the bundled components into target/bundle
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
-  docs                    API documentation, link check, and the book when mdbook is installed
+  docs                    API documentation of the kernel and the SDK, link check, and the book when mdbook is installed
   fuzz [--seconds 60]     fuzz each parser of strangers' text that long; needs nightly Rust and cargo-fuzz
   ci                      all of it, as the build server does (.ci/run)";
 

@@ -200,6 +200,12 @@ fn documentation(steps: &mut Steps) -> Result<()> {
     steps.run("API documentation", || {
         run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    steps.run("API documentation, SDK", || {
+        let mut command = cargo();
+        command.current_dir(root().join("components"));
+        let sdk = ["doc", "-p", "carapace-sdk", "--no-deps", "--all-features"];
+        run(command.args(sdk).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
     if which("mdbook").is_some() {
         steps.run("book", || run(program("mdbook").arg("build").arg(root().join("docs"))))?;
     } else {

@@ -34,7 +34,7 @@
 //! ```
 //!
 //! Start with [`Tools`] or [`Provider`], and [`component!`]. The imports are the modules [`http`], [`kv`], [`memory`], [`sessions`], [`settings`],
-//! [`secrets`], [`assets`], [`config`], [`log`], [`clock`] and [`random`]; [`sse`] and [`ndjson`] read streams. [`testing`](crate::testing) (feature
+//! [`secrets`], [`assets`], [`config`], [`log`], [`clock`] and [`random`]; [`sse`] and [`ndjson`] read streams. [`testing`] (feature
 //! `testing`) is a host for tests.
 //!
 //! What this crate never does: it imports no WASI, keeps no state between the calls of a fresh instance, and imports nothing that the component's code does
@@ -81,7 +81,7 @@ pub mod __private {
 /// against each other. Another manifest is named by `component!(Type: Tools, manifest = "path/from/Cargo.toml's/folder.toml")`.
 pub use carapace_sdk_macros::component;
 
-/// A test of a component: `#[carapace_sdk::test] fn name(host: &mut TestHost) { … }`; see [`testing`](crate::testing). In a crate's `tests/` folder it names the
+/// A test of a component: `#[carapace_sdk::test] fn name(host: &mut TestHost) { … }`; see [`testing`]. In a crate's `tests/` folder it names the
 /// component's crate: `#[carapace_sdk::test(my_component)]`.
 #[cfg(feature = "testing")]
 pub use carapace_sdk_macros::test;
