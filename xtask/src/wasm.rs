@@ -69,8 +69,8 @@ impl Route {
         root().join("components/target").join(name)
     }
 
-    /// A cargo that builds for [`TARGET`], run in `components/`.
-    pub(crate) fn cargo_build(&self) -> Command {
+    /// A cargo that builds for [`TARGET`], run in a folder.
+    pub(crate) fn cargo_build(&self, folder: &Path) -> Command {
         let mut command = match self {
             Self::Installed => {
                 let mut command = cargo();
@@ -95,7 +95,7 @@ impl Route {
                 command
             }
         };
-        command.current_dir(root().join("components")).args(["--target", TARGET, "--target-dir"]);
+        command.current_dir(folder).args(["--target", TARGET, "--target-dir"]);
         command.arg(self.target_dir());
         command
     }
