@@ -95,8 +95,9 @@ impl Chat {
         emit(Event::Stop(reason)).map_err(undelivered)
     }
 
-    /// Keys and values beyond the fixed beginning belong to one conversation. They serve a prompt that continues all of it, and are
-    /// gone before any other is read: nobody can learn, not even by the clock, how another conversation went.
+    /// Keys and values beyond the fixed beginning belong to one conversation. They serve a prompt that begins with all of the last one,
+    /// and are gone before any other is read: what somebody said cannot be found out piece by piece, not even by the clock. (Who already
+    /// has a whole conversation word for word can tell whether it was the last.)
     fn forget_unless_continued_by(&mut self, prompt: &[carapace_llama::Token]) {
         let held = self.context.tokens().get(..self.answered).unwrap_or_default();
         if !prompt.starts_with(held) {
