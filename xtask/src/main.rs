@@ -7,6 +7,7 @@
 )]
 
 mod args;
+mod authors;
 mod bundle;
 mod cargo;
 mod components;

@@ -4,7 +4,7 @@ use crate::args::Task;
 use crate::cargo::{cargo, output, program, root, run, target_dir, which};
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
-use crate::{bundle, components, docs, fuzz, weights};
+use crate::{authors, bundle, components, docs, fuzz, weights};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,11 +97,14 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     bundle_components(steps, &carapace, false)?;
     let unsigned = target_dir()?.join("test-bundle");
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
+    let written = target_dir()?.join("authors");
+    let samples = steps.run("build the tutorial and the templates", || authors::build(&written))?;
 
     let mut total = Counts::default();
     let mut broken: Vec<&str> = Vec::new();
     let mut part = |steps: &mut Steps, name: &'static str, runner: Runner, command: &mut Command| {
         command.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace);
+        command.env("CARAPACE_TEST_AUTHORS", &written);
         let outcome = steps.run(name, || {
             let (counts, good) = run_counted(runner, command)?;
             total.add(counts);
@@ -133,6 +136,11 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
             .args(["test", "--workspace", "--no-fail-fast", "--"])
             .args(filter);
         part(steps, "component logic tests, on the host", Runner::Libtest, &mut command);
+    }
+    for folder in &samples {
+        let mut command = cargo();
+        command.current_dir(folder).args(["test", "--no-fail-fast", "--target-dir"]).arg(authors::host_target());
+        part(steps, "tests of the tutorial and the templates", Runner::Libtest, command.arg("--").args(filter));
     }
 
     println!("{}", total.line());
@@ -204,6 +212,12 @@ fn documentation(steps: &mut Steps) -> Result<()> {
     steps.run("links of the documentation", || docs::check(&root()))?;
     steps.run("API documentation", || {
         run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    steps.run("API documentation, SDK", || {
+        let mut command = cargo();
+        command.current_dir(root().join("components"));
+        let sdk = ["doc", "-p", "carapace-sdk", "--no-deps", "--all-features"];
+        run(command.args(sdk).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     if which("mdbook").is_some() {
         steps.run("book", || run(program("mdbook").arg("build").arg(root().join("docs"))))?;

@@ -69,8 +69,8 @@ impl Route {
         root().join("components/target").join(name)
     }
 
-    /// A cargo that builds for [`TARGET`] with these target features, run in `components/`.
-    pub(crate) fn cargo_build(&self, target_features: &[String]) -> Command {
+    /// A cargo that builds for [`TARGET`] with these target features, run in a folder.
+    pub(crate) fn cargo_build(&self, folder: &Path, target_features: &[String]) -> Command {
         let mut command = match self {
             Self::Installed => {
                 let mut command = cargo();
@@ -95,14 +95,15 @@ impl Route {
                 command
             }
         };
-        if !target_features.is_empty() {
-            // In place of the caller's own flags: those are meant for this machine, or for every component.
-            let enabled: Vec<String> = target_features.iter().map(|f| format!("+{f}")).collect();
-            command.env_remove("CARGO_ENCODED_RUSTFLAGS");
-            command.env("RUSTFLAGS", format!("-C target-feature={}", enabled.join(",")));
-        }
-        command.current_dir(root().join("components")).args(["--target", TARGET, "--target-dir"]);
+        command.current_dir(folder).args(["--target", TARGET, "--target-dir"]);
         command.arg(self.target_dir());
+        if !target_features.is_empty() {
+            // Beside the flags of the folder's own configuration; the caller's are meant for this machine, or for every component.
+            command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("RUSTFLAGS");
+            let enabled: Vec<String> = target_features.iter().map(|f| format!("+{f}")).collect();
+            let flags = format!("target.{TARGET}.rustflags=[\"-C\", \"target-feature={}\"]", enabled.join(","));
+            command.args(["--config", &flags]);
+        }
         command
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn check(request: &TurnRequest) -> Result<(), TurnError> {
             request.history.len()
         ));
     }
-    let trusted = matches!(request.origin, Origin::Owner | Origin::ApiClient | Origin::Schedule);
+    let trusted = request.origin.acts_for_owner();
     if !trusted && (request.system.is_some() || !request.history.is_empty() || request.model.is_some()) {
         return refuse("instructions, a history and the choice of a model are the owner's; leave them out".to_owned());
     }

@@ -55,7 +55,7 @@ impl Turn<'_> {
         let catalog = self.agent.tools.catalog();
         let request = &self.job.request;
         let trusted_text = crate::context::trusted_text(&self.transcript, &request.history, request.origin, &catalog);
-        let circumstances = Circumstances { origin: request.origin, tainted, trusted_text };
+        let circumstances = Circumstances { trusted_text };
         let (answered, begun) = self.already();
         let mut queue: VecDeque<(ToolCall, Plan)> = VecDeque::new();
         for call in calls {
@@ -67,7 +67,7 @@ impl Turn<'_> {
                 self.interrupted(&call, begun.clone()).await?;
                 continue;
             } else {
-                self.plan(&call, repeat, &catalog, &circumstances)?
+                self.plan(&call, repeat, tainted, &catalog, &circumstances)?
             };
             queue.push_back((call, plan));
         }
@@ -101,6 +101,7 @@ impl Turn<'_> {
         &self,
         call: &ToolCall,
         repeat: Repeat,
+        tainted: bool,
         catalog: &[ToolInfo],
         circumstances: &Circumstances,
     ) -> Result<Plan, TurnError> {
@@ -159,6 +160,8 @@ impl Turn<'_> {
             tool: tool.name.clone(),
             arguments,
             effects: tool.effects,
+            origin: self.job.request.origin,
+            tainted,
         };
         Ok(match authorize(planned.clone(), circumstances) {
             Verdict::Allow(authorized) if has_side_effects(tool.effects) => Plan::Alone(authorized),
@@ -341,8 +344,11 @@ fn answer(call: &ToolCall, effects: Effects, outcome: Result<ToolOutput, ToolFai
             let (content, beside) = flatten(output.content);
             (content, beside, false, output.tainted || from_outside)
         }
-        // The text of a failure may hold what a server answered.
-        Err(failure) => (format!("{}: {}", failure.kind, failure.message), Vec::new(), true, from_outside),
+        // The text of a failure may hold what a server answered, or what a note says.
+        Err(failure) => {
+            let tainted = failure.tainted || from_outside;
+            (format!("{}: {}", failure.kind, failure.message), Vec::new(), true, tainted)
+        }
     };
     let mut result = ToolResult { call_id: call.id.clone(), name: call.name.clone(), content, is_error };
     crate::context::cut(&mut result.content, LONGEST_RESULT);

@@ -243,28 +243,24 @@ pub(crate) fn trusted_text(
     let mut out = Vec::new();
     let exchanges = transcript.earlier.iter().chain(std::iter::once(&transcript.current));
     for exchange in exchanges {
-        if exchange.began().is_some_and(|began| is_owners(began.origin)) {
+        if exchange.began().is_some_and(|began| began.origin.acts_for_owner()) {
             let users = exchange.brought.iter().filter(|m| m.role == Role::User);
             out.extend(users.flat_map(|m| m.parts.iter().filter_map(text_of)));
         }
         for row in &exchange.rows {
             if let Entry::User { origin, parts, .. } = &row.entry
-                && is_owners(*origin)
+                && origin.acts_for_owner()
             {
                 out.extend(parts.iter().filter_map(text_of));
             }
         }
         out.extend(found_by_search(&exchange.rows, catalog));
     }
-    if is_owners(origin) {
+    if origin.acts_for_owner() {
         let users = frame_history.iter().filter(|m| m.role == Role::User);
         out.extend(users.flat_map(|m| m.parts.iter().filter_map(text_of)));
     }
     out
-}
-
-fn is_owners(origin: Origin) -> bool {
-    matches!(origin, Origin::Owner | Origin::ApiClient | Origin::Schedule)
 }
 
 fn text_of(part: &Part) -> Option<String> {

@@ -37,7 +37,7 @@
 //! # impl Tools for NoTools {
 //! #     fn catalog(&self) -> Arc<Vec<ToolInfo>> { Arc::default() }
 //! #     async fn call(&self, _: &Authorized<PlannedCall>, _: CancellationToken) -> Result<ToolOutput, ToolFailure> {
-//! #         Err(ToolFailure { kind: "not-found".into(), message: "there are no tools".into() })
+//! #         Err(ToolFailure { kind: "not-found".into(), message: "there are no tools".into(), tainted: false })
 //! #     }
 //! # }
 //!

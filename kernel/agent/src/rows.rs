@@ -1,71 +1,10 @@
-//! What stands in a session's log, and the log as a list of exchanges.
+//! The rows of a session's log, as a list of exchanges.
 
 use carapace_contract::Ulid;
-use carapace_contract::completion::ModelRef;
-use carapace_contract::decision::{Origin, PlannedCall};
+use carapace_contract::decision::Origin;
+pub(crate) use carapace_contract::log::Entry;
 use carapace_contract::message::{Message, Part, ToolResult};
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-
-/// The content of one row, stored as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Entry {
-    /// What came in.
-    User {
-        /// Who is behind it.
-        origin: Origin,
-        /// What they said.
-        parts: Vec<Part>,
-        /// The run whose answer it follows; none = everything before it in the log.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<Ulid>,
-        /// Earlier messages came with it: they stand in the run's request.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        brought: bool,
-    },
-    /// What a model said, tool calls and thought included.
-    Assistant {
-        /// Which model; none if the kernel itself speaks.
-        model: Option<ModelRef>,
-        /// What.
-        parts: Vec<Part>,
-        /// It ended before the model was done.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        cut: bool,
-    },
-    /// A call with side effects is about to be made.
-    ToolCall(PlannedCall),
-    /// What it answered, for the model.
-    ToolResult {
-        /// The result.
-        result: ToolResult,
-        /// Images and files beside it.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        beside: Vec<Part>,
-    },
-    /// Something the model and the owner should know.
-    Note {
-        /// For the owner.
-        text: String,
-        /// For the model, where the owner's text would only confuse it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        brief: Option<String>,
-    },
-}
-
-impl Entry {
-    /// The row's kind in the log.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::User { .. } => "user",
-            Self::Assistant { .. } => "assistant",
-            Self::ToolCall(_) => "tool-call",
-            Self::ToolResult { .. } => "tool-result",
-            Self::Note { .. } => "note",
-        }
-    }
-}
 
 /// One row.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,12 +107,5 @@ mod tests {
         assert_eq!(t.earlier.len(), 1);
         assert_eq!(t.earlier[0].rows.len(), 2);
         assert_eq!(t.current.rows.len(), 1);
-    }
-
-    #[test]
-    fn a_row_reads_back_as_it_was_written() {
-        let entry = Entry::Assistant { model: None, parts: vec![Part::Reasoning { text: "hm".into() }], cut: true };
-        let json = serde_json::to_string(&entry).unwrap();
-        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
     }
 }

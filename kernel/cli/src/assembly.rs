@@ -69,6 +69,10 @@ impl Kernel {
             Door::builder().recorder(records.clone()).build(),
             Arc::new(|name: &str| carapace_config::Env::var(&SystemEnv, name)),
             AssetFiles::new(paths.assets()),
+            {
+                let config = config.clone();
+                Arc::new(move || config.current().shown())
+            },
         );
         let engines = Engines::new(engine_options(&current)).or_fail("the WebAssembly engine does not start")?;
         if let (Allocator::Pooling, Allocation::OnDemand { reason }) = (current.runtime.allocator, engines.allocation())

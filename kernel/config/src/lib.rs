@@ -29,6 +29,7 @@ mod names;
 mod paths;
 mod problem;
 mod schema;
+mod shown;
 mod tree;
 
 pub use edit::{Change, EditError, edit, fresh};

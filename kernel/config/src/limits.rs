@@ -110,6 +110,8 @@ overrides! {
     result_bytes: ByteSize,
     /// Bytes in the key-value namespace.
     kv_bytes: ByteSize,
+    /// Bytes of notes in one namespace of the memory.
+    notes_bytes: ByteSize,
     /// Log lines per minute.
     log_lines_per_minute: u32,
     /// HTTP requests per minute.

@@ -41,7 +41,7 @@ pub(crate) fn parse(text: &str, file: &Path, env: &dyn Env) -> Result<Config, Co
     problems.extend(check::problems(&root, &value));
     if problems.is_empty() {
         match serde_json::from_value(value) {
-            Ok(config) => return Ok(config),
+            Ok(config) => return Ok(Config { from_environment: crate::shown::from_environment(&root), ..config }),
             // Schema and types say the same; should they ever not, the types win.
             Err(e) => problems.push(Problem::new(Rule::Value, file, "", e.to_string())),
         }

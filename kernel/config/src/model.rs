@@ -9,7 +9,7 @@ use carapace_contract::limits::Limits;
 use carapace_contract::{ComponentId, EndpointName, InstanceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use url::Url;
@@ -33,6 +33,9 @@ pub struct Config {
     pub log: Log,
     /// The WebAssembly engine.
     pub runtime: Runtime,
+    /// Where values stand (JSON pointers, RFC 6901) that the file took from the environment by `${NAME}`; [`Self::shown`] hides them.
+    #[serde(skip)]
+    pub from_environment: BTreeSet<String>,
 }
 
 /// `gateway`
@@ -309,6 +312,11 @@ impl Config {
     /// JSON Schema (2020-12) of the file, for editors.
     pub fn json_schema() -> serde_json::Value {
         crate::schema::schema().clone()
+    }
+
+    /// The configuration in force, as keys and values of the file, without anything that is or may be secret.
+    pub fn shown(&self) -> serde_json::Value {
+        crate::shown::shown(self)
     }
 
     /// The section of `instance`, if there is one (and it doesn't name another publisher).

@@ -30,6 +30,15 @@ pub struct CapabilitySet {
     pub secrets: BTreeMap<SecretName, SecretCapability>,
     /// Tools by name.
     pub tools: BTreeMap<String, ToolCapability>,
+    /// Notes that last, with full-text search.
+    #[serde(default)]
+    pub memory: bool,
+    /// Conversations, as far as whoever is behind a call may read them.
+    #[serde(default)]
+    pub sessions: bool,
+    /// The owner's configuration, without secrets.
+    #[serde(default)]
+    pub settings: bool,
     /// May be asked to complete.
     pub provider: bool,
     /// Engine profile.
@@ -38,7 +47,7 @@ pub struct CapabilitySet {
     pub life: Life,
     /// Limits asked for.
     pub limits: Limits,
-    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `asset:<name>`, `secret:<name>`) in this set.
+    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `memory`, `asset:<name>`, `secret:<name>`, …) in this set.
     pub optional: BTreeSet<String>,
 }
 
@@ -113,6 +122,9 @@ impl CapabilitySet {
             assets: BTreeMap::new(),
             secrets: BTreeMap::new(),
             tools: BTreeMap::new(),
+            memory: false,
+            sessions: false,
+            settings: false,
             provider: false,
             profile: Profile::Metered,
             life: Life::Fresh,
@@ -134,7 +146,13 @@ impl CapabilitySet {
 
     pub(crate) fn holds(&self, capability: &str) -> bool {
         match capability.split_once(':') {
-            None => capability == "kv" && self.kv,
+            None => match capability {
+                "kv" => self.kv,
+                "memory" => self.memory,
+                "sessions" => self.sessions,
+                "settings" => self.settings,
+                _ => false,
+            },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
             Some(("asset", name)) => self.assets.keys().any(|n| n.as_str() == name),
             Some(("secret", name)) => self.secrets.keys().any(|n| n.as_str() == name),
@@ -152,7 +170,11 @@ impl CapabilitySet {
             return set;
         }
         let is_refused = |kind: &str, name: &str| refused.contains(&format!("{kind}:{name}"));
-        set.kv &= !refused.iter().any(|r| *r == "kv");
+        let keeps = |word: &str| !refused.iter().any(|r| *r == word);
+        set.kv &= keeps("kv");
+        set.memory &= keeps("memory");
+        set.sessions &= keeps("sessions");
+        set.settings &= keeps("settings");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
         for endpoint in set.http.values_mut() {
@@ -218,6 +240,11 @@ impl From<&Manifest> for CapabilitySet {
         for asset in m.assets.iter().filter(|a| a.optional) {
             optional.insert(format!("asset:{}", asset.name));
         }
+        for (word, decl) in [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings)] {
+            if decl.is_some_and(|d| d.optional) {
+                optional.insert(word.to_owned());
+            }
+        }
         for (name, s) in &m.secrets {
             if s.optional {
                 optional.insert(format!("secret:{name}"));
@@ -240,6 +267,9 @@ impl From<&Manifest> for CapabilitySet {
                     (t.name.clone(), ToolCapability { uses: t.uses.iter().cloned().collect(), effects: t.effects })
                 })
                 .collect(),
+            memory: m.memory.is_some(),
+            sessions: m.sessions.is_some(),
+            settings: m.settings.is_some(),
             provider: m.provider.is_some(),
             profile: m.instance.profile,
             life: m.instance.life,

@@ -119,6 +119,18 @@ pub enum Origin {
     Schedule,
 }
 
+impl Origin {
+    /// The owner speaks, here or through a client of theirs.
+    pub fn is_owner(self) -> bool {
+        matches!(self, Self::Owner | Self::ApiClient)
+    }
+
+    /// The owner speaks, or something the owner set up.
+    pub fn acts_for_owner(self) -> bool {
+        self.is_owner() || self == Self::Schedule
+    }
+}
+
 /// A call that was planned: which tool of which instance, with which arguments (already valid against the schema).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedCall {
@@ -138,15 +150,25 @@ pub struct PlannedCall {
     pub arguments: serde_json::Value,
     /// What it can do.
     pub effects: Effects,
+    /// Who is behind the turn. In a log older than this field: nobody who may do anything.
+    #[serde(default = "somebody_unknown")]
+    pub origin: Origin,
+    /// Whether the composed context holds text from outside.
+    #[serde(default = "presumed_tainted")]
+    pub tainted: bool,
+}
+
+fn somebody_unknown() -> Origin {
+    Origin::UnknownSender
+}
+
+fn presumed_tainted() -> bool {
+    true
 }
 
 /// What the checkpoint looks at besides the call.
 #[derive(Debug, Clone)]
 pub struct Circumstances {
-    /// Who is behind the turn.
-    pub origin: Origin,
-    /// Whether the composed context holds tainted text.
-    pub tainted: bool,
     /// Text that the owner wrote in this session or that a search tool returned: addresses in it may be fetched by a tainted turn.
     pub trusted_text: Vec<String>,
 }
@@ -185,8 +207,8 @@ pub enum Verdict {
 pub fn authorize(call: PlannedCall, circumstances: &Circumstances) -> Verdict {
     let mut strictest = Ruling::Allow;
     for effect in call.effects.iter() {
-        let mut rulings = vec![by_origin(circumstances.origin, effect)];
-        if circumstances.tainted {
+        let mut rulings = vec![by_origin(call.origin, effect)];
+        if call.tainted {
             rulings.push(by_taint(effect, &call.arguments, &circumstances.trusted_text));
         }
         for ruling in rulings {

@@ -47,6 +47,9 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
     for (name, n) in &new.assets {
         asset(&mut g, &format!("asset:{name}"), old.assets.get(name), n);
     }
+    g.flag("memory", old.memory, new.memory, "new: notes that last");
+    g.flag("sessions", old.sessions, new.sessions, "new: reading conversations");
+    g.flag("settings", old.settings, new.settings, "new: reading the configuration");
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag(
         "profile",

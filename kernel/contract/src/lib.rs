@@ -20,6 +20,7 @@ pub mod diff;
 pub mod digest;
 pub mod grant;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod message;
 pub mod meter;

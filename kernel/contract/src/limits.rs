@@ -49,6 +49,8 @@ pub struct Limits {
     pub result_bytes: u64,
     /// Bytes in the kv namespace of the instance.
     pub kv_bytes: u64,
+    /// Bytes of notes (keys and texts) in one namespace of the instance's memory.
+    pub notes_bytes: u64,
     /// Log lines per minute of the instance.
     pub log_lines_per_minute: u32,
     /// HTTP requests per minute of the instance.
@@ -74,6 +76,7 @@ impl Default for Limits {
             concurrency: 16,
             result_bytes: 1 << 20,
             kv_bytes: 16 << 20,
+            notes_bytes: 4 << 20,
             log_lines_per_minute: 600,
             http_requests_per_minute: 600,
             http_request_bytes: 16 << 20,
@@ -97,7 +100,7 @@ pub fn raising(instance: &InstanceId, field: &str, value: u64) -> String {
 
 impl Limits {
     /// The keys of `[limits]`, in the order of the fields.
-    pub const KEYS: [&'static str; 15] = [
+    pub const KEYS: [&'static str; 16] = [
         "memory",
         "fuel-per-call",
         "cpu-per-call",
@@ -108,6 +111,7 @@ impl Limits {
         "concurrency",
         "result-size",
         "kv-size",
+        "notes-size",
         "log-lines-per-minute",
         "http-requests-per-minute",
         "http-request-size",
@@ -116,7 +120,7 @@ impl Limits {
     ];
 
     /// Each limit by its key in a manifest, as a number (bytes, milliseconds, or a count).
-    pub fn by_key(&self) -> [(&'static str, u64); 15] {
+    pub fn by_key(&self) -> [(&'static str, u64); 16] {
         let values = [
             self.memory,
             self.fuel_per_call,
@@ -128,6 +132,7 @@ impl Limits {
             u64::from(self.concurrency),
             self.result_bytes,
             self.kv_bytes,
+            self.notes_bytes,
             u64::from(self.log_lines_per_minute),
             u64::from(self.http_requests_per_minute),
             self.http_request_bytes,
@@ -151,6 +156,7 @@ impl Limits {
             concurrency: 64,
             result_bytes: 8 << 20,
             kv_bytes: 256 << 20,
+            notes_bytes: 64 << 20,
             log_lines_per_minute: 6_000,
             http_requests_per_minute: 6_000,
             http_request_bytes: 64 << 20,
@@ -172,6 +178,7 @@ impl Limits {
             concurrency: self.concurrency.min(c.concurrency),
             result_bytes: self.result_bytes.min(c.result_bytes),
             kv_bytes: self.kv_bytes.min(c.kv_bytes),
+            notes_bytes: self.notes_bytes.min(c.notes_bytes),
             log_lines_per_minute: self.log_lines_per_minute.min(c.log_lines_per_minute),
             http_requests_per_minute: self.http_requests_per_minute.min(c.http_requests_per_minute),
             http_request_bytes: self.http_request_bytes.min(c.http_request_bytes),

@@ -32,6 +32,8 @@ pub struct ToolFailure {
     pub kind: String,
     /// For the model and the owner; holds no secret.
     pub message: String,
+    /// The message may hold text from outside.
+    pub tainted: bool,
 }
 
 /// Tools, as the agent reaches them.

@@ -181,7 +181,7 @@ pub(crate) fn tool_failure(e: tools::ToolError) -> ToolFailure {
         tools::ToolError::Unavailable(text) => ("unavailable", text),
         tools::ToolError::Failed(text) | tools::ToolError::Other(text) => ("failed", text),
     };
-    ToolFailure { kind: kind.to_owned(), message }
+    ToolFailure { kind: kind.to_owned(), message, tainted: false }
 }
 
 #[cfg(test)]

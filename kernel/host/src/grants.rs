@@ -56,6 +56,38 @@ impl GrantSnapshot {
         used(instance, uses, &Use::Assets, "assets")
     }
 
+    /// Whether it may read its notes, or write them.
+    pub(crate) fn memory(
+        &self,
+        instance: &InstanceId,
+        uses: Option<&BTreeSet<Use>>,
+        write: bool,
+    ) -> Result<(), Denial> {
+        if !self.live(instance)?.memory {
+            return Err(not_granted(instance, "memory", "[memory]"));
+        }
+        if !write && uses.is_some_and(|u| u.contains(&Use::MemoryRead)) {
+            return Ok(());
+        }
+        used(instance, uses, &Use::Memory, "memory")
+    }
+
+    /// Whether it may read conversations.
+    pub(crate) fn sessions(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.sessions {
+            return Err(not_granted(instance, "sessions", "[sessions]"));
+        }
+        used(instance, uses, &Use::Sessions, "sessions")
+    }
+
+    /// Whether it may read the configuration.
+    pub(crate) fn settings(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.settings {
+            return Err(not_granted(instance, "settings", "[settings]"));
+        }
+        used(instance, uses, &Use::Settings, "settings")
+    }
+
     /// Whether it may know of the secret `name`, or use it for HMAC.
     pub(crate) fn secret(
         &self,
@@ -169,6 +201,12 @@ name = "model.gguf"
 sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 size = 1
 
+[memory]
+
+[sessions]
+
+[settings]
+
 [secrets.key]
 prompt = "a key"
 hmac = true
@@ -184,6 +222,18 @@ auth = { scheme = "bearer", secret = "token" }
 [[tool]]
 name = "stores"
 uses = ["kv"]
+
+[[tool]]
+name = "remembers"
+uses = ["memory"]
+
+[[tool]]
+name = "recalls"
+uses = ["memory:read"]
+
+[[tool]]
+name = "looks"
+uses = ["sessions", "settings"]
 
 [[tool]]
 name = "signs"
@@ -222,6 +272,11 @@ uses = ["assets"]
     fn what_was_granted_and_declared_is_allowed() {
         let grant = cell().load();
         grant.kv(&id(), Some(&uses("stores"))).unwrap();
+        grant.memory(&id(), Some(&uses("remembers")), false).unwrap();
+        grant.memory(&id(), Some(&uses("remembers")), true).unwrap();
+        grant.memory(&id(), Some(&uses("recalls")), false).unwrap();
+        grant.sessions(&id(), Some(&uses("looks"))).unwrap();
+        grant.settings(&id(), Some(&uses("looks"))).unwrap();
         grant.secret(&id(), Some(&uses("signs")), "key", true).unwrap();
         grant.secret(&id(), Some(&uses("signs")), "token", false).unwrap();
         grant.endpoint(&id(), Some(&uses("asks")), "api").unwrap();
@@ -246,10 +301,26 @@ uses = ["assets"]
     fn a_tool_reaches_only_what_it_declares_whatever_the_component_was_granted() {
         let grant = cell().load();
         assert_eq!(code(grant.kv(&id(), Some(&uses("asks")))), "E-GRANT-003");
+        assert_eq!(code(grant.memory(&id(), Some(&uses("asks")), false)), "E-GRANT-003");
+        assert_eq!(code(grant.memory(&id(), Some(&uses("recalls")), true)), "E-GRANT-003", "it said it only reads");
+        assert_eq!(code(grant.sessions(&id(), Some(&uses("recalls")))), "E-GRANT-003");
+        assert_eq!(code(grant.settings(&id(), Some(&uses("recalls")))), "E-GRANT-003");
         assert_eq!(code(grant.endpoint(&id(), Some(&uses("stores")), "api")), "E-GRANT-003");
         assert_eq!(code(grant.secret(&id(), Some(&uses("asks")), "key", true)), "E-GRANT-003");
         assert_eq!(code(grant.handles(&id(), Some(&uses("stores")))), "E-GRANT-002");
         assert_eq!(code(grant.asset(&id(), Some(&uses("stores")), "model.gguf")), "E-GRANT-003");
+    }
+
+    #[test]
+    fn what_the_owner_refused_is_not_had_although_the_tool_declares_it() {
+        let cell = cell();
+        let mut grant = cell.load().grant.clone();
+        (grant.capabilities.memory, grant.capabilities.sessions, grant.capabilities.settings) = (false, false, false);
+        let cell = GrantCell::new(GrantSnapshot { grant, policy: cell.load().policy.clone() });
+        let grant = cell.load();
+        assert_eq!(code(grant.memory(&id(), Some(&uses("remembers")), false)), "E-GRANT-002");
+        assert_eq!(code(grant.sessions(&id(), Some(&uses("looks")))), "E-GRANT-002");
+        assert_eq!(code(grant.settings(&id(), Some(&uses("looks")))), "E-GRANT-002");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The loaded instances, and the calls into them.
 
+use crate::behind::{Behind, Handed};
 use crate::convert;
 use crate::grants::{GrantCell, GrantSnapshot};
 use crate::instance::{Eviction, Live, Rate};
@@ -260,6 +261,7 @@ impl Host {
             instance: live.clone(),
             services: self.services.clone(),
             uses,
+            behind: None,
             sink: None,
         })
     }
@@ -318,9 +320,11 @@ impl Host {
         &self,
         live: &Arc<Live>,
         call: &PlannedCall,
+        handed: Handed,
         cancel: CancellationToken,
     ) -> Result<Vec<wit::Content>, ToolFailure> {
-        let state = self.state(live, Entry::Tool(&call.tool), cancel).map_err(|d| tools::denied(&d))?;
+        let mut state = self.state(live, Entry::Tool(&call.tool), cancel).map_err(|d| tools::denied(&d))?;
+        state.behind = Some(Behind::of(call, handed));
         let context = wit::Context {
             call_id: call.call_id.clone(),
             session: convert::session(&live.id, &call.session),

@@ -4,6 +4,7 @@
 //! by calling them. Every import looks at the instance's grant as it stands at that moment ([`GrantCell`]), so a revocation bites on
 //! the next call. This room never opens a socket (that is `egress`) and never hands a guest a secret's value.
 
+mod behind;
 mod convert;
 mod grants;
 mod host;
@@ -16,4 +17,4 @@ mod tools;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};
-pub use services::{Environment, Services};
+pub use services::{Environment, Services, Settings};

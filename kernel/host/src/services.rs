@@ -10,6 +10,9 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// The owner's configuration as it is in force, with nothing secret in it.
+pub type Settings = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// Reads one variable of the kernel's environment.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -23,13 +26,21 @@ pub struct Services {
     pub environment: Environment,
     /// Files that packages read.
     pub assets: AssetFiles,
+    /// The configuration in force; without the right to `settings`, nobody asks for it.
+    pub settings: Settings,
     pub(crate) started: Instant,
 }
 
 impl Services {
     /// Puts them together.
-    pub fn new(store: Store, door: Door, environment: Environment, assets: AssetFiles) -> Arc<Self> {
-        Arc::new(Self { store, door, environment, assets, started: Instant::now() })
+    pub fn new(
+        store: Store,
+        door: Door,
+        environment: Environment,
+        assets: AssetFiles,
+        settings: Settings,
+    ) -> Arc<Self> {
+        Arc::new(Self { store, door, environment, assets, settings, started: Instant::now() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every store carries.
 
+use crate::behind::Behind;
 use crate::instance::Live;
 use crate::services::{Services, Vault};
 use carapace_contract::completion::CompletionEvent;
@@ -16,6 +17,8 @@ pub(crate) struct HostState {
     pub(crate) services: Arc<Services>,
     /// What this call may use; `None` = everything granted (a provider).
     pub(crate) uses: Option<BTreeSet<Use>>,
+    /// The turn a tool's call belongs to.
+    pub(crate) behind: Option<Behind>,
     /// Where a completion goes.
     pub(crate) sink: Option<mpsc::Sender<CompletionEvent>>,
 }

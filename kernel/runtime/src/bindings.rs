@@ -23,7 +23,9 @@ mod generated {
     });
 }
 
-pub use generated::carapace::plugin::{assets, clock, completion, config, http, kv, log, random, secrets, types};
+pub use generated::carapace::plugin::{
+    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
+};
 pub use generated::exports::carapace::plugin::{provider, tools};
 
 /// `http.response` on the kernel's side. `host` implements [`ResponseBody`]; the head is plain data.

@@ -1,6 +1,8 @@
 //! What a call is linked to: the package's real imports × what was granted × what is called.
 
-use crate::bindings::{assets, clock, completion, config, http, kv, log, random, secrets, types};
+use crate::bindings::{
+    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
+};
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
 use carapace_contract::capability::CapabilitySet;
@@ -31,11 +33,17 @@ pub enum Interface {
     Completion,
     /// `assets`
     Assets,
+    /// `memory`
+    Memory,
+    /// `sessions`
+    Sessions,
+    /// `settings`
+    Settings,
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -45,6 +53,9 @@ impl Interface {
         Self::Secrets,
         Self::Completion,
         Self::Assets,
+        Self::Memory,
+        Self::Sessions,
+        Self::Settings,
     ];
 
     /// Its name in `wit/`.
@@ -59,6 +70,9 @@ impl Interface {
             Self::Secrets => "secrets",
             Self::Completion => "completion",
             Self::Assets => "assets",
+            Self::Memory => "memory",
+            Self::Sessions => "sessions",
+            Self::Settings => "settings",
         }
     }
 
@@ -143,6 +157,11 @@ impl LinkPlan {
                 ));
             }
         };
+        // What is asked for as one word, and used by one of these.
+        let plain = |word: &str, asks: bool, has: bool, words: &[Use]| {
+            let used = uses.as_ref().is_none_or(|uses| words.iter().any(|w| uses.contains(w)));
+            (asks, asked.optional.contains(word), has, used, word.to_owned())
+        };
         let mut links = BTreeMap::new();
         for &interface in imports {
             let (asks, optional, has, used, what) = match interface {
@@ -150,13 +169,10 @@ impl LinkPlan {
                     links.insert(interface, Link::Real);
                     continue;
                 }
-                Interface::Kv => (
-                    asked.kv,
-                    asked.optional.contains("kv"),
-                    granted.kv,
-                    uses.as_ref().is_none_or(|u| u.contains(&Use::Kv)),
-                    "kv".to_owned(),
-                ),
+                Interface::Kv => plain("kv", asked.kv, granted.kv, &[Use::Kv]),
+                Interface::Memory => plain("memory", asked.memory, granted.memory, &[Use::Memory, Use::MemoryRead]),
+                Interface::Sessions => plain("sessions", asked.sessions, granted.sessions, &[Use::Sessions]),
+                Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),
                     asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),
@@ -270,6 +286,12 @@ impl LinkPlan {
                 Interface::Secrets => secrets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
                 Interface::Assets if real => assets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
                 Interface::Assets => assets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                Interface::Memory if real => memory::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
+                Interface::Memory => memory::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                Interface::Sessions if real => sessions::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
+                Interface::Sessions => sessions::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                Interface::Settings if real => settings::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
+                Interface::Settings => settings::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
                 Interface::Completion if real => completion::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
                 Interface::Completion => completion::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
             }

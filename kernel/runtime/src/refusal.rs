@@ -1,6 +1,6 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
-use crate::bindings::{HttpResponse, assets, completion, http, kv, secrets, types};
+use crate::bindings::{HttpResponse, assets, completion, http, kv, memory, secrets, sessions, settings, types};
 use crate::linker::Interface;
 use crate::state::{Core, Guest};
 use std::marker::PhantomData;
@@ -54,6 +54,39 @@ impl assets::Host for Refused<'_> {
     }
     async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
         self.refuse(Interface::Assets).map(Err)
+    }
+}
+
+impl memory::Host for Refused<'_> {
+    async fn read(&mut self, _: String) -> Result<Result<Option<memory::Note>, types::Error>> {
+        self.refuse(Interface::Memory).map(Err)
+    }
+    async fn write(&mut self, _: String, _: String) -> Result<Result<(), types::Error>> {
+        self.refuse(Interface::Memory).map(Err)
+    }
+    async fn delete(&mut self, _: String) -> Result<Result<bool, types::Error>> {
+        self.refuse(Interface::Memory).map(Err)
+    }
+    async fn list(&mut self, _: u32) -> Result<Result<Vec<memory::Note>, types::Error>> {
+        self.refuse(Interface::Memory).map(Err)
+    }
+    async fn search(&mut self, _: String, _: u32) -> Result<Result<Vec<memory::Note>, types::Error>> {
+        self.refuse(Interface::Memory).map(Err)
+    }
+}
+
+impl sessions::Host for Refused<'_> {
+    async fn list(&mut self, _: u32) -> Result<Result<Vec<sessions::Session>, types::Error>> {
+        self.refuse(Interface::Sessions).map(Err)
+    }
+    async fn read(&mut self, _: String, _: u32) -> Result<Result<Vec<sessions::Entry>, types::Error>> {
+        self.refuse(Interface::Sessions).map(Err)
+    }
+}
+
+impl settings::Host for Refused<'_> {
+    async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
+        self.refuse(Interface::Settings).map(Err)
     }
 }
 

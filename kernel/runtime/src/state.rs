@@ -1,6 +1,8 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
-use crate::bindings::{assets, clock, completion, config, http, kv, log, random, secrets, types};
+use crate::bindings::{
+    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
+};
 use crate::linker::{Interface, LinkPlan};
 use crate::meter::InstanceMeter;
 use carapace_contract::limits::Limits;
@@ -37,6 +39,9 @@ pub trait Imports:
     + secrets::Host
     + completion::Host
     + assets::Host
+    + memory::Host
+    + sessions::Host
+    + settings::Host
 {
 }
 
@@ -52,6 +57,9 @@ impl<T> Imports for T where
         + secrets::Host
         + completion::Host
         + assets::Host
+        + memory::Host
+        + sessions::Host
+        + settings::Host
 {
 }
 

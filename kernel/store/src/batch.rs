@@ -47,7 +47,7 @@ pub(crate) enum Op {
     SecretDelete(SecretId),
     Approval(Box<ApprovalRow>),
     ApprovalState(Ulid, ApprovalChange),
-    Memory(MemoryRow),
+    Memory(MemoryRow, u64),
     MemoryDelete(String, String),
     Erase(Vec<Ulid>),
     EraseSession(String),
@@ -214,9 +214,9 @@ impl Batch {
         self.op(Op::ApprovalState(id, change))
     }
 
-    /// Remembers; replaces what the key held.
-    pub fn memory_put(self, row: MemoryRow) -> Self {
-        self.op(Op::Memory(row))
+    /// Remembers; replaces what the key held. `quota_bytes`: what the namespace (keys and texts) may hold after it.
+    pub fn memory_put(self, row: MemoryRow, quota_bytes: u64) -> Self {
+        self.op(Op::Memory(row, quota_bytes))
     }
     /// Forgets. Whether there was something is in [`Receipt::deleted`].
     pub fn memory_delete(self, namespace: impl Into<String>, key: impl Into<String>) -> Self {

@@ -67,11 +67,14 @@ pub enum StoreError {
         /// Which expectation failed.
         what: String,
     },
-    /// The kv namespace would outgrow its quota.
+    /// A namespace would outgrow its quota.
     #[error(
-        "the kv namespace of {instance} would hold {needed} bytes, its quota is {quota}; delete keys, or raise its `limits.kvBytes` in carapace.json5"
+        "the {} of {instance} would hold {needed} bytes, its quota is {quota}; delete {}, or raise its `limits.{}` in carapace.json5",
+        space.name(), space.contents(), space.limit()
     )]
     QuotaExceeded {
+        /// Which kind of namespace.
+        space: Space,
         /// Whose.
         instance: String,
         /// Bytes it may hold.
@@ -134,6 +137,36 @@ pub enum StoreError {
     },
 }
 
+/// What has a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// A component's own values.
+    Kv,
+    /// Notes.
+    Memory,
+}
+
+impl Space {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kv => "kv namespace",
+            Self::Memory => "memory",
+        }
+    }
+    fn contents(self) -> &'static str {
+        match self {
+            Self::Kv => "keys",
+            Self::Memory => "notes",
+        }
+    }
+    fn limit(self) -> &'static str {
+        match self {
+            Self::Kv => "kvBytes",
+            Self::Memory => "notesBytes",
+        }
+    }
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another kernel".to_owned(), |pid| format!("another kernel (pid {pid})"))
 }
@@ -151,7 +184,7 @@ impl StoreError {
     pub fn is_lease_held(&self) -> bool {
         matches!(self, Self::LeaseHeld { .. })
     }
-    /// A kv quota.
+    /// A quota.
     pub fn is_quota(&self) -> bool {
         matches!(self, Self::QuotaExceeded { .. })
     }

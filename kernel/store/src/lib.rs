@@ -50,13 +50,13 @@ mod writer;
 
 pub use batch::{Batch, Durability, Receipt};
 pub use clock::Clock;
-pub use error::StoreError;
+pub use error::{Space, StoreError};
 pub use files::Holder;
 pub use reader::Reader;
 pub use rows::{
     ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow, InboxEntry,
-    InboxRow, InboxState, KvEntry, KvWrite, Lease, LogRow, MemoryRow, OutboxChange, OutboxRow, OutboxState, PackageRow,
-    RunPhase, RunRow, SecretId, SecretInfo, SessionRow, SessionSummary, StoreStats, UsageRow,
+    InboxRow, InboxState, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange, OutboxRow, OutboxState,
+    PackageRow, RunPhase, RunRow, SecretId, SecretInfo, SessionRow, SessionSummary, StoreStats, UsageRow,
 };
 pub use secrets::Unlocker;
 pub use store::{Store, StoreOptions};

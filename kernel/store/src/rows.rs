@@ -277,6 +277,17 @@ pub struct KvEntry {
     pub version: u64,
     /// When it disappears.
     pub expires_ms: Option<u64>,
+    /// Text from outside had a hand in it.
+    pub tainted: bool,
+}
+
+/// A key of a component's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KvKey {
+    /// The key.
+    pub key: String,
+    /// Text from outside had a hand in it.
+    pub tainted: bool,
 }
 
 /// A write to a component's namespace.
@@ -292,6 +303,8 @@ pub struct KvWrite {
     pub ttl_ms: Option<u64>,
     /// Bytes (keys and values) the namespace may hold after this write.
     pub quota_bytes: u64,
+    /// Text from outside had a hand in it.
+    pub tainted: bool,
 }
 
 /// An installed package of an instance.
@@ -462,11 +475,11 @@ pub struct ApprovalEntry {
 pub struct MemoryRow {
     /// Whose memory.
     pub namespace: String,
-    /// Unique in it.
+    /// Unique in it, 1 to 512 bytes.
     pub key: String,
-    /// What; indexed for search.
+    /// What, at most 64 KiB; indexed for search.
     pub text: String,
-    /// It came from outside.
+    /// Text from outside had a hand in it.
     pub tainted: bool,
     /// When.
     pub at_ms: u64,

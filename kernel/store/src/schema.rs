@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
-pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX];
+pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX, SPACE_AND_TAINT];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -117,6 +117,15 @@ CREATE TRIGGER memory_changed AFTER UPDATE ON memory BEGIN
 END;
 ";
 
+/// What each memory holds, so that a quota is checked without reading it; and where components' own values came from. Of values
+/// that were there before, nobody knows.
+const SPACE_AND_TAINT: &str = "
+CREATE TABLE memory_space (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO memory_space (namespace, bytes)
+  SELECT namespace, sum(length(CAST(key AS BLOB)) + length(CAST(text AS BLOB))) FROM memory GROUP BY namespace;
+ALTER TABLE kv ADD COLUMN tainted INTEGER NOT NULL DEFAULT 1;
+";
+
 /// The version this program writes.
 pub(crate) fn current() -> i64 {
     crate::sql::size(STEPS.len())
@@ -146,7 +155,7 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Store, StoreOptions, Unlocker};
+    use crate::{Batch, MemoryRow, Store, StoreOptions, Unlocker};
 
     #[tokio::test]
     async fn an_old_file_is_brought_up_to_date_with_all_it_holds() {
@@ -167,6 +176,16 @@ mod tests {
         let store = Store::open(dir.path(), options.clone()).unwrap();
         let found = store.memory_search("me", "rex", 9).await.unwrap();
         assert_eq!(found.iter().map(|m| m.key.as_str()).collect::<Vec<_>>(), ["dog"]);
+        store.close().await;
+        // What was there counts, and is taken off again.
+        let write = |text: &str, quota| {
+            let row =
+                MemoryRow { namespace: "me".into(), key: "cat".into(), text: text.into(), tainted: false, at_ms: 2 };
+            Batch::new().memory_put(row, quota)
+        };
+        let store = Store::open(dir.path(), options.clone()).unwrap();
+        assert!(store.commit(write("Tom", 18)).await.unwrap_err().is_quota());
+        store.commit(write("Tom", 19)).await.unwrap();
         store.close().await;
         let reader = Store::open_reader(dir.path(), options).unwrap();
         assert_eq!(reader.memory_search("me", "rex", 9).await.unwrap().len(), 1);

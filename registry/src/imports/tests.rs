@@ -22,14 +22,14 @@ fn baseline_imports_need_no_asking() {
 
 #[test]
 fn each_import_that_was_not_asked_for_is_named_with_the_line_to_add() {
-    let r = report(&["http", "kv", "secrets", "completion"], &["tools"], TOOL);
+    let r = report(&["http", "kv", "memory", "sessions", "settings", "secrets", "completion"], &["tools"], TOOL);
     insta::assert_snapshot!(r.problems.join("\n"));
 }
 
 #[test]
 fn what_is_asked_for_may_be_imported() {
-    let more = "[kv]\n[secrets.s]\nprompt = \"S\"\nhmac = true\n[[http]]\nendpoint = \"a\"\nurl = \"https://a.example\"\n[provider]\n";
-    let r = report(&["http", "kv", "secrets", "completion"], &["provider"], more);
+    let more = "[kv]\n[memory]\n[sessions]\n[settings]\n[secrets.s]\nprompt = \"S\"\nhmac = true\n[[http]]\nendpoint = \"a\"\nurl = \"https://a.example\"\n[provider]\n";
+    let r = report(&["http", "kv", "memory", "sessions", "settings", "secrets", "completion"], &["provider"], more);
     assert_eq!(r, Report::default());
 }
 

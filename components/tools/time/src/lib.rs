@@ -2,86 +2,54 @@
 //!
 //! The IANA time zone database is compiled in; the clock is the kernel's.
 
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "generated")]
-mod bindings {
-    wit_bindgen::generate!({ path: "../../../wit", world: "tool", generate_all });
-}
 mod zone;
 
-use bindings::carapace::plugin::clock;
-use bindings::exports::carapace::plugin::tools::{Content, Context, Guest, Tool, ToolError};
-use serde_json::Value;
+use carapace_sdk::prelude::*;
 
 /// The component.
 #[derive(Debug)]
 pub struct Time;
 
-impl Guest for Time {
-    fn list() -> Vec<Tool> {
-        let tool = |name: &str, description: &str, parameters: &str| Tool {
-            name: name.into(),
-            description: description.into(),
-            parameters: parameters.into(),
-            extra: Vec::new(),
-        };
-        vec![
-            tool(
-                "time",
-                "The current date and time, in UTC and in the owner's time zone.",
-                r#"{"type":"object","properties":{},"additionalProperties":false}"#,
-            ),
-            tool(
-                "current_time",
-                "The current date and time in a time zone: ISO 8601 with offset, weekday, and milliseconds since 1970.",
-                r#"{"type":"object","properties":{"timezone":{"type":"string","description":"IANA name, e.g. Europe/Berlin or UTC. Without it: the owner's zone."}},"additionalProperties":false}"#,
-            ),
-        ]
-    }
-
-    fn call(name: String, arguments: String, context: Context) -> Result<Vec<Content>, ToolError> {
-        let now = clock::now_ms();
-        let text = answer(&name, &arguments, context.timezone.as_deref(), now)?;
-        Ok(vec![Content::Text(text)])
+impl Tools for Time {
+    fn tools(set: &mut ToolSet) {
+        set.add("time", "The current date and time, in UTC and in the owner's time zone.", time);
+        set.add(
+            "current_time",
+            "The current date and time in a time zone: ISO 8601 with offset, weekday, and milliseconds since 1970.",
+            current_time,
+        );
     }
 }
 
-/// What `name` says at `now_ms`.
-fn answer(name: &str, arguments: &str, owner: Option<&str>, now_ms: u64) -> Result<String, ToolError> {
-    let wrong = |e: String| ToolError::InvalidArguments(e);
-    let arguments: Value =
-        serde_json::from_str(arguments).map_err(|e| wrong(format!("the arguments are not JSON: {e}")))?;
-    let Value::Object(arguments) = arguments else { return Err(wrong("the arguments must be an object".into())) };
-    let known: &[&str] = if name == "current_time" { &["timezone"] } else { &[] };
-    if let Some(key) = arguments.keys().find(|k| !known.contains(&k.as_str())) {
-        return Err(wrong(format!(
-            "unknown argument `{key}`; {name} takes {}",
-            if known.is_empty() { "none" } else { "`timezone`" }
-        )));
-    }
-    match name {
-        "time" => {
-            let utc = zone::describe(now_ms, "UTC").map_err(ToolError::Failed)?;
-            Ok(match owner {
-                // The owner's own setting is no argument of the model's: a bad one is told, and the time all the same.
-                Some(zone) if zone != "UTC" => match zone::describe(now_ms, zone) {
-                    Ok(there) => format!("{utc}\n{there}"),
-                    Err(e) => format!("{utc}\nThe owner's time zone is not known: {e}"),
-                },
-                _ => utc,
-            })
-        }
-        "current_time" => match arguments.get("timezone") {
-            Some(Value::String(zone)) => zone::describe(now_ms, zone.trim()).map_err(wrong),
-            Some(Value::Null) | None => zone::describe(now_ms, owner.unwrap_or("UTC")).map_err(ToolError::Failed),
-            Some(_) => Err(wrong("`timezone` must be text, e.g. \"Europe/Berlin\"".into())),
+carapace_sdk::component!(Time: Tools);
+
+fn time(_: NoArguments, cx: &Context) -> Result<String, ToolError> {
+    let now = clock::now_ms();
+    let utc = zone::describe(now, "UTC").map_err(ToolError::Failed)?;
+    Ok(match cx.timezone.as_deref() {
+        // The owner's own setting is no argument of the model's: a bad one is told, and the time all the same.
+        Some(zone) if zone != "UTC" => match zone::describe(now, zone) {
+            Ok(there) => format!("{utc}\n{there}"),
+            Err(e) => format!("{utc}\nThe owner's time zone is not known: {e}"),
         },
-        _ => Err(ToolError::NotFound(format!("there is no tool `{name}` here; there are `time` and `current_time`"))),
-    }
+        _ => utc,
+    })
 }
 
-// The exports' names are no names to a host's linker.
-#[cfg(target_family = "wasm")]
-bindings::export!(Time with_types_in bindings);
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Where {
+    /// IANA name, e.g. Europe/Berlin or UTC. Without it: the owner's zone.
+    timezone: Option<String>,
+}
+
+fn current_time(place: Where, cx: &Context) -> Result<String, ToolError> {
+    let now = clock::now_ms();
+    match place.timezone {
+        Some(zone) => zone::describe(now, zone.trim()).map_err(ToolError::InvalidArguments),
+        None => zone::describe(now, cx.timezone.as_deref().unwrap_or("UTC")).map_err(ToolError::Failed),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -90,80 +58,77 @@ mod tests {
     // 2026-07-01 12:34:56.789 UTC, a Wednesday.
     const NOW: u64 = 1_782_909_296_789;
 
-    fn ok(name: &str, arguments: &str, owner: Option<&str>) -> String {
-        answer(name, arguments, owner, NOW).unwrap()
+    fn ok(host: &mut TestHost, name: &str, arguments: serde_json::Value) -> String {
+        host.call_tool(name, arguments).unwrap().text()
     }
-    fn invalid(name: &str, arguments: &str) -> String {
-        match answer(name, arguments, None, NOW) {
+    fn invalid(host: &mut TestHost, name: &str, arguments: serde_json::Value) -> String {
+        match host.call_tool(name, arguments) {
             Err(ToolError::InvalidArguments(e)) => e,
             other => panic!("{other:?}"),
         }
     }
 
-    #[test]
-    fn time_is_told_in_utc_and_in_the_owners_zone() {
-        assert_eq!(ok("time", "{}", None), "2026-07-01T12:34:56.789+00:00 (Wednesday, UTC; unix ms 1782909296789)");
-        let both = ok("time", "{}", Some("Asia/Kolkata"));
+    #[carapace_sdk::test]
+    fn time_is_told_in_utc_and_in_the_owners_zone(host: &mut TestHost) {
+        host.now_ms(NOW);
+        let utc = "2026-07-01T12:34:56.789+00:00 (Wednesday, UTC; unix ms 1782909296789)";
+        assert_eq!(ok(host, "time", json!({})), utc);
+        let both = ok(host.timezone("Asia/Kolkata"), "time", json!({}));
         assert_eq!(
             both.lines().nth(1),
             Some("2026-07-01T18:04:56.789+05:30 (Wednesday, Asia/Kolkata; unix ms 1782909296789)")
         );
     }
 
-    #[test]
-    fn a_zone_may_be_named_and_the_owners_is_the_default() {
-        assert!(
-            ok("current_time", r#"{"timezone":"Europe/Berlin"}"#, None)
-                .starts_with("2026-07-01T14:34:56.789+02:00 (Wednesday, Europe/Berlin;")
-        );
-        assert!(
-            ok("current_time", r#"{"timezone":"america/new_york"}"#, None)
-                .contains("-04:00 (Wednesday, America/New_York;")
-        );
-        assert!(
-            ok("current_time", "{}", Some("Pacific/Auckland")).starts_with("2026-07-02T00:34:56.789+12:00 (Thursday")
-        );
-        assert!(ok("current_time", r#"{"timezone":null}"#, None).contains("UTC"));
+    #[carapace_sdk::test]
+    fn a_zone_may_be_named_and_the_owners_is_the_default(host: &mut TestHost) {
+        host.now_ms(NOW);
+        let mut there = |zone| ok(host, "current_time", json!({ "timezone": zone }));
+        assert!(there("Europe/Berlin").starts_with("2026-07-01T14:34:56.789+02:00 (Wednesday, Europe/Berlin;"));
+        assert!(there("america/new_york").contains("-04:00 (Wednesday, America/New_York;"));
+        assert!(ok(host, "current_time", json!({ "timezone": null })).contains("UTC"));
+        let owners = ok(host.timezone("Pacific/Auckland"), "current_time", json!({}));
+        assert!(owners.starts_with("2026-07-02T00:34:56.789+12:00 (Thursday"), "{owners}");
     }
 
-    #[test]
-    fn a_zone_follows_its_summer_time() {
-        let winter = answer("current_time", r#"{"timezone":"Europe/Berlin"}"#, None, 1_767_225_600_000).unwrap();
+    #[carapace_sdk::test]
+    fn a_zone_follows_its_summer_time(host: &mut TestHost) {
+        let winter = ok(host.now_ms(1_767_225_600_000), "current_time", json!({ "timezone": "Europe/Berlin" }));
         assert!(winter.starts_with("2026-01-01T01:00:00+01:00 (Thursday"), "{winter}");
     }
 
-    #[test]
-    fn an_unknown_zone_names_the_nearest_ones() {
-        assert!(invalid("current_time", r#"{"timezone":"Europe/Berlim"}"#).contains("Europe/Berlin"));
-        assert!(invalid("current_time", r#"{"timezone":"Tokyo"}"#).contains("Asia/Tokyo"));
-        assert!(invalid("current_time", r#"{"timezone":"new york"}"#).contains("America/New_York"));
-        assert!(invalid("current_time", r#"{"timezone":""}"#).contains("IANA"));
-        let long = format!(r#"{{"timezone":"{}"}}"#, "x".repeat(5000));
-        assert!(invalid("current_time", &long).len() < 400);
+    #[carapace_sdk::test]
+    fn an_unknown_zone_names_the_nearest_ones(host: &mut TestHost) {
+        let mut says = |zone: &str| invalid(host, "current_time", json!({ "timezone": zone }));
+        assert!(says("Europe/Berlim").contains("Europe/Berlin"));
+        assert!(says("Tokyo").contains("Asia/Tokyo"));
+        assert!(says("new york").contains("America/New_York"));
+        assert!(says("").contains("IANA"));
+        assert!(says(&"x".repeat(5000)).len() < 400);
     }
 
-    #[test]
-    fn an_owners_zone_that_is_wrong_is_told_beside_the_time() {
-        let text = ok("time", "{}", Some("Mars/Base"));
+    #[carapace_sdk::test]
+    fn an_owners_zone_that_is_wrong_is_told_beside_the_time(host: &mut TestHost) {
+        host.now_ms(NOW).timezone("Mars/Base");
+        let text = ok(host, "time", json!({}));
         assert!(text.starts_with("2026-07-01T12:34:56.789+00:00") && text.contains("not known"), "{text}");
-        assert!(matches!(answer("current_time", "{}", Some("Mars/Base"), NOW), Err(ToolError::Failed(_))));
+        assert!(matches!(host.call_tool("current_time", json!({})), Err(ToolError::Failed(_))));
     }
 
-    #[test]
-    fn other_arguments_and_other_tools_are_refused() {
-        assert!(invalid("current_time", r#"{"zone":"UTC"}"#).contains("`zone`"));
-        assert!(invalid("time", r#"{"timezone":"UTC"}"#).contains("takes none"));
-        assert!(invalid("current_time", r#"{"timezone":5}"#).contains("text"));
-        assert!(invalid("time", "nonsense").contains("not JSON"));
-        assert!(matches!(answer("date", "{}", None, NOW), Err(ToolError::NotFound(_))));
-        assert!(matches!(answer("time", "{}", None, u64::MAX), Err(ToolError::Failed(_))));
+    #[carapace_sdk::test]
+    fn other_arguments_and_other_tools_are_refused(host: &mut TestHost) {
+        assert!(invalid(host, "current_time", json!({ "zone": "UTC" })).contains("zone"));
+        assert!(invalid(host, "time", json!({ "timezone": "UTC" })).contains("timezone"));
+        assert!(invalid(host, "current_time", json!({ "timezone": 5 })).contains("string"));
+        assert!(matches!(host.call_tool("date", json!({})), Err(ToolError::NotFound(_))));
+        assert!(matches!(host.now_ms(u64::MAX).call_tool("time", json!({})), Err(ToolError::Failed(_))));
     }
 
-    #[test]
-    fn every_listed_tool_can_be_called_and_its_schema_is_json() {
-        for tool in Time::list() {
-            assert!(serde_json::from_str::<Value>(&tool.parameters).unwrap().is_object());
-            assert!(!ok(&tool.name, "{}", None).is_empty());
+    #[carapace_sdk::test]
+    fn every_listed_tool_can_be_called(host: &mut TestHost) {
+        assert_eq!(host.tools(), ["time", "current_time"]);
+        for tool in host.tools() {
+            assert!(!ok(host, &tool, json!({})).is_empty());
         }
     }
 }

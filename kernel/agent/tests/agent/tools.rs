@@ -92,7 +92,7 @@ async fn a_failed_call_is_an_error_result_with_its_kind() {
     let dir = tempfile::tempdir().unwrap();
     let h =
         Plan::new(|_, _, n| if n == 0 { vec![Say::Call("a", "compute", json!({}))] } else { vec![Say::Text("sorry")] })
-            .hands(|_| Err(ToolFailure { kind: "trap".into(), message: "it divided by zero".into() }))
+            .hands(|_| Err(ToolFailure { kind: "trap".into(), message: "it divided by zero".into(), tainted: false }))
             .build(dir.path());
     h.turn(ask("s", "go")).await;
     let got = results(&h.request(1));

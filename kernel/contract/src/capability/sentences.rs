@@ -33,6 +33,25 @@ impl CapabilitySet {
         for (name, asset) in &self.assets {
             say(format!("asset:{name}"), asset_line(name, asset));
         }
+        if self.memory {
+            say(
+                "memory".into(),
+                format!(
+                    "keeps up to {} of notes that outlast a conversation, yours apart from everyone else's, and searches them",
+                    bytes(self.limits.notes_bytes)
+                ),
+            );
+        }
+        if self.sessions {
+            say(
+                "sessions".into(),
+                "reads conversations: all of them when you ask, and when somebody else asks, the one they are in"
+                    .into(),
+            );
+        }
+        if self.settings {
+            say("settings".into(), "reads the configuration, without secrets, when you ask".into());
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
@@ -172,6 +191,10 @@ pub(crate) fn use_word(u: &Use) -> String {
         Use::Kv => "kv".to_owned(),
         Use::Secrets => "secrets".to_owned(),
         Use::Assets => "assets".to_owned(),
+        Use::Memory => "memory".to_owned(),
+        Use::MemoryRead => "memory:read".to_owned(),
+        Use::Sessions => "sessions".to_owned(),
+        Use::Settings => "settings".to_owned(),
     }
 }
 
@@ -227,9 +250,8 @@ fn time(ms: u64) -> String {
 /// A limit's value in its own unit.
 pub(crate) fn amount(key: &str, value: u64) -> String {
     match key {
-        "memory" | "host-call-bytes" | "result-size" | "kv-size" | "http-request-size" | "http-response-size" => {
-            bytes(value)
-        }
+        "memory" | "host-call-bytes" | "result-size" | "kv-size" | "notes-size" | "http-request-size"
+        | "http-response-size" => bytes(value),
         "cpu-per-call" | "wall-per-call" | "warm-idle" => time(value),
         _ => value.to_string(),
     }

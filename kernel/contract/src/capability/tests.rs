@@ -25,10 +25,21 @@ prompt = "Webhook"
 hmac = true
 [kv]
 optional = true
+[memory]
+optional = true
+[sessions]
+[settings]
+optional = true
 [provider]
 [[tool]]
 name = "post"
 uses = ["http:chat", "kv"]
+[[tool]]
+name = "recall"
+uses = ["memory:read", "sessions", "settings"]
+[[tool]]
+name = "remember"
+uses = ["memory"]
 [[tool]]
 name = "add"
 "#;
@@ -86,6 +97,9 @@ fn each_capability_has_a_sentence() {
     let said: Vec<_> = set.sentences(None).into_iter().map(|s| s.capability).collect();
     let mut asked = vec![
         "kv".to_owned(),
+        "memory".into(),
+        "sessions".into(),
+        "settings".into(),
         "provider".into(),
         "http:public".into(),
         "life".into(),
@@ -140,4 +154,29 @@ fn a_refused_secret_is_added_to_no_request() {
 fn what_is_not_optional_cannot_be_refused_alone() {
     let request = full();
     assert_eq!(request.without_optional(&["http:api".into(), "provider".into(), "nonsense".into()]), request);
+}
+
+#[test]
+fn each_option_can_be_refused_by_its_own_name() {
+    let request = full();
+    let options = ["kv", "memory", "settings"];
+    for refused in options {
+        let grant = request.without_optional(&[refused.to_owned()]);
+        assert_eq!(grant.refused(&request), [refused]);
+        assert!(grant.covers(&request), "{refused}");
+    }
+    // Not optional here: it cannot be refused alone.
+    assert!(request.without_optional(&["sessions".to_owned()]).sessions);
+}
+
+#[test]
+fn a_grant_stored_before_there_were_notes_is_read_and_grants_none() {
+    let mut stored = serde_json::to_value(full()).unwrap();
+    let fields = stored.as_object_mut().unwrap();
+    for newer in ["memory", "sessions", "settings"] {
+        assert!(fields.remove(newer).is_some(), "{newer}");
+    }
+    let grant: CapabilitySet = serde_json::from_value(stored).unwrap();
+    assert!(!grant.memory && !grant.sessions && !grant.settings);
+    assert!(!grant.covers(&full()));
 }

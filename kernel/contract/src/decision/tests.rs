@@ -12,7 +12,7 @@ const ORIGINS: [Origin; 7] = [
     Origin::Schedule,
 ];
 
-fn call(effects: Effects, arguments: Value) -> PlannedCall {
+fn call(effects: Effects, arguments: Value, origin: Origin, tainted: bool) -> PlannedCall {
     PlannedCall {
         run: ulid::Ulid::nil(),
         session: "s".into(),
@@ -22,6 +22,8 @@ fn call(effects: Effects, arguments: Value) -> PlannedCall {
         tool: "t".into(),
         arguments,
         effects,
+        origin,
+        tainted,
     }
 }
 
@@ -47,7 +49,7 @@ fn strictness(v: &Verdict) -> u8 {
 
 fn decide(effects: Effects, arguments: Value, origin: Origin, tainted: bool, trusted: &[&str]) -> Verdict {
     let trusted_text = trusted.iter().map(|s| (*s).to_owned()).collect();
-    authorize(call(effects, arguments), &Circumstances { origin, tainted, trusted_text })
+    authorize(call(effects, arguments, origin, tainted), &Circumstances { trusted_text })
 }
 
 #[test]

@@ -65,6 +65,9 @@ fn each_way_to_grow_is_named() {
         s.http.insert("second".parse().unwrap(), e.clone());
     }));
     case(after(|s, _| s.public_http = true));
+    case(after(|s, _| s.memory = true));
+    case(after(|s, _| s.sessions = true));
+    case(after(|s, _| s.settings = true));
     case(after(|s, _| s.provider = true));
     case(after(|s, _| s.profile = Profile::Cpu));
     case(after(|s, _| s.life = Life::Warm));
@@ -76,6 +79,9 @@ fn each_way_to_grow_is_named() {
     case(after(|s, _| s.secrets.get_mut(&"key".parse::<crate::Name>().unwrap()).unwrap().hmac = true));
     case(after(|s, _| {
         s.tools.get_mut("t").unwrap().uses.insert(Use::Kv);
+    }));
+    case(after(|s, _| {
+        s.tools.get_mut("t").unwrap().uses.insert(Use::Memory);
     }));
     case(after(|s, _| s.tools.get_mut("t").unwrap().effects = Effects::NONE.with(Effect::Fetch)));
     case(after(|s, _| s.tools.get_mut("t").unwrap().effects = Effects::from(Effect::ALL.to_vec())));
@@ -102,6 +108,7 @@ fn each_larger_limit_is_a_growth_and_no_smaller_one() {
             concurrency: value,
             result_bytes: n,
             kv_bytes: n,
+            notes_bytes: n,
             log_lines_per_minute: value,
             http_requests_per_minute: value,
             http_request_bytes: n,
@@ -171,12 +178,14 @@ prop_compose! {
         tool in proptest::option::of((any::<bool>(), proptest::sample::subsequence(Effect::ALL.to_vec(), 1..=5))),
         memory in 1u64..4,
         handles in 1u32..3,
-        optional in proptest::sample::subsequence(vec!["kv", "http:api", "secret:key"], 0..=3),
+        (memory_notes, sessions, settings) in any::<(bool, bool, bool)>(),
+        optional in proptest::sample::subsequence(vec!["kv", "memory", "sessions", "settings", "http:api", "secret:key"], 0..=6),
     ) -> CapabilitySet {
         let mut set = CapabilitySet::none();
         set.http.extend(api.map(|e| ("api".parse().unwrap(), e)));
         set.http.extend(more.map(|e| ("more".parse().unwrap(), e)));
         (set.public_http, set.kv, set.provider) = (public_http, kv, provider);
+        (set.memory, set.sessions, set.settings) = (memory_notes, sessions, settings);
         set.life = if warm { Life::Warm } else { Life::Fresh };
         set.profile = if cpu { Profile::Cpu } else { Profile::Metered };
         set.secrets.extend(secret.map(|(env, hmac)| ("key".parse().unwrap(), SecretCapability { env, hmac })));

@@ -3,14 +3,18 @@
 use super::parse::Draft;
 use super::reader::{Problems, Spanned, nearest};
 use super::{Manifest, Use};
+use crate::capability::use_word;
 use crate::decision::{Effect, Effects};
 use std::collections::BTreeMap;
 
 impl Manifest {
-    /// What a call that uses these can do: any request fetches, and any method but GET and HEAD lets something leave.
+    /// What a call that uses these can do: any request fetches, any method but GET and HEAD lets something leave, and what
+    /// lasts beyond the conversation is the owner's: its notes, its conversations, its configuration.
     pub fn effects_of(&self, uses: &[Use]) -> Effects {
         uses.iter().fold(Effects::NONE, |effects, u| match u {
             Use::Kv | Use::Secrets | Use::Assets => effects,
+            Use::Memory => effects.with(Effect::Read).with(Effect::Write),
+            Use::MemoryRead | Use::Sessions | Use::Settings => effects.with(Effect::Read),
             Use::PublicHttp => effects.with(Effect::Fetch),
             Use::Http(name) => {
                 let methods = self.endpoint(name).map(|e| e.methods.as_slice()).unwrap_or_default();
@@ -88,6 +92,11 @@ fn uses(draft: &Draft, problems: &Problems) {
             }
             Use::Kv if draft.kv.is_none() => "`kv` is not declared; add [kv]".to_owned(),
             Use::Assets if draft.assets.is_empty() => "`assets` is not declared; add [[asset]]".to_owned(),
+            Use::Memory | Use::MemoryRead if draft.memory.is_none() => {
+                format!("`{}` is not declared; add [memory]", use_word(&used.value))
+            }
+            Use::Sessions if draft.sessions.is_none() => "`sessions` is not declared; add [sessions]".to_owned(),
+            Use::Settings if draft.settings.is_none() => "`settings` is not declared; add [settings]".to_owned(),
             Use::Secrets if draft.secrets.is_empty() => "`secrets` is not declared; add [secrets.<name>]".to_owned(),
             _ => continue,
         };
@@ -118,5 +127,15 @@ fn unused(draft: &Draft, problems: &Problems) {
     }
     if let Some(name) = draft.assets.iter().find_map(|a| a.name.as_ref()).filter(|_| !used(&Use::Assets)) {
         problems.at(&name.span, "asset never used: no tool has \"assets\" in its `uses`");
+    }
+    for (section, uses) in [
+        (&draft.memory, [Use::Memory, Use::MemoryRead].as_slice()),
+        (&draft.sessions, [Use::Sessions].as_slice()),
+        (&draft.settings, [Use::Settings].as_slice()),
+    ] {
+        let Some(section) = section.as_ref().filter(|_| !uses.iter().any(used)) else { continue };
+        let words: Vec<String> = uses.iter().map(|u| format!("\"{}\"", use_word(u))).collect();
+        let name = words.first().map(|w| w.trim_matches('"').to_owned()).unwrap_or_default();
+        problems.at(&section.span, format!("{name} never used: no tool has {} in its `uses`", words.join(" or ")));
     }
 }

@@ -47,6 +47,15 @@ pub struct Manifest {
     /// `[[asset]]`
     #[serde(default)]
     pub assets: Vec<AssetDecl>,
+    /// `[memory]`
+    #[serde(default)]
+    pub memory: Option<PlainDecl>,
+    /// `[sessions]`
+    #[serde(default)]
+    pub sessions: Option<PlainDecl>,
+    /// `[settings]`
+    #[serde(default)]
+    pub settings: Option<PlainDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
     /// `[[tool]]`: exports `tools`.
@@ -238,6 +247,13 @@ pub struct KvDecl {
     pub optional: bool,
 }
 
+/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlainDecl {
+    /// The component works without it.
+    pub optional: bool,
+}
+
 /// `[provider]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderDecl {
@@ -269,6 +285,14 @@ pub enum Use {
     PublicHttp,
     /// `kv`
     Kv,
+    /// `memory`: notes, to read and to write.
+    Memory,
+    /// `memory:read`: notes, to read only.
+    MemoryRead,
+    /// `sessions`: conversations, to read.
+    Sessions,
+    /// `settings`: the configuration, to read.
+    Settings,
     /// `secrets`: `exists` and HMAC.
     Secrets,
     /// `assets`: the package's own files.

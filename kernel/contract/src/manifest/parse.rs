@@ -3,7 +3,9 @@
 use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values;
-use super::{Component, InstanceOptions, KvDecl, Manifest, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http};
+use super::{
+    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http,
+};
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
 use crate::name::{Name, SecretName};
@@ -17,9 +19,22 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 9] = ["component", "limits", "instance", "secrets", "http", "kv", "asset", "provider", "tool"];
+const SECTIONS: [&str; 12] = [
+    "component",
+    "limits",
+    "instance",
+    "secrets",
+    "http",
+    "kv",
+    "memory",
+    "sessions",
+    "settings",
+    "asset",
+    "provider",
+    "tool",
+];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 9] = ["socket", "webhook", "memory", "blob", "files", "process", "model", "sessions", "message"];
+const RESERVED: [&str; 7] = ["socket", "webhook", "blob", "files", "process", "model", "message"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -32,6 +47,9 @@ pub(super) struct Draft {
     pub(super) public_http: Option<Span>,
     pub(super) kv: Option<Spanned<KvDecl>>,
     pub(super) assets: Vec<asset::Draft>,
+    pub(super) memory: Option<Spanned<PlainDecl>>,
+    pub(super) sessions: Option<Spanned<PlainDecl>>,
+    pub(super) settings: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
@@ -105,6 +123,9 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     if let Some((item, span)) = root.get("asset") {
         draft.assets = tables(item, "asset", span, problems).iter().map(|s| asset::read(s, problems)).collect();
     }
+    draft.memory = plain(&root, "memory", problems);
+    draft.sessions = plain(&root, "sessions", problems);
+    draft.settings = plain(&root, "settings", problems);
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -130,6 +151,9 @@ fn finish(draft: Draft) -> Option<Manifest> {
         public_http: draft.public_http.is_some(),
         kv: draft.kv.map(|kv| kv.value),
         assets: draft.assets.into_iter().filter_map(|a| a.decl).collect(),
+        memory: draft.memory.map(|d| d.value),
+        sessions: draft.sessions.map(|d| d.value),
+        settings: draft.settings.map(|d| d.value),
         provider: draft.provider,
         tools: Vec::new(),
     };
@@ -139,6 +163,14 @@ fn finish(draft: Draft) -> Option<Manifest> {
         manifest.tools.push(ToolDecl { name: tool.name?.value, uses, effects });
     }
     Some(manifest)
+}
+
+/// A section with nothing but `optional` in it.
+fn plain(root: &Section<'_>, key: &str, problems: &Problems) -> Option<Spanned<PlainDecl>> {
+    let section = root.section(key, problems)?;
+    section.only(&["optional"], problems);
+    let optional = section.flag("optional", problems);
+    Some(Spanned { value: PlainDecl { optional }, span: section.span })
 }
 
 fn component(s: &Section<'_>, problems: &Problems) -> Option<Component> {
@@ -184,6 +216,7 @@ fn limits(s: &Section<'_>, problems: &Problems) -> Limits {
         concurrency: small("concurrency", d.concurrency),
         result_bytes: size("result-size", d.result_bytes),
         kv_bytes: size("kv-size", d.kv_bytes),
+        notes_bytes: size("notes-size", d.notes_bytes),
         log_lines_per_minute: small("log-lines-per-minute", d.log_lines_per_minute),
         http_requests_per_minute: small("http-requests-per-minute", d.http_requests_per_minute),
         http_request_bytes: size("http-request-size", d.http_request_bytes),

@@ -99,6 +99,57 @@ effects = ["execute"]
 }
 
 #[test]
+fn whoever_may_write_notes_can_write_and_whoever_reads_what_is_the_owners_can_read() {
+    let m = Manifest::parse(&with(
+        r#"
+[memory]
+[sessions]
+optional = true
+[settings]
+[[tool]]
+name = "remember"
+uses = ["memory"]
+[[tool]]
+name = "recall"
+uses = ["memory:read"]
+[[tool]]
+name = "history"
+uses = ["sessions"]
+[[tool]]
+name = "settings"
+uses = ["settings"]
+"#,
+    ))
+    .unwrap();
+    let effects = |name: &str| m.tool(name).unwrap().effects;
+    let read = Effects::NONE.with(Effect::Read);
+    assert_eq!(effects("remember"), read.with(Effect::Write));
+    for name in ["recall", "history", "settings"] {
+        assert_eq!(effects(name), read, "{name}");
+    }
+    assert_eq!(m.sessions, Some(PlainDecl { optional: true }));
+}
+
+#[test]
+fn notes_conversations_and_settings_are_declared_before_they_are_used_and_used_if_declared() {
+    insta::assert_snapshot!(problems_with(
+        "[[tool]]\nname = \"t\"\nuses = [\"memory\", \"memory:read\", \"sessions\", \"settings\", \"memory:write\"]\n"
+    ), @r#"
+    8:9: `memory` is not declared; add [memory]
+    8:19: `memory:read` is not declared; add [memory]
+    8:34: `sessions` is not declared; add [sessions]
+    8:46: `settings` is not declared; add [settings]
+    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "assets" or "secrets"
+    "#);
+    insta::assert_snapshot!(problems_with("[memory]\n[sessions]\n[settings]\nall = true\n[[tool]]\nname = \"t\"\n"), @r#"
+    6:2: memory never used: no tool has "memory" or "memory:read" in its `uses`
+    7:2: sessions never used: no tool has "sessions" in its `uses`
+    8:2: settings never used: no tool has "settings" in its `uses`
+    9:1: `[settings]` has no key `all`; known are: optional
+    "#);
+}
+
+#[test]
 fn public_addresses_are_asked_for_in_either_notation() {
     let tool = "[[tool]]\nname = \"fetch\"\nuses = [\"http:public\"]\n";
     let short = format!("http = \"public\"\n{}", with(tool));

@@ -241,17 +241,21 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// `http:<endpoint>`, `http:public`, `kv`, `assets` or `secrets`.
+/// `http:<endpoint>`, `http:public`, `kv`, `memory`, `memory:read`, `sessions`, `settings`, `assets` or `secrets`.
 pub(super) fn tool_use(text: &str) -> Result<Use, String> {
     match text.split_once(':') {
         None if text == "kv" => Ok(Use::Kv),
         None if text == "assets" => Ok(Use::Assets),
         None if text == "secrets" => Ok(Use::Secrets),
+        None if text == "memory" => Ok(Use::Memory),
+        None if text == "sessions" => Ok(Use::Sessions),
+        None if text == "settings" => Ok(Use::Settings),
+        Some(("memory", "read")) => Ok(Use::MemoryRead),
         Some(("http", "public")) => Ok(Use::PublicHttp),
         Some(("http", endpoint)) => name(endpoint).map(Use::Http),
-        _ => Err(
-            "is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"assets\" or \"secrets\""
-                .to_owned(),
-        ),
+        _ => {
+            Err("is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"memory\", \"memory:read\", \"sessions\", \"settings\", \"assets\" or \"secrets\""
+                .to_owned())
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! `kv`: durable pairs in the instance's own namespace.
 
+use super::{failed, ok};
 use crate::state::HostState;
 use carapace_runtime::bindings::{kv, types};
 use carapace_runtime::engine_types::Result;
-use carapace_store::{Batch, KvWrite, StoreError};
+use carapace_store::{Batch, KvWrite};
 
 const MAX_KEY: usize = 512;
 const MAX_VALUE: usize = 1 << 20;
@@ -21,7 +22,8 @@ impl HostState {
     }
 
     fn write_of(&self, namespace: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> KvWrite {
-        KvWrite { instance: namespace, key, value, ttl_ms, quota_bytes: self.core.limits().kv_bytes }
+        let (quota_bytes, tainted) = (self.core.limits().kv_bytes, self.is_tainted());
+        KvWrite { instance: namespace, key, value, ttl_ms, quota_bytes, tainted }
     }
 }
 
@@ -42,31 +44,16 @@ fn check_value(value: &[u8]) -> Result<(), types::Error> {
     Ok(())
 }
 
-fn failed(e: &StoreError) -> types::Error {
-    if e.is_quota() {
-        return types::Error::Limit(format!("kv: {e}"));
-    }
-    tracing::error!(error = %e, "kv failed");
-    types::Error::Unavailable("kv: the store failed; the kernel's log says why".to_owned())
-}
-
-/// Unpacks a `Result` whose error is the contract's, inside a function whose outer error ends the guest.
-macro_rules! ok {
-    ($e:expr) => {
-        match $e {
-            Ok(v) => v,
-            Err(e) => return Ok(Err(e)),
-        }
-    };
-}
-
 impl kv::Host for HostState {
     async fn get(&mut self, key: String) -> Result<Result<Option<kv::Entry>, types::Error>> {
         let namespace = ok!(self.namespace()?);
         ok!(check_key(&key));
         Ok(match self.services.store.kv_get(&namespace, &key).await {
-            Ok(entry) => Ok(entry.map(|e| kv::Entry { value: e.value, version: e.version })),
-            Err(e) => Err(failed(&e)),
+            Ok(entry) => {
+                self.hand(entry.as_ref().is_some_and(|e| e.tainted));
+                Ok(entry.map(|e| kv::Entry { value: e.value, version: e.version }))
+            }
+            Err(e) => Err(failed("kv", &e)),
         })
     }
 
@@ -76,7 +63,7 @@ impl kv::Host for HostState {
         let write = self.write_of(namespace, key, value, ttl_ms);
         Ok(match self.services.store.commit(Batch::new().kv_set(write)).await {
             Ok(receipt) => Ok(receipt.kv_versions.first().copied().unwrap_or_default()),
-            Err(e) => Err(failed(&e)),
+            Err(e) => Err(failed("kv", &e)),
         })
     }
 
@@ -85,7 +72,7 @@ impl kv::Host for HostState {
         ok!(check_key(&key));
         Ok(match self.services.store.commit(Batch::new().kv_delete(namespace, key)).await {
             Ok(receipt) => Ok(receipt.deleted.first().copied().unwrap_or_default()),
-            Err(e) => Err(failed(&e)),
+            Err(e) => Err(failed("kv", &e)),
         })
     }
 
@@ -98,7 +85,9 @@ impl kv::Host for HostState {
         let namespace = ok!(self.namespace()?);
         let limit = usize::try_from(limit.min(MAX_KEYS))?;
         let keys = self.services.store.kv_keys(&namespace, &prefix, after.as_deref(), limit).await;
-        Ok(keys.map_err(|e| failed(&e)))
+        let keys = ok!(keys.map_err(|e| failed("kv", &e)));
+        self.hand(keys.iter().any(|k| k.tainted));
+        Ok(Ok(keys.into_iter().map(|k| k.key).collect()))
     }
 
     async fn swap(
@@ -114,7 +103,7 @@ impl kv::Host for HostState {
         Ok(match self.services.store.commit(Batch::new().kv_swap(write, expected)).await {
             Ok(_) => Ok(true),
             Err(e) if e.is_conflict() => Ok(false),
-            Err(e) => Err(failed(&e)),
+            Err(e) => Err(failed("kv", &e)),
         })
     }
 }

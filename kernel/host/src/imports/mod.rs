@@ -7,10 +7,34 @@ mod config;
 mod http;
 mod kv;
 mod log;
+mod memory;
 mod random;
 mod secrets;
+mod sessions;
+mod settings;
 
 use crate::state::HostState;
 use carapace_runtime::bindings::types;
+use carapace_store::StoreError;
 
 impl types::Host for HostState {}
+
+/// Unpacks a `Result` whose error is the contract's, inside a function whose outer error ends the guest.
+macro_rules! ok {
+    ($e:expr) => {
+        match $e {
+            Ok(v) => v,
+            Err(e) => return Ok(Err(e)),
+        }
+    };
+}
+use ok;
+
+/// What a guest is told when the store fails.
+fn failed(interface: &str, e: &StoreError) -> types::Error {
+    if e.is_quota() {
+        return types::Error::Limit(format!("{interface}: {e}"));
+    }
+    tracing::error!(error = %e, interface, "the store failed");
+    types::Error::Unavailable(format!("{interface}: the store failed; the kernel's log says why"))
+}

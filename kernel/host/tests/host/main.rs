@@ -15,6 +15,7 @@ mod assets;
 mod eviction;
 mod grants;
 mod models;
+mod owners;
 mod route;
 mod secrets;
 mod world;

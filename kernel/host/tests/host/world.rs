@@ -90,7 +90,9 @@ impl World {
         let store = Store::open(dir.path(), options).unwrap();
         let engines = Engines::new(EngineOptions::default()).unwrap();
         let assets = AssetFiles::new(dir.path().join("assets"));
-        let services = Services::new(store.clone(), Door::builder().build(), Arc::new(environment), assets);
+        let settings = Arc::new(|| json!({"agent": {"maxTurns": 16}}));
+        let door = Door::builder().build();
+        let services = Services::new(store.clone(), door, Arc::new(environment), assets, settings);
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(InProcess::new(&engines)), None),
@@ -127,20 +129,33 @@ impl World {
 
     /// Calls `run` as the owner.
     pub(crate) async fn call(&self, arguments: Value) -> Result<ToolOutput, ToolFailure> {
+        self.call_as(Origin::Owner, "s", false, arguments).await
+    }
+
+    /// Calls `run` in a turn that somebody else may be behind.
+    pub(crate) async fn call_as(
+        &self,
+        origin: Origin,
+        session: &str,
+        tainted: bool,
+        arguments: Value,
+    ) -> Result<ToolOutput, ToolFailure> {
         let catalog = self.host.catalog();
         let tool = catalog.iter().find(|t| t.name == "run").expect("the tool is on offer").clone();
         let call = PlannedCall {
             run: ulid::Ulid::nil(),
-            session: "s".into(),
+            session: session.into(),
             call_id: "c".into(),
             instance: tool.instance,
             digest: tool.digest,
             tool: tool.name,
             arguments,
             effects: tool.effects,
+            origin,
+            tainted,
         };
-        let circumstances = Circumstances { origin: Origin::Owner, tainted: false, trusted_text: Vec::new() };
-        let Verdict::Allow(call) = authorize(call, &circumstances) else { panic!("the owner may") };
+        let circumstances = Circumstances { trusted_text: Vec::new() };
+        let Verdict::Allow(call) = authorize(call, &circumstances) else { panic!("the checkpoint lets this pass") };
         Tools::call(&*self.host, &call, CancellationToken::new()).await
     }
 

@@ -7,8 +7,8 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Limits;
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, provider, random, secrets, tools,
-    types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, provider, random, secrets,
+    sessions, settings, tools, types,
 };
 use carapace_runtime::engine_types::{Resource, Result};
 use carapace_runtime::{
@@ -160,6 +160,47 @@ impl assets::Host for State {
     async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
         self.core.host_call()?;
         Ok(Ok(Vec::new()))
+    }
+}
+
+impl memory::Host for State {
+    async fn read(&mut self, _: String) -> Result<Result<Option<memory::Note>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(None))
+    }
+    async fn write(&mut self, _: String, _: String) -> Result<Result<(), types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(()))
+    }
+    async fn delete(&mut self, _: String) -> Result<Result<bool, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(false))
+    }
+    async fn list(&mut self, _: u32) -> Result<Result<Vec<memory::Note>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+    async fn search(&mut self, _: String, _: u32) -> Result<Result<Vec<memory::Note>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+}
+
+impl sessions::Host for State {
+    async fn list(&mut self, _: u32) -> Result<Result<Vec<sessions::Session>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+    async fn read(&mut self, _: String, _: u32) -> Result<Result<Vec<sessions::Entry>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+}
+
+impl settings::Host for State {
+    async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(None))
     }
 }
 

@@ -1,8 +1,8 @@
-//! Inbox, outbox, memory.
+//! Inbox and outbox.
 
-use super::{Context, Refused, length};
+use super::{Context, Refused};
 use crate::error::StoreError;
-use crate::rows::{InboxRow, InboxState, MemoryRow, OutboxChange, OutboxRow, OutboxState};
+use crate::rows::{InboxRow, InboxState, OutboxChange, OutboxRow, OutboxState};
 use crate::sql::{Columns, int, text};
 use rusqlite::params;
 use ulid::Ulid;
@@ -80,19 +80,4 @@ pub(super) fn outbox_state(c: &Context<'_>, id: Ulid, change: &OutboxChange) -> 
     let params =
         params![id.to_bytes(), change.state.as_str(), change.not_before_ms.map(int), change.detail.as_ref().map(text)];
     c.run("move a part on", sql, params).map(|_| ())
-}
-
-pub(super) fn memory(c: &Context<'_>, row: &MemoryRow) -> Result<(), StoreError> {
-    length("a memory key", &row.key, 512)?;
-    // Update, not replace: the place of a row is what the text index knows it by.
-    let sql = "INSERT INTO memory (namespace, key, text, tainted, at_ms) VALUES (?1, ?2, ?3, ?4, ?5) \
-               ON CONFLICT (namespace, key) DO UPDATE SET text = excluded.text, tainted = excluded.tainted, at_ms = excluded.at_ms";
-    c.run("remember", sql, params![row.namespace, row.key, row.text, row.tainted, int(row.at_ms)]).map(|_| ())
-}
-
-pub(super) fn memory_delete(c: &mut Context<'_>, namespace: &str, key: &str) -> Result<(), StoreError> {
-    let sql = "DELETE FROM memory WHERE namespace = ?1 AND key = ?2";
-    let deleted = c.run("forget", sql, [namespace, key])? > 0;
-    c.receipt.deleted.push(deleted);
-    Ok(())
 }

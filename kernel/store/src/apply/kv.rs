@@ -1,7 +1,7 @@
 //! Components' own values, with a quota that is checked where it is spent.
 
 use super::{Context, length, run};
-use crate::error::StoreError;
+use crate::error::{Space, StoreError};
 use crate::rows::KvWrite;
 use crate::sql::{Columns, int, size, uint};
 use rusqlite::{Connection, params};
@@ -63,11 +63,11 @@ pub(super) fn set(c: &mut Context<'_>, w: &KvWrite) -> Result<(), StoreError> {
     }
     if bytes > w.quota_bytes {
         let (instance, quota) = (w.instance.clone(), w.quota_bytes);
-        return Err(StoreError::QuotaExceeded { instance, quota, needed: bytes });
+        return Err(StoreError::QuotaExceeded { space: Space::Kv, instance, quota, needed: bytes });
     }
     let expires = w.ttl_ms.map(|ttl| int(c.now_ms.saturating_add(ttl)));
-    let sql = "INSERT OR REPLACE INTO kv (instance, key, value, version, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
-    c.run("write a value", sql, params![w.instance, w.key, w.value, int(version), expires])?;
+    let sql = "INSERT OR REPLACE INTO kv (instance, key, value, version, expires_ms, tainted) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    c.run("write a value", sql, params![w.instance, w.key, w.value, int(version), expires, w.tainted])?;
     set_space(c, &w.instance, bytes, version)?;
     c.receipt.kv_versions.push(version);
     Ok(())

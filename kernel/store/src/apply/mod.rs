@@ -5,6 +5,7 @@ mod delivery;
 mod erase;
 pub(crate) mod kv;
 mod lease;
+mod memory;
 mod trust;
 
 use crate::batch::{Batch, Op, Receipt};
@@ -142,8 +143,8 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::SecretDelete(id) => trust::secret_delete(c, id)?,
         Op::Approval(row) => trust::approval(c, row)?,
         Op::ApprovalState(id, change) => trust::approval_state(c, *id, change)?,
-        Op::Memory(row) => delivery::memory(c, row)?,
-        Op::MemoryDelete(namespace, key) => delivery::memory_delete(c, namespace, key)?,
+        Op::Memory(row, quota) => memory::put(c, row, *quota)?,
+        Op::MemoryDelete(namespace, key) => memory::delete(c, namespace, key)?,
         Op::Erase(ids) => erase::rows(c, ids)?,
         Op::EraseSession(session) => erase::session(c, session)?,
     }

@@ -85,6 +85,15 @@ impl Reader {
         .await
     }
 
+    /// Keys of sessions, last updated first.
+    pub async fn session_keys(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.read(move |c| {
+            let sql = "SELECT key FROM session ORDER BY updated_ms DESC, key LIMIT ?1";
+            all(c, "list the sessions", sql, [size(limit)], |r| r.get(0))
+        })
+        .await
+    }
+
     /// One session.
     pub async fn session(&self, key: &str) -> Result<Option<SessionSummary>, StoreError> {
         let key = key.to_owned();

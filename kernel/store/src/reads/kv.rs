@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::reader::{Reader, all, one};
-use crate::rows::KvEntry;
+use crate::rows::{KvEntry, KvKey};
 use crate::sql::{Columns, int, size};
 use rusqlite::params;
 
@@ -11,9 +11,9 @@ impl Reader {
     pub async fn kv_get(&self, instance: &str, key: &str) -> Result<Option<KvEntry>, StoreError> {
         let (instance, key, now) = (instance.to_owned(), key.to_owned(), self.inner.clock.now_ms());
         self.read(move |c| {
-            let sql = "SELECT value, version, expires_ms FROM kv WHERE instance = ?1 AND key = ?2 AND (expires_ms IS NULL OR expires_ms > ?3)";
+            let sql = "SELECT value, version, expires_ms, tainted FROM kv WHERE instance = ?1 AND key = ?2 AND (expires_ms IS NULL OR expires_ms > ?3)";
             one(c, "read a value", sql, params![instance, key, int(now)], |r| {
-                Ok(KvEntry { value: r.get(0)?, version: r.u64(1)?, expires_ms: r.opt_u64(2)? })
+                Ok(KvEntry { value: r.get(0)?, version: r.u64(1)?, expires_ms: r.opt_u64(2)?, tainted: r.get(3)? })
             })
         })
         .await
@@ -26,14 +26,16 @@ impl Reader {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<KvKey>, StoreError> {
         let (instance, prefix, now) = (instance.to_owned(), prefix.to_owned(), self.inner.clock.now_ms());
         let after = after.map(str::to_owned);
         self.read(move |c| {
             // `substr` counts characters, and so does the length it is given: the comparison is exact for any text.
-            let sql = "SELECT key FROM kv WHERE instance = ?1 AND key >= ?2 AND substr(key, 1, length(?2)) = ?2 \
+            let sql = "SELECT key, tainted FROM kv WHERE instance = ?1 AND key >= ?2 AND substr(key, 1, length(?2)) = ?2 \
                        AND (?3 IS NULL OR key > ?3) AND (expires_ms IS NULL OR expires_ms > ?4) ORDER BY key LIMIT ?5";
-            all(c, "list the keys", sql, params![instance, prefix, after, int(now), size(limit)], |r| r.get(0))
+            all(c, "list the keys", sql, params![instance, prefix, after, int(now), size(limit)], |r| {
+                Ok(KvKey { key: r.get(0)?, tainted: r.get(1)? })
+            })
         })
         .await
     }

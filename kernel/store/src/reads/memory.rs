@@ -25,6 +25,16 @@ fn quoted(query: &str) -> Option<String> {
 }
 
 impl Reader {
+    /// Bytes (keys and texts) a namespace holds.
+    pub async fn memory_bytes(&self, namespace: &str) -> Result<u64, StoreError> {
+        let namespace = namespace.to_owned();
+        self.read(move |c| {
+            let sql = "SELECT bytes FROM memory_space WHERE namespace = ?1";
+            Ok(one(c, "measure a memory", sql, [namespace], |r| r.u64(0))?.unwrap_or(0))
+        })
+        .await
+    }
+
     /// What a key holds.
     pub async fn memory_get(&self, namespace: &str, key: &str) -> Result<Option<MemoryRow>, StoreError> {
         let (namespace, key) = (namespace.to_owned(), key.to_owned());

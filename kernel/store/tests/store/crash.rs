@@ -36,6 +36,7 @@ async fn commit_forever(store: Store, lane: u64) {
             value: vec![1; 200],
             ttl_ms: None,
             quota_bytes: u64::MAX,
+            tainted: false,
         };
         let fact = AuditRow { kind: "mark".into(), subject: mark.to_string(), detail: json!(lane), at_ms: 1 };
         store.commit(Batch::new().append(written).kv_set(value).audit(fact)).await.unwrap();
@@ -75,7 +76,7 @@ async fn a_killed_kernel_loses_nothing_it_acknowledged() {
             logged.extend(rows.into_iter().map(|r| r.id.to_string()));
         }
         let kept: BTreeSet<_> =
-            store.kv_keys("local/x/main", "", None, usize::MAX).await.unwrap().into_iter().collect();
+            store.kv_keys("local/x/main", "", None, usize::MAX).await.unwrap().into_iter().map(|k| k.key).collect();
         let facts: BTreeSet<_> =
             store.audit_tail(usize::MAX).await.unwrap().into_iter().map(|e| e.row.subject).collect();
         assert!(acknowledged.is_subset(&logged), "round {round}: an acknowledged batch is missing");

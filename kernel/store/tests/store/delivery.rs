@@ -1,7 +1,7 @@
 //! Inbox, outbox, memory.
 
 use crate::{fresh, open, row};
-use carapace_store::{Batch, InboxRow, InboxState, MemoryRow, OutboxChange, OutboxRow, OutboxState, Store, Ulid};
+use carapace_store::{Batch, InboxRow, InboxState, OutboxChange, OutboxRow, OutboxState, Store, Ulid};
 use serde_json::{Value, json};
 
 fn event(key: Option<&str>) -> InboxRow {
@@ -112,47 +112,4 @@ async fn a_part_in_flight_when_the_process_ended_is_uncertain() {
     let uncertain = store.outbox(OutboxState::Uncertain, 9).await.unwrap();
     assert_eq!(uncertain.iter().map(|r| r.id).collect::<Vec<_>>(), [flying.id]);
     assert_eq!(due(&store, 10).await, ["waiting"], "it holds its conversation until it is settled");
-}
-
-fn memory(namespace: &str, key: &str, text: &str) -> MemoryRow {
-    MemoryRow { namespace: namespace.into(), key: key.into(), text: text.into(), tainted: false, at_ms: 1 }
-}
-
-async fn found(store: &Store, query: &str) -> Vec<String> {
-    store.memory_search("me", query, 10).await.unwrap().into_iter().map(|r| r.key).collect()
-}
-
-#[tokio::test]
-async fn memory_is_found_by_its_words_best_match_first() {
-    let (_dir, store) = fresh();
-    let tainted = MemoryRow { tainted: true, ..memory("me", "web", "a page about Zürich") };
-    let batch = Batch::new()
-        .memory_put(memory("me", "dog", "the dog is called Rex, a good dog"))
-        .memory_put(memory("me", "house", "the house has a garden for the dog and for many other things"))
-        .memory_put(memory("you", "dog", "the dog of someone else"))
-        .memory_put(tainted.clone());
-    store.commit(batch).await.unwrap();
-    assert_eq!(found(&store, "what is my dog called").await, ["dog", "house"]);
-    assert_eq!(store.memory_search("me", "zurich", 10).await.unwrap(), [tainted]);
-    store.commit(Batch::new().memory_put(memory("me", "dog", "the cat is called Tom"))).await.unwrap();
-    assert_eq!(found(&store, "Rex").await, Vec::<String>::new(), "what was replaced is not found any more");
-    assert_eq!(found(&store, "tom").await, ["dog"]);
-    let receipt = store.commit(Batch::new().memory_delete("me", "dog").memory_delete("me", "dog")).await.unwrap();
-    assert_eq!(receipt.deleted, [true, false]);
-    assert!(found(&store, "tom").await.is_empty());
-    assert_eq!(store.memory_list("me", 10).await.unwrap().len(), 2);
-    assert_eq!(store.memory_get("you", "dog").await.unwrap().unwrap().text, "the dog of someone else");
-}
-
-#[tokio::test]
-async fn nothing_in_a_search_is_syntax() {
-    let (_dir, store) = fresh();
-    store.commit(Batch::new().memory_put(memory("me", "k", "plain \"quoted\" AND near text*"))).await.unwrap();
-    for hostile in
-        ["\"", "*", "AND", "NEAR(", "text:", "^x", "a\"b", "key:k OR", "(", "--", "\0", "", "{x y}: z", "-text +x"]
-    {
-        store.memory_search("me", hostile, 10).await.unwrap_or_else(|e| panic!("{hostile:?}: {e}"));
-    }
-    assert_eq!(found(&store, "\"quoted\"").await, ["k"]);
-    assert_eq!(found(&store, "AND").await, ["k"]);
 }

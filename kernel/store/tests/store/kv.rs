@@ -9,7 +9,18 @@ use std::sync::atomic::Ordering;
 const QUOTA: u64 = 160;
 
 fn write(key: &str, value: &[u8], ttl_ms: Option<u64>) -> KvWrite {
-    KvWrite { instance: "local/x/main".into(), key: key.into(), value: value.to_vec(), ttl_ms, quota_bytes: QUOTA }
+    KvWrite {
+        instance: "local/x/main".into(),
+        key: key.into(),
+        value: value.to_vec(),
+        ttl_ms,
+        quota_bytes: QUOTA,
+        tainted: false,
+    }
+}
+
+async fn keys(store: &Store, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
+    store.kv_keys("local/x/main", prefix, after, limit).await.unwrap().into_iter().map(|k| k.key).collect()
 }
 
 async fn get(store: &Store, key: &str) -> Option<(Vec<u8>, u64)> {
@@ -58,6 +69,18 @@ async fn a_quota_is_checked_where_it_is_spent_and_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_value_and_its_key_remember_whether_text_from_outside_had_a_hand_in_them() {
+    let (_dir, store) = fresh();
+    let tainted = KvWrite { tainted: true, ..write("b", b"2", None) };
+    store.commit(Batch::new().kv_set(write("a", b"1", None)).kv_set(tainted)).await.unwrap();
+    let found = store.kv_keys("local/x/main", "", None, 9).await.unwrap();
+    assert_eq!(found.iter().map(|k| k.tainted).collect::<Vec<_>>(), [false, true]);
+    assert!(store.kv_get("local/x/main", "b").await.unwrap().unwrap().tainted);
+    store.commit(Batch::new().kv_set(write("b", b"3", None))).await.unwrap();
+    assert!(!store.kv_get("local/x/main", "b").await.unwrap().unwrap().tainted, "what replaced it is somebody else's");
+}
+
+#[tokio::test]
 async fn what_has_expired_is_gone_for_every_reader() {
     let (_dir, store, clock) = timed();
     store.commit(Batch::new().kv_set(write("a", &[1; 150], Some(500))).kv_set(write("b", b"x", None))).await.unwrap();
@@ -65,7 +88,7 @@ async fn what_has_expired_is_gone_for_every_reader() {
     assert!(get(&store, "a").await.is_some());
     clock.fetch_add(1, Ordering::SeqCst);
     assert_eq!(get(&store, "a").await, None);
-    assert_eq!(store.kv_keys("local/x/main", "", None, 10).await.unwrap(), ["b"]);
+    assert_eq!(keys(&store, "", None, 10).await, ["b"]);
     store.commit(Batch::new().kv_set(write("c", &[1; 150], None))).await.expect("expired bytes are given back");
     assert_eq!(store.commit(Batch::new().kv_delete("local/x/main", "a")).await.unwrap().deleted, [false]);
 }
@@ -76,7 +99,7 @@ async fn keys_are_listed_by_prefix_in_byte_order_and_in_pages() {
     let keys = ["a/1", "a/2", "a/3", "a", "b", "a%", "A/1", "é/1"];
     let batch = keys.iter().fold(Batch::new(), |b, k| b.kv_set(write(k, b"", None)));
     store.commit(batch).await.unwrap();
-    let list = async |prefix, after, limit| store.kv_keys("local/x/main", prefix, after, limit).await.unwrap();
+    let list = async |prefix, after, limit| self::keys(&store, prefix, after, limit).await;
     assert_eq!(list("a/", None, 2).await, ["a/1", "a/2"]);
     assert_eq!(list("a/", Some("a/2"), 2).await, ["a/3"]);
     assert_eq!(list("a%", None, 9).await, ["a%"]);
@@ -213,7 +236,7 @@ proptest! {
                     }
                     assert_eq!(get(&store, &key).await, expected);
                 }
-                assert_eq!(store.kv_keys("local/x/main", "key-", None, 9).await.unwrap(), live);
+                assert_eq!(keys(&store, "key-", None, 9).await, live);
             }
             store.close().await;
         });

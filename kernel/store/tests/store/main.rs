@@ -15,6 +15,7 @@ mod crash;
 mod delivery;
 mod files;
 mod kv;
+mod memory;
 mod secrets;
 mod trust;
 

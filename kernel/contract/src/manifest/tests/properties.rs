@@ -26,7 +26,8 @@ fn render(m: &Manifest) -> String {
     writeln!(out, "[limits]").unwrap();
     for (key, value) in m.limits.by_key() {
         match key {
-            "memory" | "host-call-bytes" | "result-size" | "kv-size" | "http-request-size" | "http-response-size" => {
+            "memory" | "host-call-bytes" | "result-size" | "kv-size" | "notes-size" | "http-request-size"
+            | "http-response-size" => {
                 writeln!(out, "{key} = \"{value}B\"").unwrap();
             }
             "cpu-per-call" | "wall-per-call" | "warm-idle" => writeln!(out, "{key} = \"{value}ms\"").unwrap(),
@@ -76,6 +77,11 @@ fn render(m: &Manifest) -> String {
         writeln!(out, "sources = {}\noptional = {}", list(&sources), a.optional).unwrap();
         if let Some(license) = &a.license {
             writeln!(out, "license = {}", q(license)).unwrap();
+        }
+    }
+    for (name, decl) in [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings)] {
+        if let Some(decl) = decl {
+            writeln!(out, "[{name}]\noptional = {}", decl.optional).unwrap();
         }
     }
     if let Some(p) = &m.provider {
@@ -154,6 +160,7 @@ prop_compose! {
         public_http: bool,
         kv in proptest::option::of(any::<bool>()),
         assets in proptest::collection::vec(asset(), 0..=1),
+        (memory_notes, sessions, settings) in any::<(Option<bool>, Option<bool>, Option<bool>)>(),
         model in proptest::option::of("[a-z0-9./-]{1,20}"),
         extra in proptest::sample::subsequence(Effect::ALL.to_vec(), 0..=5),
         tools in 0usize..4,
@@ -178,12 +185,18 @@ prop_compose! {
             public_http,
             kv: kv.map(|optional| KvDecl { optional }),
             assets,
+            memory: memory_notes.map(|optional| PlainDecl { optional }),
+            sessions: sessions.map(|optional| PlainDecl { optional }),
+            settings: settings.map(|optional| PlainDecl { optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
         };
         for i in 0..tools {
             let mut uses: Vec<Use> = m.http.iter().map(|e| Use::Http(e.endpoint.clone())).collect();
             uses.truncate(i);
+            uses.extend(m.memory.map(|_| if i % 2 == 0 { Use::Memory } else { Use::MemoryRead }));
+            uses.extend(m.sessions.map(|_| Use::Sessions));
+            uses.extend(m.settings.map(|_| Use::Settings));
             let effects = m.effects_of(&uses).union(extra.clone().into());
             m.tools.push(ToolDecl { name: format!("t_{i}"), uses, effects });
         }

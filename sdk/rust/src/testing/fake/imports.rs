@@ -1,0 +1,268 @@
+//! What each import answers, besides the pairs.
+
+use super::{Asset, FakeHost};
+use crate::host::{Incoming, Outgoing};
+use crate::http::Target;
+use crate::log::Level;
+use crate::provider::Event;
+use crate::testing::answer::Answer;
+use crate::testing::journal::{LogLine, Sent};
+use crate::{Error, assets, memory, sessions};
+use serde_json::Value;
+
+#[allow(clippy::disallowed_methods, reason = "an asset may be a file, in tests")]
+impl FakeHost {
+    pub(crate) fn log(&mut self, level: Level, message: &str, fields: &[(&str, &str)]) {
+        let fields = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.logged.push(LogLine { level, message: message.to_owned(), fields });
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    pub(crate) fn monotonic_ms(&self) -> u64 {
+        self.monotonic_ms
+    }
+
+    /// Nobody waits: the clocks go on.
+    pub(crate) fn sleep_ms(&mut self, duration: u32) -> Result<(), Error> {
+        let duration = u64::from(duration);
+        self.now_ms += duration;
+        self.monotonic_ms += duration;
+        self.slept_ms += duration;
+        Ok(())
+    }
+
+    pub(crate) fn random(&mut self, length: u32) -> Result<Vec<u8>, Error> {
+        if length > 64 << 10 {
+            return Err(Error::Invalid(format!("at most 65536 random bytes a call, not {length}")));
+        }
+        Ok((0..length).map(|_| self.random_byte()).collect())
+    }
+
+    pub(crate) fn config(&self) -> String {
+        self.config.to_string()
+    }
+
+    pub(crate) fn send(&mut self, r: Outgoing) -> Result<Incoming, (Error, bool)> {
+        let refused = |e: Error| (e, false);
+        let (endpoint, capability) = match &r.target {
+            Target::Endpoint { endpoint, path } => {
+                if !path.starts_with('/') {
+                    return Err(refused(Error::Invalid(format!("a path begins with `/`: `{path}`"))));
+                }
+                (Some(endpoint), format!("http:{endpoint}"))
+            }
+            Target::Handle(_) => (None, String::new()),
+            Target::Public(_) => (None, "http:public".to_owned()),
+        };
+        if !capability.is_empty() {
+            self.allow("http", &capability).map_err(refused)?;
+        }
+        let methods = match endpoint {
+            Some(e) => self.declared.endpoints.get(e).filter(|m| !m.is_empty()).cloned(),
+            None => Some(vec!["GET".to_owned(), "HEAD".to_owned()]),
+        };
+        let methods = methods.unwrap_or_else(|| vec!["GET".to_owned()]);
+        if !methods.contains(&r.method) {
+            let text = format!("{} {}: the manifest allows {} there", r.method, r.target, methods.join(", "));
+            return Err(refused(Error::Denied(text)));
+        }
+        let (method, target) = (r.method.clone(), r.target.to_string());
+        self.sent.push(Sent {
+            method: r.method,
+            target: r.target,
+            headers: r.headers,
+            body: r.body.unwrap_or_default(),
+            timeout_ms: r.timeout_ms,
+        });
+        let Some(at) = self.exchanges.iter().position(|e| e.fits(&method, &target)) else {
+            let text = format!(
+                "the test has no answer for `{method} {target}`; give it one with host.answer(…) or host.on(…)"
+            );
+            return Err(refused(Error::Unavailable(text)));
+        };
+        let answer = self.exchanges.remove(at).answer;
+        if let Some(failure) = answer.fails {
+            return Err(failure);
+        }
+        self.open.push(answer);
+        Ok(Incoming(self.open.len() - 1))
+    }
+
+    fn answer(&self, r: &Incoming) -> Option<&Answer> {
+        self.open.get(r.0)
+    }
+
+    pub(crate) fn status(&self, r: &Incoming) -> u16 {
+        self.answer(r).map_or(0, |a| a.status)
+    }
+
+    pub(crate) fn headers(&self, r: &Incoming) -> Vec<(String, String)> {
+        self.answer(r).map(|a| a.headers.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn url(&self, _: &Incoming) -> String {
+        "https://server.test/".to_owned()
+    }
+
+    pub(crate) fn read(&mut self, r: &Incoming, max: u32) -> Result<Vec<u8>, Error> {
+        let Some(answer) = self.open.get_mut(r.0) else { return Ok(Vec::new()) };
+        let Some(chunk) = answer.chunks.first_mut() else {
+            return answer.breaks.take().map_or(Ok(Vec::new()), Err);
+        };
+        let n = chunk.len().min(usize::try_from(max.min(1 << 20)).unwrap_or(usize::MAX));
+        let piece = chunk.drain(..n).collect();
+        if chunk.is_empty() {
+            answer.chunks.remove(0);
+        }
+        Ok(piece)
+    }
+
+    pub(crate) fn secret_exists(&self, name: &str) -> Result<bool, Error> {
+        self.allow("secrets", "secrets")?;
+        if !self.declared.secrets.contains_key(name) {
+            return Err(Error::NotFound(format!("the manifest declares no secret `{name}`")));
+        }
+        Ok(self.secrets.contains_key(name))
+    }
+
+    pub(crate) fn hmac_sha256(&self, name: &str, data: &[u8]) -> Result<Vec<u8>, Error> {
+        use hmac::{KeyInit as _, Mac as _};
+        self.secret_exists(name)?;
+        if self.declared.secrets.get(name) != Some(&true) {
+            return Err(Error::Denied(format!("the secret `{name}` is not declared with `hmac = true`")));
+        }
+        let Some(key) = self.secrets.get(name) else {
+            return Err(Error::NotFound(format!("the secret `{name}` is not set")));
+        };
+        let mac =
+            hmac::Hmac::<sha2::Sha256>::new_from_slice(key.as_bytes()).map_err(|e| Error::Invalid(e.to_string()))?;
+        Ok(mac.chain_update(data).finalize().into_bytes().to_vec())
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) -> Result<(), Error> {
+        self.allow("completion", "completion")?;
+        if self.cancel_after.is_some_and(|n| self.emitted.len() >= n) {
+            return Err(Error::Cancelled);
+        }
+        self.emitted.push(event);
+        Ok(())
+    }
+
+    pub(crate) fn asset_describe(&self, name: &str) -> Result<assets::Info, Error> {
+        use sha2::Digest as _;
+        let bytes = self.asset(name)?;
+        let digest = sha2::Sha256::digest(&bytes);
+        let sha256 = digest.iter().map(|b| format!("{b:02x}")).collect();
+        Ok(assets::Info { size: bytes.len() as u64, sha256 })
+    }
+
+    pub(crate) fn asset_read(&self, name: &str, offset: u64, max: u32) -> Result<Vec<u8>, Error> {
+        let unreadable = |e: std::io::Error| Error::Unavailable(format!("the asset `{name}`: {e}"));
+        let max = u64::from(max.min(1 << 20));
+        self.allow("assets", "assets")?;
+        if let Some(Asset::File(path)) = self.assets.get(name) {
+            use std::io::{Read as _, Seek as _};
+            let mut file = std::fs::File::open(path).map_err(unreadable)?;
+            file.seek(std::io::SeekFrom::Start(offset)).map_err(unreadable)?;
+            let mut out = Vec::new();
+            file.take(max).read_to_end(&mut out).map_err(unreadable)?;
+            return Ok(out);
+        }
+        let bytes = self.asset(name)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start.saturating_add(usize::try_from(max).unwrap_or(usize::MAX)).min(bytes.len());
+        Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+    }
+
+    fn asset(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.allow("assets", "assets")?;
+        match self.assets.get(name) {
+            Some(Asset::Bytes(bytes)) => Ok(bytes.clone()),
+            Some(Asset::File(path)) => std::fs::read(path)
+                .map_err(|e| Error::Unavailable(format!("the asset `{name}`: {}: {e}", path.display()))),
+            None => Err(Error::NotFound(format!("the asset `{name}` is not on this machine"))),
+        }
+    }
+
+    pub(crate) fn memory_read(&self, key: &str) -> Result<Option<memory::Note>, Error> {
+        self.allow("memory", "memory")?;
+        super::pairs::check_key(key)?;
+        Ok(self.memory.iter().find(|n| n.key == key).cloned())
+    }
+
+    pub(crate) fn memory_write(&mut self, key: &str, text: &str) -> Result<(), Error> {
+        self.allow("memory", "memory")?;
+        super::pairs::check_key(key)?;
+        if text.len() > 64 << 10 {
+            return Err(Error::Limit(format!("a note has at most 65536 bytes, not {}", text.len())));
+        }
+        self.note(key, text, false);
+        Ok(())
+    }
+
+    pub(crate) fn note(&mut self, key: &str, text: &str, tainted: bool) {
+        self.memory.retain(|n| n.key != key);
+        let (key, text, updated_ms) = (key.to_owned(), text.to_owned(), self.now_ms);
+        self.memory.push(memory::Note { key, text, updated_ms, tainted, extra: Vec::new() });
+    }
+
+    pub(crate) fn memory_delete(&mut self, key: &str) -> Result<bool, Error> {
+        let there = self.memory_read(key)?.is_some();
+        self.memory.retain(|n| n.key != key);
+        Ok(there)
+    }
+
+    pub(crate) fn memory_list(&self, limit: u32) -> Result<Vec<memory::Note>, Error> {
+        self.allow("memory", "memory")?;
+        Ok(self.memory.iter().rev().take(limit.min(1_000) as usize).cloned().collect())
+    }
+
+    /// By how many of the words a note holds; among equals, the newest first.
+    pub(crate) fn memory_search(&self, query: &str, limit: u32) -> Result<Vec<memory::Note>, Error> {
+        self.allow("memory", "memory")?;
+        let words = |text: &str| -> Vec<String> {
+            let split = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
+            split.map(str::to_lowercase).collect()
+        };
+        let wanted = words(query);
+        let mut found: Vec<(usize, &memory::Note)> = self
+            .memory
+            .iter()
+            .rev()
+            .map(|n| {
+                let held = words(&format!("{} {}", n.key, n.text));
+                (wanted.iter().filter(|w| held.contains(w)).count(), n)
+            })
+            .filter(|(score, _)| *score > 0)
+            .collect();
+        found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+        Ok(found.into_iter().take(limit.min(100) as usize).map(|(_, n)| n.clone()).collect())
+    }
+
+    pub(crate) fn sessions_list(&self, limit: u32) -> Result<Vec<sessions::Session>, Error> {
+        self.allow("sessions", "sessions")?;
+        let mut all: Vec<sessions::Session> = self.sessions.iter().map(|(s, _)| s.clone()).collect();
+        all.sort_by_key(|s| std::cmp::Reverse(s.updated_ms));
+        all.truncate(limit.min(100) as usize);
+        Ok(all)
+    }
+
+    pub(crate) fn sessions_read(&self, session: &str, limit: u32) -> Result<Vec<sessions::Entry>, Error> {
+        self.allow("sessions", "sessions")?;
+        let Some((_, entries)) = self.sessions.iter().find(|(s, _)| s.id == session) else {
+            return Err(Error::NotFound(format!("there is no session `{session}`")));
+        };
+        let from = entries.len().saturating_sub(limit.min(200) as usize);
+        Ok(entries.get(from..).unwrap_or_default().to_vec())
+    }
+
+    pub(crate) fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {
+        self.allow("settings", "settings")?;
+        let steps = path.split('.').filter(|s| !s.is_empty());
+        let found = steps.into_iter().try_fold(&self.settings, |at: &Value, step| at.get(step));
+        Ok(found.map(Value::to_string))
+    }
+}
