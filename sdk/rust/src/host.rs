@@ -6,16 +6,20 @@ mod native;
 mod wasm;
 
 #[cfg(not(target_family = "wasm"))]
+#[allow(unreachable_pub, unused_imports, reason = "the test host needs it")]
+pub use native::Incoming;
+#[cfg(not(target_family = "wasm"))]
 pub(crate) use native::*;
 #[cfg(target_family = "wasm")]
 pub(crate) use wasm::*;
 
 /// A request, as it goes to the kernel.
+#[allow(missing_docs, unreachable_pub, reason = "only the test host sees it")]
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Outgoing {
-    pub(crate) method: String,
-    pub(crate) target: crate::http::Target,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Option<Vec<u8>>,
-    pub(crate) timeout_ms: Option<u32>,
+pub struct Outgoing {
+    pub method: String,
+    pub target: crate::http::Target,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Vec<u8>>,
+    pub timeout_ms: Option<u32>,
 }

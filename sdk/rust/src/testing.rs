@@ -8,12 +8,20 @@
 //! }
 //! ```
 //!
+//! Which of the two is decided by the environment: with `CARAPACE_TEST_COMPONENT` (a package) and `CARAPACE_TEST_HOST` (the `carapace` that
+//! runs it), which `carapace plugin test` sets, calls go to the component. What it finds there is the same fake, behind the kernel's own
+//! verification, linking and limits. A call that ends without an answer (a panic, a limit) fails the test with the kernel's text and what
+//! was logged.
+//!
 //! The feature is for tests only: `carapace-sdk = { …, features = ["testing"] }` under `[dev-dependencies]`.
 
 mod answer;
 mod fake;
 mod journal;
 mod output;
+#[doc(hidden)]
+pub mod protocol;
+mod remote;
 mod test_host;
 
 pub use answer::Answer;

@@ -56,7 +56,8 @@ imports! {
 
 /// A response, by its number.
 #[derive(Debug)]
-pub(crate) struct Incoming(pub(crate) usize);
+#[allow(unreachable_pub, reason = "only the test host sees it")]
+pub struct Incoming(pub(crate) usize);
 
 #[cfg(not(feature = "testing"))]
 #[allow(clippy::panic, reason = "there is nobody to return an error to, and nothing that could be true to return")]

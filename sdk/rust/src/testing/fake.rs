@@ -89,9 +89,10 @@ pub(crate) enum Asset {
 
 impl FakeHost {
     /// A kernel in which nothing is: 2026-07-01 12:34:56.789 UTC, no configuration, no pairs, no answers.
-    pub(crate) fn new(declared: Declared) -> Self {
+    #[doc(hidden)]
+    pub fn of(manifest: &Manifest) -> Self {
         Self {
-            declared,
+            declared: Declared::from(manifest),
             entry: None,
             now_ms: 1_782_909_296_789,
             monotonic_ms: 1_000,

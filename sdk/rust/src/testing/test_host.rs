@@ -1,15 +1,18 @@
 //! The host that a test is given.
 
 use super::answer::{Answer, Exchange};
-use super::fake::{Asset, Declared, Entry, FakeHost};
+use super::fake::{Asset, Entry, FakeHost};
 use super::journal::{LogLine, Sent};
 use super::output::Output;
+use super::protocol::{Call, Outcome};
+use super::remote::Remote;
 use crate::glue::{AnyProvider, Component};
 use crate::provider::{Completion, Event, Failure, Model, Request};
 use crate::tools::{Context, ToolError, set};
 use crate::{Error, sessions};
 use serde_json::Value;
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -18,6 +21,8 @@ use std::rc::Rc;
 /// As in the kernel, a tool reaches only what the manifest asks for and its `uses` name.
 pub struct TestHost {
     component: Component,
+    /// The built component; without it, the code of this process is called.
+    remote: Option<Remote>,
     fake: Rc<RefCell<FakeHost>>,
     /// Kept from one completion to the next if the manifest says `life = "warm"`.
     provider: Option<Box<dyn AnyProvider>>,
@@ -32,10 +37,13 @@ impl std::fmt::Debug for TestHost {
 }
 
 impl TestHost {
+    #[allow(clippy::panic, reason = "a test that cannot run must say so")]
     pub(crate) fn new(component: Component) -> Self {
+        let remote = Remote::from_environment(component.manifest.name).unwrap_or_else(|e| panic!("{e}"));
         Self {
             component,
-            fake: Rc::new(RefCell::new(FakeHost::new(Declared::from(component.manifest)))),
+            remote,
+            fake: Rc::new(RefCell::new(FakeHost::of(component.manifest))),
             provider: None,
             context: Context {
                 call_id: String::new(),
@@ -179,6 +187,12 @@ impl TestHost {
     /// The names of the tools that the component lists.
     pub fn tools(&mut self) -> Vec<String> {
         let Some(tools) = self.component.tools else { return Vec::new() };
+        if let Some(outcome) = self.ask(|| Call::List) {
+            return match outcome {
+                Outcome::List(names) => names,
+                other => wrong(&other),
+            };
+        }
         self.enter(Entry::List, || set::list(tools).into_iter().map(|t| t.name).collect())
     }
 
@@ -192,8 +206,13 @@ impl TestHost {
         let Some(tools) = self.component.tools else {
             return Err(ToolError::NotFound("the component exports no tools".to_owned()));
         };
-        let content =
-            self.enter(Entry::Tool(name.to_owned()), || set::call(tools, name, &arguments.to_string(), &context))?;
+        let (name, arguments) = (name.to_owned(), arguments.to_string());
+        let ask = || Call::Tool { name: name.clone(), arguments: arguments.clone(), context: context.clone() };
+        let content = match self.ask(ask) {
+            Some(Outcome::Tool(result)) => result?,
+            Some(other) => wrong(&other),
+            None => self.enter(Entry::Tool(name.clone()), || set::call(tools, &name, &arguments, &context))?,
+        };
         Ok(Output { content })
     }
 
@@ -203,7 +222,11 @@ impl TestHost {
     /// What the provider says.
     pub fn models(&mut self) -> Result<Vec<Model>, Failure> {
         let provider = self.new_provider()?;
-        self.enter(Entry::Provider, || provider.models())
+        match self.ask(|| Call::Models) {
+            Some(Outcome::Models(result)) => result,
+            Some(other) => wrong(&other),
+            None => self.enter(Entry::Provider, || provider.models()),
+        }
     }
 
     /// A completion: what was pushed. Also if it failed, [`emitted`](Self::emitted) has what had been pushed until then.
@@ -216,7 +239,11 @@ impl TestHost {
             None => self.new_provider()?,
         };
         self.fake.borrow_mut().emitted.clear();
-        let result = self.enter(Entry::Provider, || provider.complete(request, &mut Completion::new()));
+        let result = match self.ask(|| Call::Complete(request.clone())) {
+            Some(Outcome::Complete(result)) => result,
+            Some(other) => wrong(&other),
+            None => self.enter(Entry::Provider, || provider.complete(request, &mut Completion::new())),
+        };
         if self.component.manifest.warm {
             self.provider = Some(provider);
         }
@@ -227,6 +254,28 @@ impl TestHost {
         let new = self.component.provider;
         new.map(|new| new())
             .ok_or_else(|| Failure::from(Error::NotFound("the component exports no provider".to_owned())))
+    }
+
+    /// Calls the built component, if that is what is tested.
+    #[allow(clippy::panic, reason = "a call without an answer fails the test, as a panic in this process does")]
+    fn ask(&self, call: impl FnOnce() -> Call) -> Option<Outcome> {
+        let remote = self.remote.as_ref()?;
+        let call = call();
+        let logged = self.fake.borrow().logged.len();
+        self.fake.borrow_mut().entry = Some(call.entry());
+        let result = remote.call(&mut self.fake.borrow_mut(), call);
+        self.fake.borrow_mut().entry = None;
+        match result {
+            Ok(Outcome::Ended(why)) => {
+                let lines = self.fake.borrow().logged.iter().skip(logged).fold(String::new(), |mut all, line| {
+                    let _ = write!(all, "\n  logged: {}", line.message);
+                    all
+                });
+                panic!("{why}{lines}")
+            }
+            Ok(outcome) => Some(outcome),
+            Err(e) => panic!("{e}"),
+        }
     }
 
     fn enter<R>(&self, entry: Entry, call: impl FnOnce() -> R) -> R {
@@ -278,4 +327,10 @@ impl TestHost {
     pub fn unasked(&self) -> usize {
         self.fake.borrow().exchanges.len()
     }
+}
+
+/// The host answered another call than the one that was made.
+#[allow(clippy::panic, reason = "the test cannot go on")]
+fn wrong(outcome: &Outcome) -> ! {
+    panic!("the test host gave another kind of answer than was asked for: {outcome:?}")
 }

@@ -10,23 +10,25 @@ use crate::testing::journal::{LogLine, Sent};
 use crate::{Error, assets, memory, sessions};
 use serde_json::Value;
 
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for the test host: each is one import, as `wit/` describes it")]
 #[allow(clippy::disallowed_methods, reason = "an asset may be a file, in tests")]
 impl FakeHost {
-    pub(crate) fn log(&mut self, level: Level, message: &str, fields: &[(&str, &str)]) {
+    pub fn log(&mut self, level: Level, message: &str, fields: &[(&str, &str)]) {
         let fields = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         self.logged.push(LogLine { level, message: message.to_owned(), fields });
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
+    pub fn now_ms(&self) -> u64 {
         self.now_ms
     }
 
-    pub(crate) fn monotonic_ms(&self) -> u64 {
+    pub fn monotonic_ms(&self) -> u64 {
         self.monotonic_ms
     }
 
     /// Nobody waits: the clocks go on.
-    pub(crate) fn sleep_ms(&mut self, duration: u32) -> Result<(), Error> {
+    pub fn sleep_ms(&mut self, duration: u32) -> Result<(), Error> {
         let duration = u64::from(duration);
         self.now_ms += duration;
         self.monotonic_ms += duration;
@@ -34,18 +36,18 @@ impl FakeHost {
         Ok(())
     }
 
-    pub(crate) fn random(&mut self, length: u32) -> Result<Vec<u8>, Error> {
+    pub fn random(&mut self, length: u32) -> Result<Vec<u8>, Error> {
         if length > 64 << 10 {
             return Err(Error::Invalid(format!("at most 65536 random bytes a call, not {length}")));
         }
         Ok((0..length).map(|_| self.random_byte()).collect())
     }
 
-    pub(crate) fn config(&self) -> String {
+    pub fn config(&self) -> String {
         self.config.to_string()
     }
 
-    pub(crate) fn send(&mut self, r: Outgoing) -> Result<Incoming, (Error, bool)> {
+    pub fn send(&mut self, r: Outgoing) -> Result<Incoming, (Error, bool)> {
         let refused = |e: Error| (e, false);
         let (endpoint, capability) = match &r.target {
             Target::Endpoint { endpoint, path } => {
@@ -95,19 +97,19 @@ impl FakeHost {
         self.open.get(r.0)
     }
 
-    pub(crate) fn status(&self, r: &Incoming) -> u16 {
+    pub fn status(&self, r: &Incoming) -> u16 {
         self.answer(r).map_or(0, |a| a.status)
     }
 
-    pub(crate) fn headers(&self, r: &Incoming) -> Vec<(String, String)> {
+    pub fn headers(&self, r: &Incoming) -> Vec<(String, String)> {
         self.answer(r).map(|a| a.headers.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn url(&self, _: &Incoming) -> String {
+    pub fn url(&self, _: &Incoming) -> String {
         "https://server.test/".to_owned()
     }
 
-    pub(crate) fn read(&mut self, r: &Incoming, max: u32) -> Result<Vec<u8>, Error> {
+    pub fn read(&mut self, r: &Incoming, max: u32) -> Result<Vec<u8>, Error> {
         let Some(answer) = self.open.get_mut(r.0) else { return Ok(Vec::new()) };
         let Some(chunk) = answer.chunks.first_mut() else {
             return answer.breaks.take().map_or(Ok(Vec::new()), Err);
@@ -120,7 +122,7 @@ impl FakeHost {
         Ok(piece)
     }
 
-    pub(crate) fn secret_exists(&self, name: &str) -> Result<bool, Error> {
+    pub fn secret_exists(&self, name: &str) -> Result<bool, Error> {
         self.allow("secrets", "secrets")?;
         if !self.declared.secrets.contains_key(name) {
             return Err(Error::NotFound(format!("the manifest declares no secret `{name}`")));
@@ -128,7 +130,7 @@ impl FakeHost {
         Ok(self.secrets.contains_key(name))
     }
 
-    pub(crate) fn hmac_sha256(&self, name: &str, data: &[u8]) -> Result<Vec<u8>, Error> {
+    pub fn hmac_sha256(&self, name: &str, data: &[u8]) -> Result<Vec<u8>, Error> {
         use hmac::{KeyInit as _, Mac as _};
         self.secret_exists(name)?;
         if self.declared.secrets.get(name) != Some(&true) {
@@ -142,7 +144,7 @@ impl FakeHost {
         Ok(mac.chain_update(data).finalize().into_bytes().to_vec())
     }
 
-    pub(crate) fn emit(&mut self, event: Event) -> Result<(), Error> {
+    pub fn emit(&mut self, event: Event) -> Result<(), Error> {
         self.allow("completion", "completion")?;
         if self.cancel_after.is_some_and(|n| self.emitted.len() >= n) {
             return Err(Error::Cancelled);
@@ -151,7 +153,7 @@ impl FakeHost {
         Ok(())
     }
 
-    pub(crate) fn asset_describe(&self, name: &str) -> Result<assets::Info, Error> {
+    pub fn asset_describe(&self, name: &str) -> Result<assets::Info, Error> {
         use sha2::Digest as _;
         let bytes = self.asset(name)?;
         let digest = sha2::Sha256::digest(&bytes);
@@ -159,7 +161,7 @@ impl FakeHost {
         Ok(assets::Info { size: bytes.len() as u64, sha256 })
     }
 
-    pub(crate) fn asset_read(&self, name: &str, offset: u64, max: u32) -> Result<Vec<u8>, Error> {
+    pub fn asset_read(&self, name: &str, offset: u64, max: u32) -> Result<Vec<u8>, Error> {
         let unreadable = |e: std::io::Error| Error::Unavailable(format!("the asset `{name}`: {e}"));
         let max = u64::from(max.min(1 << 20));
         self.allow("assets", "assets")?;
@@ -187,13 +189,13 @@ impl FakeHost {
         }
     }
 
-    pub(crate) fn memory_read(&self, key: &str) -> Result<Option<memory::Note>, Error> {
+    pub fn memory_read(&self, key: &str) -> Result<Option<memory::Note>, Error> {
         self.allow("memory", "memory")?;
         super::pairs::check_key(key)?;
         Ok(self.memory.iter().find(|n| n.key == key).cloned())
     }
 
-    pub(crate) fn memory_write(&mut self, key: &str, text: &str) -> Result<(), Error> {
+    pub fn memory_write(&mut self, key: &str, text: &str) -> Result<(), Error> {
         self.allow("memory", "memory")?;
         super::pairs::check_key(key)?;
         if text.len() > 64 << 10 {
@@ -209,19 +211,19 @@ impl FakeHost {
         self.memory.push(memory::Note { key, text, updated_ms, tainted, extra: Vec::new() });
     }
 
-    pub(crate) fn memory_delete(&mut self, key: &str) -> Result<bool, Error> {
+    pub fn memory_delete(&mut self, key: &str) -> Result<bool, Error> {
         let there = self.memory_read(key)?.is_some();
         self.memory.retain(|n| n.key != key);
         Ok(there)
     }
 
-    pub(crate) fn memory_list(&self, limit: u32) -> Result<Vec<memory::Note>, Error> {
+    pub fn memory_list(&self, limit: u32) -> Result<Vec<memory::Note>, Error> {
         self.allow("memory", "memory")?;
         Ok(self.memory.iter().rev().take(limit.min(1_000) as usize).cloned().collect())
     }
 
     /// By how many of the words a note holds; among equals, the newest first.
-    pub(crate) fn memory_search(&self, query: &str, limit: u32) -> Result<Vec<memory::Note>, Error> {
+    pub fn memory_search(&self, query: &str, limit: u32) -> Result<Vec<memory::Note>, Error> {
         self.allow("memory", "memory")?;
         let words = |text: &str| -> Vec<String> {
             let split = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
@@ -242,7 +244,7 @@ impl FakeHost {
         Ok(found.into_iter().take(limit.min(100) as usize).map(|(_, n)| n.clone()).collect())
     }
 
-    pub(crate) fn sessions_list(&self, limit: u32) -> Result<Vec<sessions::Session>, Error> {
+    pub fn sessions_list(&self, limit: u32) -> Result<Vec<sessions::Session>, Error> {
         self.allow("sessions", "sessions")?;
         let mut all: Vec<sessions::Session> = self.sessions.iter().map(|(s, _)| s.clone()).collect();
         all.sort_by_key(|s| std::cmp::Reverse(s.updated_ms));
@@ -250,7 +252,7 @@ impl FakeHost {
         Ok(all)
     }
 
-    pub(crate) fn sessions_read(&self, session: &str, limit: u32) -> Result<Vec<sessions::Entry>, Error> {
+    pub fn sessions_read(&self, session: &str, limit: u32) -> Result<Vec<sessions::Entry>, Error> {
         self.allow("sessions", "sessions")?;
         let Some((_, entries)) = self.sessions.iter().find(|(s, _)| s.id == session) else {
             return Err(Error::NotFound(format!("there is no session `{session}`")));
@@ -259,7 +261,7 @@ impl FakeHost {
         Ok(entries.get(from..).unwrap_or_default().to_vec())
     }
 
-    pub(crate) fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {
+    pub fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {
         self.allow("settings", "settings")?;
         let steps = path.split('.').filter(|s| !s.is_empty());
         let found = steps.into_iter().try_fold(&self.settings, |at: &Value, step| at.get(step));

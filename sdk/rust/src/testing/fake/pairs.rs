@@ -25,6 +25,8 @@ pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     }
 }
 
+#[doc(hidden)]
+#[allow(missing_docs, reason = "for the test host: each is one import, as `wit/` describes it")]
 impl FakeHost {
     fn check(&self, key: &str) -> Result<(), Error> {
         self.allow("kv", "kv")?;
@@ -47,12 +49,12 @@ impl FakeHost {
         self.version
     }
 
-    pub(crate) fn kv_get(&self, key: &str) -> Result<Option<kv::Entry>, Error> {
+    pub fn kv_get(&self, key: &str) -> Result<Option<kv::Entry>, Error> {
         self.check(key)?;
         Ok(self.pair(key).map(|p| kv::Entry { value: p.value.clone(), version: p.version }))
     }
 
-    pub(crate) fn kv_set(&mut self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<u64, Error> {
+    pub fn kv_set(&mut self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<u64, Error> {
         self.check(key)?;
         if value.len() > MAX_VALUE {
             return Err(Error::Limit(format!("a value has at most {MAX_VALUE} bytes, not {}", value.len())));
@@ -60,21 +62,21 @@ impl FakeHost {
         Ok(self.store(key, value, ttl_ms))
     }
 
-    pub(crate) fn kv_delete(&mut self, key: &str) -> Result<bool, Error> {
+    pub fn kv_delete(&mut self, key: &str) -> Result<bool, Error> {
         self.check(key)?;
         let there = self.pair(key).is_some();
         self.kv.remove(key);
         Ok(there)
     }
 
-    pub(crate) fn kv_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, Error> {
+    pub fn kv_keys(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>, Error> {
         self.allow("kv", "kv")?;
         let limit = usize::try_from(limit).unwrap_or(MAX_KEYS).min(MAX_KEYS);
         let keys = self.kv.keys().filter(|k| k.starts_with(prefix) && after.is_none_or(|a| k.as_str() > a));
         Ok(keys.filter(|k| self.pair(k).is_some()).take(limit).cloned().collect())
     }
 
-    pub(crate) fn kv_swap(
+    pub fn kv_swap(
         &mut self,
         key: &str,
         expected: Option<u64>,
