@@ -23,7 +23,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("carapace-host", &["contract", "config", "store", "egress", "registry", "runtime"]),
     ("carapace-agent", &["contract", "config", "store"]),
     ("carapace-gateway", &["contract", "config", "store", "agent"]),
-    ("carapace-cli", &["contract", "config", "store", "egress", "registry", "runtime", "host", "agent", "gateway"]),
+    // The SDK is of the components' workspace; it stands on nothing here.
+    ("carapace-test-host", &["contract", "registry", "runtime", "sdk"]),
+    (
+        "carapace-cli",
+        &["contract", "config", "store", "egress", "registry", "runtime", "host", "agent", "gateway", "test-host"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 const TUTORIAL: &str = "docs/src/authors/first-tool.md";
 const TEMPLATES: &str = "sdk/templates";
+/// What the test host is tested with; of the components' workspace.
+const FIXTURE: &str = "components/fixtures/misbehaving";
 /// Where an author has this repository, seen from the crate.
 const BESIDE: &str = "../carapace/";
 
@@ -20,11 +22,26 @@ pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
         // The versions that the components are tested with; cargo drops what is not needed.
         copy(&root().join("components/Cargo.lock"), &folder.join("Cargo.lock"))?;
         run(&mut route.cargo_build(folder, &[]))?;
-        let file = format!("{}.wasm", package(&read(&folder.join("Cargo.toml"))?)?.replace('-', "_"));
-        let built = Path::new(TARGET).join("release").join(file);
+        let built = built(folder)?;
         copy(&route.target_dir().join(&built), &folder.join("target").join(&built))?;
     }
+    fixture(&route, &out.join("misbehaving"))?;
     Ok(folders)
+}
+
+/// Where cargo puts a crate's core module, below its target directory.
+pub(crate) fn built(folder: &Path) -> Result<PathBuf> {
+    let file = format!("{}.wasm", package(&read(&folder.join("Cargo.toml"))?)?.replace('-', "_"));
+    Ok(Path::new(TARGET).join("release").join(file))
+}
+
+/// The fixture's manifest and core module, where a crate of an author's would have them.
+fn fixture(route: &Route, out: &Path) -> Result<()> {
+    let folder = root().join(FIXTURE);
+    run(&mut route.cargo_build(&folder, &[]))?;
+    let built = built(&folder)?;
+    copy(&route.target_dir().join(&built), &out.join("target").join(&built))?;
+    copy(&folder.join("carapace.toml"), &out.join("carapace.toml"))
 }
 
 /// The crates' tests share what the components' tests have compiled.

@@ -112,6 +112,34 @@ fn wheels(cargo_toml: &DocumentMut) -> Result<BTreeMap<String, Wheel>> {
     assets.iter().map(one).collect()
 }
 
+/// The folders of components whose tests can also run against what was built (`#[carapace_sdk::test]`), each with its package.
+pub(crate) fn tested_both_ways(components: &Path, bundle: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut found = Vec::new();
+    for component in discover(components)? {
+        if mentions(&component.folder, "#[carapace_sdk::test")? {
+            found.push((component.folder, bundle.join(format!("{}.wasm", component.name))));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a Rust file below, build output aside, has this text.
+fn mentions(folder: &Path, text: &str) -> Result<bool> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
+        let path = entry.path();
+        let has = if path.is_dir() {
+            entry.file_name() != "target" && mentions(&path, text)?
+        } else {
+            path.extension().is_some_and(|e| e == "rs")
+                && std::fs::read_to_string(&path).is_ok_and(|t| t.contains(text))
+        };
+        if has {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Builds what changed; returns each component with its core module.
 pub(crate) fn build() -> Result<Vec<(Component, PathBuf)>> {
     let folder = root().join("components");
@@ -232,6 +260,19 @@ mod tests {
         folder.write("providers/openai/Cargo.toml", "[package]\nname = \"carapace-component-openai\"\n");
         let names: Vec<String> = discover(&folder.0).unwrap().into_iter().map(|c| c.name).collect();
         assert_eq!(names, ["openai", "time"]);
+    }
+
+    #[test]
+    fn a_component_is_tested_both_ways_if_its_tests_can_be() {
+        let folder = Folder::new("both-ways");
+        for (name, test) in [("time", "#[carapace_sdk::test]"), ("math", "#[test]")] {
+            folder.write(&format!("tools/{name}/carapace.toml"), "");
+            let package = format!("[package]\nname = \"carapace-component-{name}\"\n");
+            folder.write(&format!("tools/{name}/Cargo.toml"), &package);
+            folder.write(&format!("tools/{name}/src/lib.rs"), test);
+        }
+        let found = tested_both_ways(&folder.0, Path::new("bundle")).unwrap();
+        assert_eq!(found, [(folder.0.join("tools/time"), PathBuf::from("bundle/time.wasm"))]);
     }
 
     #[test]

@@ -137,9 +137,18 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
             .args(filter);
         part(steps, "component logic tests, on the host", Runner::Libtest, &mut command);
     }
-    for folder in &samples {
+    for (folder, package) in components::tested_both_ways(&root().join("components"), &bundle_dir()?)? {
         let mut command = cargo();
-        command.current_dir(folder).args(["test", "--no-fail-fast", "--target-dir"]).arg(authors::host_target());
+        command.current_dir(folder).args(["test", "--no-fail-fast"]);
+        command.env("CARAPACE_TEST_COMPONENT", package).env("CARAPACE_TEST_HOST", &carapace);
+        part(steps, "component tests, against what was built", Runner::Libtest, command.arg("--").args(filter));
+    }
+    for folder in &samples {
+        // As an author would, and so both ways.
+        let mut command = program(&carapace);
+        command.args(["plugin", "test"]).arg(folder);
+        command.arg("--component").arg(folder.join("target").join(authors::built(folder)?));
+        command.args(["--", "--no-fail-fast", "--target-dir"]).arg(authors::host_target());
         part(steps, "tests of the tutorial and the templates", Runner::Libtest, command.arg("--").args(filter));
     }
 

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Status(OutputArgs),
     /// Find what is wrong and how to fix it.
     Doctor(DoctorArgs),
-    /// Components: look, verify, build, sign.
+    /// Components: look, verify, build, test, sign.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Whom to trust.
@@ -179,6 +179,24 @@ pub(crate) enum PluginCommand {
         /// Where to write the package.
         #[arg(long, value_name = "WASM")]
         out: PathBuf,
+    },
+    /// Run a component's tests: against its code, then against the component built of it.
+    Test {
+        /// The folder of its crate.
+        #[arg(default_value = ".", value_name = "DIR")]
+        folder: PathBuf,
+        /// What was built: a package, or a core module (default: what cargo makes of the crate).
+        #[arg(long, value_name = "WASM")]
+        component: Option<PathBuf>,
+        /// For `cargo test`.
+        #[arg(last = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Run one component for the tests of another process.
+    #[command(hide = true)]
+    TestHost {
+        /// A package; it need not be signed.
+        file: PathBuf,
     },
     /// Sign packages with a publisher's key.
     Sign {

@@ -20,7 +20,7 @@ use args::{AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginComma
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
-use commands::{assets as assets_command, audit, chat, config, grant, plugin, publisher, secrets, start, status};
+use commands::{assets as assets_command, audit, chat, config, grant, plugin, publisher, secrets, start, status, test};
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -69,6 +69,10 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         // These look at files only; they work with a broken configuration and without a runtime.
         Command::Plugin(PluginCommand::Build { core, manifest, out }) => plugin::build(&core, &manifest, &out),
+        Command::Plugin(PluginCommand::Test { folder, component, arguments }) => {
+            test::run(&folder, component.as_deref(), &arguments)
+        }
+        Command::Plugin(PluginCommand::TestHost { file }) => test::host(&file),
         Command::Plugin(PluginCommand::Sign { files, bundle, key }) => {
             plugin::sign(&paths, &files, bundle.as_deref(), key.as_deref())
         }

@@ -10,3 +10,4 @@ pub(crate) mod publisher;
 pub(crate) mod secrets;
 pub(crate) mod start;
 pub(crate) mod status;
+pub(crate) mod test;

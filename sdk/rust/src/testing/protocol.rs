@@ -28,7 +28,7 @@ pub enum Ask {
     Call {
         /// Which test: a warm instance is one test's own.
         test: u64,
-        call: Call,
+        call: Box<Call>,
         fake: Box<FakeHost>,
     },
     /// That test is over. Has no answer.

@@ -58,7 +58,7 @@ impl Remote {
     /// The host is gone, or says what no host of this version says.
     pub(crate) fn call(&self, fake: &mut FakeHost, call: Call) -> Result<Outcome, String> {
         let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        host.say(&Ask::Call { test: self.test, call, fake: Box::new(fake.clone()) })?;
+        host.say(&Ask::Call { test: self.test, call: Box::new(call), fake: Box::new(fake.clone()) })?;
         let answered: Answered =
             serde_json::from_str(&host.hear()?).map_err(|e| format!("the test host's answer cannot be read: {e}"))?;
         *fake = *answered.fake;
@@ -74,6 +74,7 @@ impl Drop for Remote {
 }
 
 impl Connection {
+    #[allow(clippy::disallowed_methods, reason = "a test starts its host")]
     fn open(component: &str, host: &str) -> Result<(String, Self), String> {
         let mut command = Command::new(host);
         command.args(["plugin", "test-host", component]).stdin(Stdio::piped()).stdout(Stdio::piped());
