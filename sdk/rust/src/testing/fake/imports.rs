@@ -83,7 +83,15 @@ impl FakeHost {
             );
             return Err(refused(Error::Unavailable(text)));
         };
-        let answer = self.exchanges.remove(at).answer;
+        let mut answer = self.exchanges.remove(at).answer;
+        // As the kernel tells it: without the query, and a captured link's address is nobody's to know.
+        let asked = self.sent.last().map(|sent| match &sent.target {
+            Target::Endpoint { endpoint, path } => format!("https://{endpoint}.test{path}"),
+            Target::Public(url) => url.clone(),
+            Target::Handle(_) => String::new(),
+        });
+        let asked = asked.map(|url| url.split('?').next().unwrap_or_default().to_owned());
+        answer.url = answer.url.or(asked);
         if let Some(failure) = answer.fails {
             return Err(failure);
         }
@@ -103,8 +111,8 @@ impl FakeHost {
         self.answer(r).map(|a| a.headers.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn url(&self, _: &Incoming) -> String {
-        "https://server.test/".to_owned()
+    pub(crate) fn url(&self, r: &Incoming) -> String {
+        self.answer(r).and_then(|a| a.url.clone()).unwrap_or_default()
     }
 
     pub(crate) fn read(&mut self, r: &Incoming, max: u32) -> Result<Vec<u8>, Error> {
@@ -188,7 +196,7 @@ impl FakeHost {
     }
 
     pub(crate) fn memory_read(&self, key: &str) -> Result<Option<memory::Note>, Error> {
-        self.allow("memory", "memory")?;
+        self.allow("memory", "memory:read")?;
         super::pairs::check_key(key)?;
         Ok(self.memory.iter().find(|n| n.key == key).cloned())
     }
@@ -210,19 +218,20 @@ impl FakeHost {
     }
 
     pub(crate) fn memory_delete(&mut self, key: &str) -> Result<bool, Error> {
+        self.allow("memory", "memory")?;
         let there = self.memory_read(key)?.is_some();
         self.memory.retain(|n| n.key != key);
         Ok(there)
     }
 
     pub(crate) fn memory_list(&self, limit: u32) -> Result<Vec<memory::Note>, Error> {
-        self.allow("memory", "memory")?;
+        self.allow("memory", "memory:read")?;
         Ok(self.memory.iter().rev().take(limit.min(1_000) as usize).cloned().collect())
     }
 
     /// By how many of the words a note holds; among equals, the newest first.
     pub(crate) fn memory_search(&self, query: &str, limit: u32) -> Result<Vec<memory::Note>, Error> {
-        self.allow("memory", "memory")?;
+        self.allow("memory", "memory:read")?;
         let words = |text: &str| -> Vec<String> {
             let split = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
             split.map(str::to_lowercase).collect()
