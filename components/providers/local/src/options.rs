@@ -1,8 +1,8 @@
 //! The instance's own section of the configuration.
 
 use crate::failure;
-use carapace_provider_wire::{Failure, FailureKind};
-use serde_json::Value;
+use carapace_sdk::provider::{Failure, FailureKind};
+use carapace_sdk::serde_json::{self, Value};
 
 /// What an owner may set: `[instances.local] { "answer-tokens": 80, "context-tokens": 2048 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use crate::{failure, unavailable};
 use carapace_llama::{Token, Tokeniser};
-use carapace_provider_wire::{Failure, FailureKind, Message, Part, Role};
+use carapace_sdk::provider::{Failure, FailureKind, Message, Part, Role};
 
 const SYSTEM: &str = "You are a helpful assistant.";
 /// A few turns are worth more to a model of this size than any instruction.
