@@ -12,10 +12,15 @@ pub(crate) struct Page {
 
 /// Reads a page that came from `url`.
 pub(crate) fn read(html: &str, url: &str) -> Page {
+    pass(html, url, true).or_else(|| pass(html, url, false)).unwrap_or_default()
+}
+
+/// One reading; none if it ended inside of something that was left out, so that the page would have been taken for a menu.
+fn pass(html: &str, url: &str, strict: bool) -> Option<Page> {
     let mut emitter = DefaultEmitter::default();
     // Scripts and styles are text to their own end tag, not markup.
     emitter.naively_switch_states(true);
-    let mut writer = Writer { base: absolute(url), ..Writer::default() };
+    let mut writer = Writer { base: absolute(url), shows_unclosed: !strict, ..Writer::default() };
     for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {
         match token {
             Token::StartTag(tag) => writer.start(&tag),
@@ -25,13 +30,20 @@ pub(crate) fn read(html: &str, url: &str) -> Page {
         }
     }
     writer.close_link();
-    Page { title: writer.title.split_whitespace().collect::<Vec<_>>().join(" "), text: writer.out }
+    let vanished = writer.skipped.is_some_and(|(name, _)| UNTIL_CLOSED.contains(&name.as_str()));
+    // One that is never closed would be the whole page.
+    let title: String = writer.title.chars().take(TITLE).collect();
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!strict || !vanished).then_some(Page { title, text: writer.out })
 }
 
-/// Elements whose content is not for readers.
-const LEFT_OUT: &[&str] = &[
-    "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "nav", "select", "textarea",
-];
+/// Elements whose content is not for readers, and is no markup: one that is never closed takes the rest of the page with it in
+/// a browser, too.
+const LEFT_OUT: &[&str] = &["script", "style", "noscript", "iframe", "textarea"];
+/// The same, of markup. Where one is never closed, all of them are shown.
+const UNTIL_CLOSED: &[&str] = &["template", "svg", "math", "object", "canvas", "nav", "select"];
+/// Characters of a title.
+const TITLE: usize = 300;
 /// Elements that stand apart from what is around them.
 const BLOCKS: &[&str] = &[
     "p",
@@ -42,6 +54,7 @@ const BLOCKS: &[&str] = &[
     "header",
     "footer",
     "aside",
+    "nav",
     "blockquote",
     "figure",
     "figcaption",
@@ -64,6 +77,8 @@ struct Writer {
     title: String,
     base: Option<IriAbsoluteString>,
     in_title: bool,
+    /// What is left out only if it is closed is shown.
+    shows_unclosed: bool,
     /// The element that is left out, and how often it is open.
     skipped: Option<(String, usize)>,
     preformatted: usize,
@@ -85,10 +100,15 @@ impl Writer {
     fn start(&mut self, tag: &StartTag<()>) {
         let name = String::from_utf8_lossy(&tag.name);
         if let Some((skipped, depth)) = &mut self.skipped {
-            *depth += usize::from(*skipped == name && !tag.self_closing);
-            return;
+            // There is no `<main>` within a `<nav>`: somebody forgot to close it.
+            if !(skipped == "nav" && name == "main") {
+                *depth += usize::from(*skipped == name && !tag.self_closing);
+                return;
+            }
+            self.skipped = None;
         }
-        if LEFT_OUT.contains(&name.as_ref()) {
+        let left_out = |of: &[&str]| of.contains(&name.as_ref());
+        if left_out(LEFT_OUT) || (!self.shows_unclosed && left_out(UNTIL_CLOSED)) {
             // Only foreign elements close themselves; `<script/>` does not.
             if !(tag.self_closing && matches!(name.as_ref(), "svg" | "math")) {
                 self.skipped = Some((name.into_owned(), 1));
