@@ -1,6 +1,7 @@
 //! HTML to readable text: headings, lists, tables and links keep their marks; scripts, styles and navigation are left out.
 
-use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
+use html5gum::emitters::default::DefaultEmitter;
+use html5gum::{Emitter, Error, ForwardingEmitter, StartTag, Token, Tokenizer};
 use iri_string::types::{IriAbsoluteString, IriReferenceStr};
 
 /// A page.
@@ -17,11 +18,8 @@ pub(crate) fn read(html: &str, url: &str) -> Page {
 
 /// One reading; none if it ended inside of something that was left out, so that the page would have been taken for a menu.
 fn pass(html: &str, url: &str, strict: bool) -> Option<Page> {
-    let mut emitter = DefaultEmitter::default();
-    // Scripts and styles are text to their own end tag, not markup.
-    emitter.naively_switch_states(true);
     let mut writer = Writer { base: absolute(url), shows_unclosed: !strict, ..Writer::default() };
-    for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {
+    for token in tokens(html) {
         match token {
             Token::StartTag(tag) => writer.start(&tag),
             Token::EndTag(tag) => writer.end(&tag.name),
@@ -35,6 +33,31 @@ fn pass(html: &str, url: &str, strict: bool) -> Option<Page> {
     let title: String = writer.title.chars().take(TITLE).collect();
     let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
     (!strict || !vanished).then_some(Page { title, text: writer.out })
+}
+
+/// The tokens of a page. Scripts and styles are text to their own end tag, not markup.
+pub(crate) fn tokens(html: &str) -> impl Iterator<Item = Token> {
+    let mut emitter = DefaultEmitter::default();
+    emitter.naively_switch_states(true);
+    Tokenizer::new_with_emitter(html, Lenient(emitter)).map(|Ok(token)| token)
+}
+
+/// What is wrong with a page interests nobody here.
+struct Lenient(DefaultEmitter);
+
+impl ForwardingEmitter for Lenient {
+    type Token = Token;
+
+    fn inner(&mut self) -> &mut impl Emitter<Token = Token> {
+        &mut self.0
+    }
+
+    #[inline]
+    fn should_emit_errors(&mut self) -> bool {
+        false
+    }
+
+    fn emit_error(&mut self, _: Error) {}
 }
 
 /// Elements whose content is not for readers, and is no markup: one that is never closed takes the rest of the page with it in
