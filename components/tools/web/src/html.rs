@@ -1,5 +1,6 @@
 //! HTML to readable text: headings, lists, tables and links keep their marks; scripts, styles and navigation are left out.
 
+use crate::reader::Text;
 use html5gum::emitters::default::DefaultEmitter;
 use html5gum::{Emitter, Error, ForwardingEmitter, StartTag, Token, Tokenizer};
 use iri_string::types::{IriAbsoluteString, IriReferenceStr};
@@ -39,7 +40,7 @@ fn pass(html: &str, url: &str, strict: bool) -> Option<Page> {
 pub(crate) fn tokens(html: &str) -> impl Iterator<Item = Token> {
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
-    Tokenizer::new_with_emitter(html, Lenient(emitter)).map(|Ok(token)| token)
+    Tokenizer::new_with_emitter(Text(html.as_bytes()), Lenient(emitter)).map(|Ok(token)| token)
 }
 
 /// What is wrong with a page interests nobody here.

@@ -10,6 +10,7 @@ mod charset;
 mod fetch;
 mod html;
 mod kind;
+mod reader;
 
 use bindings::carapace::plugin::http;
 use bindings::carapace::plugin::types::Error;
