@@ -168,7 +168,7 @@ impl Checks<'_> {
                 if let Some(Err(why)) = server.as_str().map(str::parse::<HostPort>) {
                     let mut path = at(&["publicAllow"]);
                     path.push(Step::Index(i));
-                    self.push(Rule::Value, &path, why, "");
+                    self.push(Rule::Value, &path, why, "write e.g. \"127.0.0.1:8080\" or \"intranet.example:443\"");
                 }
             }
             if let Some(config) = section.get("config") {
