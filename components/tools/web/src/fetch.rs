@@ -48,7 +48,7 @@ pub(crate) fn answer(Fetch { url, from }: Fetch, _: &Context) -> Result<String, 
     }
     let (body, whole) = read(&response)?;
     let kind = named.unwrap_or_else(|| kind::sniff(&body));
-    if kind == Kind::Other {
+    if kind == Kind::Other || kind::is_binary(&body, charset.as_deref()) {
         return Ok(told + "\n\nThis is a file, not text; web_fetch does not read it.");
     }
     let (mut text, used) = charset::decode(&body, charset.as_deref(), kind == Kind::Html);

@@ -6,6 +6,7 @@ mod charset;
 mod fetch;
 mod html;
 mod kind;
+mod reader;
 
 use carapace_sdk::prelude::*;
 

@@ -49,6 +49,17 @@ fn what_is_not_for_readers_is_left_out() {
 }
 
 #[test]
+fn what_is_never_closed_does_not_swallow_the_page() {
+    assert_eq!(page("<nav><a href=/>Home</a><p>The text"), "[Home](https://example.com/)\n\nThe text");
+    assert_eq!(page("<nav>Home<main>The <b>text</b></main></nav> end"), "The text\n\nend");
+    assert_eq!(page("<nav>A<nav>B</nav><p>The text<select><option>1"), "A\n\nB\n\nThe text1");
+    assert_eq!(page("<nav>Menu</nav><p>The text"), "The text");
+    assert_eq!(page("<aside>Beside<p>The text"), "Beside\n\nThe text");
+    let title = html::read(&format!("<title>{}", "a ".repeat(1 << 20)), URL).title;
+    assert!((1..=300).contains(&title.len()), "{}", title.len());
+}
+
+#[test]
 fn preformatted_text_stays_as_it_is() {
     assert_eq!(page("<p>Run:<pre>a\n  b &lt; c</pre>then"), "Run:\n\na\n  b < c\n\nthen");
 }
@@ -86,7 +97,10 @@ fn files_are_named_and_not_read(host: &mut TestHost) {
     for body in [&b"%PDF-1.7 x"[..], b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"GIF89a"] {
         let text = fetch(host, "application/octet-stream", body);
         assert!(text.ends_with("This is a file, not text; web_fetch does not read it."), "{text}");
+        assert!(fetch("text/html", body).ends_with("This is a file, not text; web_fetch does not read it."));
     }
+    assert!(fetch("text/plain; charset=utf-16le", b"h\0i\0").ends_with("\n\nhi"));
+    assert!(fetch("", b"\xff\xfeh\0i\0").ends_with("\n\nhi"));
 }
 
 #[carapace_sdk::test]
