@@ -97,10 +97,10 @@ fn files_are_named_and_not_read(host: &mut TestHost) {
     for body in [&b"%PDF-1.7 x"[..], b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"GIF89a"] {
         let text = fetch(host, "application/octet-stream", body);
         assert!(text.ends_with("This is a file, not text; web_fetch does not read it."), "{text}");
-        assert!(fetch("text/html", body).ends_with("This is a file, not text; web_fetch does not read it."));
+        assert!(fetch(host, "text/html", body).ends_with("This is a file, not text; web_fetch does not read it."));
     }
-    assert!(fetch("text/plain; charset=utf-16le", b"h\0i\0").ends_with("\n\nhi"));
-    assert!(fetch("", b"\xff\xfeh\0i\0").ends_with("\n\nhi"));
+    assert!(fetch(host, "text/plain; charset=utf-16le", b"h\0i\0").ends_with("\n\nhi"));
+    assert!(fetch(host, "", b"\xff\xfeh\0i\0").ends_with("\n\nhi"));
 }
 
 #[carapace_sdk::test]
