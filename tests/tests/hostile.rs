@@ -315,7 +315,7 @@ async fn a_package_that_is_not_what_its_manifest_says_is_refused_though_a_truste
     let model = peer!("aimock", peers::aimock(&script(&[]), &[]));
     let kernel = Kernel::start_in(state, KernelOptions::openai(&format!("{}/v1", model.base)));
     kernel.still_answers().await;
-    let built = std::fs::read_dir(carapace_tests::bundle()).unwrap().map(|e| e.unwrap().path());
+    let built = std::fs::read_dir(&bundle).unwrap().map(|e| e.unwrap().path());
     let built = built.filter(|file| file.extension().is_some_and(|x| x == "wasm")).count();
     assert_eq!(kernel.cli_json(&["plugin", "list", "--json"]).as_array().map(Vec::len), Some(built));
     assert_eq!(kernel.say("s", "Are you there?").await, "Yes.");
