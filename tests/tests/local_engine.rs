@@ -25,10 +25,10 @@ const TEXTS: usize = 1_500;
 /// Tokens of a greedy answer that are compared.
 const ANSWER: usize = 8;
 /// Where the two engines choose differently, ours must have thought the other's choice about as good: within this, in logits.
-const TIE: f32 = 0.75;
+const TIE: f32 = 0.6;
 /// How far apart the two engines' log probabilities of the same token may be at the median. llama.cpp keeps keys and values in 16-bit
 /// floats, rounds activations elsewhere and adds in another order; one wrong scale or position would be ten times this.
-const APART: f32 = 0.15;
+const APART: f32 = 0.08;
 
 const SPECIAL: [&str; 9] = [
     "<|im_end|>",
