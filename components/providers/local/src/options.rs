@@ -9,7 +9,7 @@ use carapace_sdk::serde_json::{self, Value};
 pub struct Options {
     /// Tokens of an answer at most; 1 to 1024.
     pub answer: usize,
-    /// Tokens of a conversation at most, the answer and about 150 fixed ones included; 512 to 2048, which is what its memory holds.
+    /// Tokens of a conversation at most, the answer and about 200 fixed ones included; 512 to 2048, which is what its memory holds.
     pub context: usize,
 }
 
