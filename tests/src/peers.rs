@@ -98,8 +98,17 @@ pub fn model() -> Result<PathBuf, String> {
 
 /// llama.cpp's own server with that model.
 pub fn llama(api_key: Option<&str>) -> Result<Server, String> {
+    start_llama(&model()?, 2, api_key)
+}
+
+/// The same with another model, and so many threads.
+pub fn llama_with(model: &Path, threads: u32) -> Result<Server, String> {
+    start_llama(model, threads, None)
+}
+
+fn start_llama(model: &Path, threads: u32, api_key: Option<&str>) -> Result<Server, String> {
     let mut c = Command::new(python()?.join("python"));
-    c.arg(script("llama.py")).arg(model()?);
+    c.arg(script("llama.py")).arg(model).env("THREADS", threads.to_string());
     c.args(api_key);
     Ok(Server::start(c, |line| line.starts_with("http://").then(|| line.trim().to_owned())))
 }

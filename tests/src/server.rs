@@ -31,6 +31,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -109,3 +109,13 @@ fn the_template_of_a_tool_is_a_package_that_asks_for_what_it_says() {
     let shown = line(folder.path(), state.path(), "carapace plugin inspect bundle/my-tool.wasm");
     assert!(shown.contains("https://api.example.com/v1") && shown.contains("my_tool_find"), "{shown}");
 }
+
+#[test]
+fn the_template_of_a_provider_is_a_package_that_asks_for_what_it_says() {
+    let (folder, state) = (author("template-provider", "my_provider"), tempfile::tempdir().unwrap());
+    let core = "target/wasm32-unknown-unknown/release/my_provider.wasm";
+    let build = format!("carapace plugin build --core {core} --manifest carapace.toml --out bundle/my-provider.wasm");
+    line(folder.path(), state.path(), &build);
+    let shown = line(folder.path(), state.path(), "carapace plugin inspect bundle/my-provider.wasm");
+    assert!(shown.contains("https://api.example.com/v1") && shown.contains("api-key"), "{shown}");
+}

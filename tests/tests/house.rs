@@ -290,13 +290,15 @@ fn every_shared_dependency_is_used() {
 }
 
 #[test]
-fn every_bundled_component_has_a_manifest_and_the_shared_profile() {
+fn every_bundled_component_has_a_manifest_the_sdk_and_the_shared_profile() {
     for family in ["providers", "tools", "channels", "filters"] {
         let Ok(entries) = std::fs::read_dir(root().join("components").join(family)) else { continue };
         for folder in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
             assert!(folder.join("carapace.toml").is_file(), "{} has no carapace.toml", folder.display());
             let text = read(folder.join("Cargo.toml"));
             assert!(!text.contains("[profile"), "{}: profiles belong into components/Cargo.toml", folder.display());
+            let by_sdk = text.contains("\ncarapace-sdk.workspace = true\n") && !text.contains("wit-bindgen");
+            assert!(by_sdk, "{}: components are written with the SDK, as an author's are", folder.display());
         }
     }
 }

@@ -315,6 +315,7 @@ fn before_the_first_start_there_are_only_hints() {
     std::fs::write(state.path().join("carapace.json5"), free).unwrap();
     let (findings, code) = doctor(state.path(), &[]);
     assert_eq!(code, Some(0), "{findings:?}");
+    assert_eq!(found(&findings, "public-allow")["level"], "ok");
     for id in ["running", "grants", "model"] {
         let finding = found(&findings, id);
         assert_eq!((&finding["level"], &finding["ok"]), (&json!("hint"), &json!(false)), "{finding}");
@@ -334,6 +335,18 @@ fn a_broken_configuration_is_a_finding_and_not_the_end_of_them() {
     assert_eq!((code, &finding["level"]), (Some(1), &json!("wrong")), "{findings:?}");
     assert!(finding["fix"].as_str().unwrap().contains("maxTurns"), "the nearest key is named: {finding}");
     assert!(findings.len() > 8, "{findings:?}");
+}
+
+#[test]
+fn what_is_opened_to_public_fetches_is_a_hint() {
+    let state = fresh();
+    let config = json!({"gateway": {"port": 0}, "instances": {"web": {"publicAllow": ["127.0.0.1:8080"]}}});
+    std::fs::write(state.path().join("carapace.json5"), config.to_string()).unwrap();
+    let (findings, code) = doctor(state.path(), &[]);
+    let finding = found(&findings, "public-allow");
+    assert_eq!((code, &finding["level"]), (Some(0), &json!("hint")), "{finding}");
+    assert!(finding["problem"].as_str().unwrap().contains("`127.0.0.1:8080`"), "{finding}");
+    assert!(finding["fix"].as_str().unwrap().contains("instances.\"web\".publicAllow"), "{finding}");
 }
 
 #[cfg(unix)]

@@ -246,6 +246,7 @@ async fn spec(
     Ok(InstanceSpec {
         limits: config.limits_for(id, grant.capabilities.limits),
         endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_default(),
+        public_allow: section.map(|s| s.public_allow.clone()).unwrap_or_default(),
         config: section.map(|s| s.config.clone()).unwrap_or_default().into(),
         id: id.clone(),
         package: Arc::new(package),

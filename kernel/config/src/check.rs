@@ -3,7 +3,7 @@
 use crate::names::{InstanceKey, ModelName};
 use crate::problem::{Problem, Rule};
 use crate::tree::{Node, Step, dotted};
-use carapace_contract::{ComponentId, EndpointName};
+use carapace_contract::{ComponentId, EndpointName, HostPort};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::path::Path;
@@ -162,6 +162,13 @@ impl Checks<'_> {
                 }
                 if let Some(url) = url.as_str() {
                     self.endpoint(url, &at(&["endpoints", endpoint]));
+                }
+            }
+            for (i, server) in section.get("publicAllow").and_then(Value::as_array).into_iter().flatten().enumerate() {
+                if let Some(Err(why)) = server.as_str().map(str::parse::<HostPort>) {
+                    let mut path = at(&["publicAllow"]);
+                    path.push(Step::Index(i));
+                    self.push(Rule::Value, &path, why, "write e.g. \"127.0.0.1:8080\" or \"intranet.example:443\"");
                 }
             }
             if let Some(config) = section.get("config") {

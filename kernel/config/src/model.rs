@@ -6,7 +6,7 @@ use crate::names::{InstanceKey, ModelName};
 use crate::problem::ConfigError;
 use carapace_contract::completion::ModelRef;
 use carapace_contract::limits::Limits;
-use carapace_contract::{ComponentId, EndpointName, InstanceId};
+use carapace_contract::{ComponentId, EndpointName, HostPort, InstanceId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,6 +200,9 @@ pub struct Instance {
     /// Base URLs in place of the manifest's, by endpoint.
     #[schemars(with = "BTreeMap<String, String>")]
     pub endpoints: BTreeMap<EndpointName, Url>,
+    /// Dangerous: servers (`host:port`) that `http = "public"` reaches although they are on a private network or this machine.
+    #[schemars(with = "Vec<String>")]
+    pub public_allow: BTreeSet<HostPort>,
     /// The component's own section. Holds no secret.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Limits in place of the manifest's; `limits.ceiling` still wins.
@@ -212,6 +215,7 @@ impl Default for Instance {
             component: None,
             enabled: true,
             endpoints: BTreeMap::new(),
+            public_allow: BTreeSet::new(),
             config: serde_json::Map::new(),
             limits: LimitOverrides::default(),
         }

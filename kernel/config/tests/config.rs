@@ -112,6 +112,27 @@ fn every_problem_is_told_at_once() {
 }
 
 #[test]
+fn what_is_opened_to_public_fetches_is_one_host_and_one_port_each() {
+    let text = r#"{ instances: { web: { publicAllow: ["127.0.0.1:8080", "Intranet.example.:443"] } } }"#;
+    let config = parse(text).unwrap();
+    let opened = &config.instance(&"carapace/web/main".parse().unwrap()).unwrap().public_allow;
+    assert_eq!(opened.iter().map(ToString::to_string).collect::<Vec<_>>(), ["intranet.example:443", "127.0.0.1:8080"]);
+    assert!(Config::default().instances.is_empty());
+    for server in
+        ["*:80", "10.0.0.0/8:80", "10.0.0.1", "http://10.0.0.1:80", "10.0.0.1:1-65535", "me:hunter2@a.example:80"]
+    {
+        let text = format!("{{ instances: {{ web: {{ publicAllow: [\"a.example:80\", \"{server}\"] }} }} }}");
+        let error = parse(&text).unwrap_err();
+        assert_eq!(
+            (error.problems.len(), error.problems[0].path.as_str()),
+            (1, "instances.web.publicAllow[1]"),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("hunter2") && error.to_string().contains("127.0.0.1:8080"), "{error}");
+    }
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_known_one() {
     let fix = |text: &str| {
         let p = parse(text).unwrap_err().problems;

@@ -19,6 +19,7 @@ pub mod denial;
 pub mod diff;
 pub mod digest;
 pub mod grant;
+mod host_port;
 pub mod limits;
 pub mod log;
 pub mod manifest;
@@ -30,5 +31,6 @@ pub mod turn;
 
 pub use denial::Denial;
 pub use digest::Digest;
+pub use host_port::HostPort;
 pub use name::{AssetName, ComponentId, EndpointName, InstanceId, Name, NameError, SecretName};
 pub use ulid::Ulid;

@@ -219,7 +219,7 @@ impl Door {
                 EgressError::Invalid(format!("`{}` is not a method (upper case, as in GET)", shown(&request.method)))
             })?;
         note(ticket, policy, &request.target);
-        let Plan { endpoint, place, concealed } =
+        let Plan { endpoint, place, opened, concealed } =
             plan::plan(policy, &self.0.handles, &request.target, method.as_str())?;
         let headers = headers::parse(&request.headers, endpoint)?;
         if request.body.len() as u64 > policy.limits.http_request_bytes {
@@ -245,6 +245,7 @@ impl Door {
             policy,
             endpoint,
             place,
+            opened,
             concealed,
             method,
             headers,

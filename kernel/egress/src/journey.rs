@@ -22,6 +22,8 @@ pub(crate) struct Journey<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) endpoint: Option<(&'a EndpointName, &'a Endpoint)>,
     pub(crate) place: Place,
+    /// The origin that was asked for, opened by the operator; none once a redirect led away from it.
+    pub(crate) opened: Option<Origin>,
     pub(crate) concealed: bool,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
@@ -40,7 +42,7 @@ pub(crate) struct Hop {
     pub(crate) shown_path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The operator named this origin, or granted it as a program on this machine.
+    /// The operator named or opened this origin, or granted it as a program on this machine.
     pub(crate) named: bool,
 }
 
@@ -72,7 +74,8 @@ impl Journey<'_> {
             return Err(EgressError::Invalid("the URL is too long".to_owned()));
         }
         let origin = Origin::of(&wire)?;
-        let named = self.endpoint.is_some_and(|(_, e)| e.is_named() && e.origin == origin);
+        let named = self.opened.as_ref() == Some(&origin)
+            || self.endpoint.is_some_and(|(_, e)| e.is_named() && e.origin == origin);
         Ok(Hop { wire, origin, shown_path, headers, body, named })
     }
 
@@ -128,7 +131,11 @@ impl Journey<'_> {
                     }
                     headers::strip_credentials(&mut self.headers);
                 }
-                plan::check_away(self.policy, endpoint, &next)?;
+                if self.opened.as_ref() != Some(&origin) {
+                    // Leaving it is for good: the next page must not send the request back to another path of it.
+                    self.opened = None;
+                    plan::check_away(self.policy, endpoint, &next)?;
+                }
                 Place::Away(next)
             }
         };

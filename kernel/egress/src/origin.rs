@@ -4,6 +4,7 @@
 //! octal, short forms); what it is lenient about is refused here before it sees the text.
 
 use crate::error::{EgressError, shown};
+use carapace_contract::HostPort;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -54,6 +55,16 @@ impl Origin {
     /// The port, default ports filled in.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether this is that server, over either scheme.
+    pub(crate) fn is_at(&self, server: &HostPort) -> bool {
+        self.port == server.port() && self.host == *server.host()
+    }
+
+    /// `host:port`, as the configuration names a server.
+    pub(crate) fn host_port(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 
     /// The name; none for an address.

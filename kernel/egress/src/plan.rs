@@ -24,6 +24,8 @@ pub(crate) enum Place {
 pub(crate) struct Plan<'p> {
     pub(crate) endpoint: Option<(&'p EndpointName, &'p Endpoint)>,
     pub(crate) place: Place,
+    /// The origin asked for, if it is one that the operator opened to public fetches.
+    pub(crate) opened: Option<Origin>,
     /// The path may be a credential: neither recorded nor shown.
     pub(crate) concealed: bool,
 }
@@ -40,7 +42,12 @@ pub(crate) fn plan<'p>(
             let (name, endpoint) = granted(policy, name)?;
             check_method(policy, name, endpoint, method)?;
             check_relative(policy, name, endpoint, path)?;
-            Ok(Plan { endpoint: Some((name, endpoint)), place: Place::Home(path.clone()), concealed: false })
+            Ok(Plan {
+                endpoint: Some((name, endpoint)),
+                place: Place::Home(path.clone()),
+                opened: None,
+                concealed: false,
+            })
         }
         Target::Handle(handle) => {
             let (name, link) = handles.open(&policy.instance, handle)?;
@@ -52,7 +59,7 @@ pub(crate) fn plan<'p>(
                     EgressError::Invalid(format!("`{}` stands for something that is not a usable URL", shown(handle)))
                 })?;
             check_away(policy, Some((name, endpoint)), &url)?;
-            Ok(Plan { endpoint: Some((name, endpoint)), place: Place::Away(url), concealed: true })
+            Ok(Plan { endpoint: Some((name, endpoint)), place: Place::Away(url), opened: None, concealed: true })
         }
         Target::Public(text) => {
             if !policy.public {
@@ -73,8 +80,11 @@ pub(crate) fn plan<'p>(
                 ));
             }
             let url = parse_url(text)?;
-            check_away(policy, None, &url)?;
-            Ok(Plan { endpoint: None, place: Place::Away(url), concealed: false })
+            let opened = Some(Origin::of(&url)?).filter(|origin| policy.opens(origin));
+            if opened.is_none() {
+                check_away(policy, None, &url)?;
+            }
+            Ok(Plan { endpoint: None, place: Place::Away(url), opened, concealed: false })
         }
     }
 }
@@ -263,9 +273,12 @@ pub(crate) fn refused(
         Some((name, _)) => {
             format!("nothing allows it for a redirect or handle; {}", policy.config_line(name, &origin.to_string()))
         }
+        None if code == "E-EGRESS-014" => "nothing opens it to public fetches".to_owned(),
+        // Opened for whoever asks for it, not for whoever is sent there: a page must not steer into the owner's network.
+        None if policy.opens(origin) => format!("no redirect of another server leads there; fetch `{origin}` itself"),
         None => format!(
-            "public fetches never reach private addresses; declare an `[[http]]` endpoint and set `instances.\"{}\".endpoints.<name>: \"{origin}\"` in carapace.json5",
-            policy.instance.name()
+            "public fetches reach no private address; if this server may be read by whatever a page says: {}",
+            policy.opening_line(origin)
         ),
     };
     denied(code, format!("{} may not reach `{origin}`: {refusal}", policy.instance), fix)

@@ -1,12 +1,13 @@
 //! What an instance may reach: the granted endpoints, and where the operator pointed them.
 
+use crate::address;
 use crate::error::{EgressError, shown};
 use crate::origin::{HostPattern, Origin, normalise};
 use crate::path::PathPattern;
 use carapace_contract::capability::{CapabilitySet, HttpCapability, is_this_machine};
 use carapace_contract::limits::Limits;
 use carapace_contract::manifest::{Auth, Capture, Inject};
-use carapace_contract::{Denial, EndpointName, InstanceId, SecretName};
+use carapace_contract::{Denial, EndpointName, HostPort, InstanceId, SecretName};
 use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 
@@ -19,6 +20,8 @@ pub struct Policy {
     pub endpoints: BTreeMap<EndpointName, Endpoint>,
     /// May fetch any public address (GET and HEAD, without credentials).
     pub public: bool,
+    /// Servers that public fetches reach although they need not be public: the operator named each of them.
+    pub opened: BTreeSet<HostPort>,
     /// Caps and rates.
     pub limits: Limits,
     /// Every secret of the instance: what answers are scanned for.
@@ -45,7 +48,34 @@ impl Policy {
         let secrets: BTreeSet<SecretName> = granted.secrets.keys().cloned().collect();
         let optional_secrets =
             secrets.iter().filter(|s| granted.optional.contains(&format!("secret:{s}"))).cloned().collect();
-        Ok(Self { instance, endpoints, public: granted.public_http, limits, secrets, optional_secrets })
+        Ok(Self {
+            instance,
+            endpoints,
+            public: granted.public_http,
+            opened: BTreeSet::new(),
+            limits,
+            secrets,
+            optional_secrets,
+        })
+    }
+
+    /// The same, with servers that the operator opened to public fetches.
+    #[must_use]
+    pub fn opening(self, opened: BTreeSet<HostPort>) -> Self {
+        Self { opened, ..self }
+    }
+
+    /// Whether the operator opened this origin to public fetches. No entry opens a cloud's metadata service.
+    pub(crate) fn opens(&self, origin: &Origin) -> bool {
+        !origin.ip().is_some_and(address::is_metadata)
+            && !origin.name().is_some_and(address::is_metadata_name)
+            && self.opened.iter().any(|server| origin.is_at(server))
+    }
+
+    /// The configuration line that opens an origin to public fetches.
+    pub(crate) fn opening_line(&self, origin: &Origin) -> String {
+        let (key, server) = (config_key(&self.instance), origin.host_port());
+        format!("set `instances.\"{key}\".publicAllow: [\"{server}\"]` in carapace.json5")
     }
 
     /// The configuration line that points an endpoint elsewhere.

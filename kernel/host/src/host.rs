@@ -17,7 +17,7 @@ use carapace_contract::limits::{Life, Limits};
 use carapace_contract::name::EndpointName;
 use carapace_contract::ports::ToolFailure;
 use carapace_contract::turn::{InstanceStatus, ToolInfo};
-use carapace_contract::{Denial, InstanceId};
+use carapace_contract::{Denial, HostPort, InstanceId};
 use carapace_egress::Policy;
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::bindings::{provider, tools as wit};
@@ -38,6 +38,8 @@ pub struct InstanceSpec {
     pub grant: Grant,
     /// The operator's own base URLs, from the configuration.
     pub endpoints: BTreeMap<EndpointName, url::Url>,
+    /// Servers that the operator opened to public fetches.
+    pub public_allow: BTreeSet<HostPort>,
     /// Its own section of the configuration.
     pub config: serde_json::Value,
     /// Limits in force: the manifest's, with the operator's figures and ceiling.
@@ -92,10 +94,10 @@ impl Host {
     /// # Errors
     /// The grant does not cover what the code needs, the code cannot be loaded, or it lists tools that its manifest does not have.
     pub async fn load(&self, spec: InstanceSpec) -> Result<(), InstallError> {
-        let InstanceSpec { id, package, grant, endpoints, config, limits } = spec;
+        let InstanceSpec { id, package, grant, endpoints, public_allow, config, limits } = spec;
         let _one_at_a_time = self.loading.lock().await;
         covered(&id, &grant, &package)?;
-        let policy = self.policy(&id, &grant, endpoints, limits)?;
+        let policy = self.policy(&id, &grant, endpoints, limits)?.opening(public_allow);
         let loaded = self.loader.load::<HostState>(&package).await.map_err(|e| match e {
             carapace_runtime::LoadError::Denied(denial) => denial,
             other => {

@@ -14,6 +14,7 @@
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
+mod local;
 mod process;
 mod report;
 mod storage;
@@ -35,6 +36,9 @@ fn main() {
         }
         if wanted("engine") {
             engine::measure(&mut report).await;
+        }
+        if wanted("local") {
+            local::measure(&mut report).await;
         }
         if wanted("process") {
             process::measure(&mut report).await;

@@ -3,7 +3,8 @@
 //! The documented form numbers parallel calls by `index` and spells name and arguments out over many fragments. In the wild: ids that
 //! are missing or repeated, one index for several whole calls, no index at all, arguments as an object.
 
-use crate::ToolCall;
+use carapace_sdk::provider::ToolCall;
+use carapace_sdk::{clock, random};
 use serde_json::Value;
 
 /// One fragment of one call.
@@ -107,6 +108,13 @@ impl Assembler {
         }
         out
     }
+}
+
+/// Twelve random bytes in hexadecimal, for an id that a server left out.
+pub fn unique() -> String {
+    // Without randomness the clock still tells two calls of one session apart.
+    let bytes = random::bytes(12).unwrap_or_else(|_| clock::monotonic_ms().to_be_bytes().to_vec());
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

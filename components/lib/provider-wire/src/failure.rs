@@ -1,43 +1,11 @@
 //! HTTP statuses and vendors' error objects as the contract's failures.
 
-use crate::bindings::carapace::plugin::http;
-use crate::{Error, Failure, FailureKind};
+use carapace_sdk::provider::{Failure, FailureKind};
 use serde_json::Value;
 use std::time::SystemTime;
 
 /// Longest text of a server's that is passed on.
 const MAX_TEXT: usize = 600;
-
-/// A failure; whether the same request may succeed later follows from its kind.
-pub fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
-    let retryable = matches!(kind, FailureKind::RateLimited | FailureKind::Unavailable | FailureKind::Interrupted);
-    Failure { kind, message: message.into(), retryable, retry_after_ms: None }
-}
-
-/// A request that got no answer.
-pub fn of_send(f: http::Failure) -> Failure {
-    of_error(f.error, FailureKind::Unavailable)
-}
-
-/// A body that broke off.
-pub fn of_read(e: Error) -> Failure {
-    of_error(e, FailureKind::Interrupted)
-}
-
-/// An event the kernel did not take.
-pub fn of_emit(e: Error) -> Failure {
-    of_error(e, FailureKind::Cancelled)
-}
-
-fn of_error(e: Error, broken: FailureKind) -> Failure {
-    match e {
-        Error::Denied(t) => failure(FailureKind::Other("denied".into()), t),
-        Error::Limit(t) => failure(FailureKind::Other("limit".into()), t),
-        Error::NotFound(t) | Error::Invalid(t) => failure(FailureKind::InvalidRequest, t),
-        Error::Unavailable(t) | Error::Timeout(t) | Error::Other(t) => failure(broken, t),
-        Error::Cancelled => failure(FailureKind::Cancelled, "the run was cancelled"),
-    }
-}
 
 /// An answer that is no success.
 pub fn of_status(status: u16, header: impl Fn(&str) -> Option<String>, body: &[u8], now_ms: u64) -> Failure {
@@ -64,12 +32,7 @@ pub fn with_request_id(mut f: Failure, header: impl Fn(&str) -> Option<String>) 
 pub fn malformed(why: &str, data: &str) -> Failure {
     let excerpt: String = data.chars().take(200).collect();
     let more = if excerpt.len() < data.len() { "…" } else { "" };
-    let mut f = failure(
-        FailureKind::Other("malformed".into()),
-        format!("the server sent a chunk that cannot be read ({why}): {excerpt}{more}"),
-    );
-    f.retryable = true;
-    f
+    Failure::malformed(format!("the server sent a chunk that cannot be read ({why}): {excerpt}{more}"))
 }
 
 /// Whether a server's text refuses the field itself, and not its value (`max_tokens is too large` must reach the caller).
@@ -161,7 +124,7 @@ fn classified(status: u16, code: &str, text: &str) -> Failure {
         404 if !no_model => "there is nothing at this address (is the endpoint's base URL right?): ",
         _ => "",
     };
-    failure(kind, format!("HTTP {status}: {hint}{}", scrubbed(text, matches!(status, 401 | 403))))
+    Failure::new(kind, format!("HTTP {status}: {hint}{}", scrubbed(text, matches!(status, 401 | 403))))
 }
 
 /// What the server says, in whichever of the usual places.

@@ -1,7 +1,6 @@
 //! Values of the contract as JSON.
 
-use crate::failure::failure;
-use crate::{Failure, FailureKind};
+use carapace_sdk::provider::Failure;
 use serde_json::{Map, Value};
 
 /// 0.2 as `0.2`, not as the double nearest to the float.
@@ -14,7 +13,7 @@ pub fn short(f: f32) -> Value {
 /// # Errors
 /// It is no JSON; `what` says whose it is.
 pub fn schema(text: &str, what: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text).map_err(|e| failure(FailureKind::InvalidRequest, format!("{what} is not JSON: {e}")))
+    serde_json::from_str(text).map_err(|e| Failure::invalid_request(format!("{what} is not JSON: {e}")))
 }
 
 /// A call's arguments as an object. What a model once garbled would make a strict server refuse the whole conversation, so it

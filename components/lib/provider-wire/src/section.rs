@@ -1,7 +1,6 @@
 //! An instance's own section of the configuration, key by key: each is read once, and what nobody read is a mistake.
 
-use crate::failure::failure;
-use crate::{Failure, FailureKind};
+use carapace_sdk::provider::Failure;
 use serde_json::{Map, Value};
 
 /// `instances.<this>.config`
@@ -28,7 +27,7 @@ impl Section {
 
     /// A mistake in it.
     pub fn wrong(&self, what: &str) -> Failure {
-        failure(FailureKind::InvalidRequest, format!("the {} component's configuration: {what}", self.component))
+        Failure::invalid_request(format!("the {} component's configuration: {what}", self.component))
     }
 
     /// A value as it stands there; null counts as missing.

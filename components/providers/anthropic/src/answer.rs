@@ -2,8 +2,10 @@
 
 use crate::request::ANSWER;
 use crate::thoughts;
-use carapace_provider_wire::failure::{failure, malformed, of_emit, of_stream};
-use carapace_provider_wire::{Door, Event, Failure, FailureKind, StopReason, ToolCall, Usage};
+use carapace_provider_wire::calls::unique;
+use carapace_provider_wire::failure::{malformed, of_stream};
+use carapace_sdk::log;
+use carapace_sdk::provider::{Completion, Event, Failure, FailureKind, StopReason, ToolCall, Usage};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -47,7 +49,7 @@ impl Answer {
     }
 
     /// One event's data.
-    pub(crate) fn data<D: Door>(&mut self, data: &str, door: &D) -> Result<(), Failure> {
+    pub(crate) fn data(&mut self, data: &str, out: &mut Completion) -> Result<(), Failure> {
         let value: Value = serde_json::from_str(data).map_err(|e| malformed(&e.to_string(), data))?;
         if let Some(f) = of_stream(&value) {
             return Err(f);
@@ -60,25 +62,25 @@ impl Answer {
             "message_start" => {
                 self.count(value.pointer("/message/usage"));
                 // What was read is paid for, even if the answer breaks off.
-                self.tell_usage(door)?;
+                self.tell_usage(out)?;
             }
             "content_block_start" => {
                 if let Some(block) = value.get("content_block") {
-                    self.start(index, block, door)?;
+                    self.start(index, block, out)?;
                 }
             }
             "content_block_delta" => {
                 if let Some(delta) = value.get("delta") {
-                    self.delta(index, delta, door)?;
+                    self.delta(index, delta, out)?;
                 }
             }
-            "content_block_stop" => self.end(index, door)?,
+            "content_block_stop" => self.end(index, out)?,
             "message_delta" => {
                 if let Some(reason) = value.pointer("/delta/stop_reason").and_then(Value::as_str) {
                     self.stop = Some(reason.to_owned());
                 }
                 if let Some(why) = value.pointer("/delta/stop_details/explanation").and_then(Value::as_str) {
-                    door.note(&format!("the model refused: {}", why.chars().take(300).collect::<String>()));
+                    log::info(format!("the model refused: {}", why.chars().take(300).collect::<String>()));
                 }
                 self.count(value.get("usage"));
             }
@@ -90,7 +92,7 @@ impl Answer {
     }
 
     /// A whole answer that is no stream.
-    pub(crate) fn whole<D: Door>(&mut self, body: &[u8], door: &D) -> Result<(), Failure> {
+    pub(crate) fn whole(&mut self, body: &[u8], out: &mut Completion) -> Result<(), Failure> {
         let text = || String::from_utf8_lossy(body);
         let value: Value = serde_json::from_slice(body).map_err(|e| malformed(&e.to_string(), &text()))?;
         if let Some(f) = of_stream(&value) {
@@ -100,8 +102,8 @@ impl Answer {
             return Err(malformed("there is no `content`", &text()));
         };
         for (index, block) in (0..).zip(blocks) {
-            self.start(index, block, door)?;
-            self.end(index, door)?;
+            self.start(index, block, out)?;
+            self.end(index, out)?;
         }
         self.count(value.get("usage"));
         self.stop = value.get("stop_reason").and_then(Value::as_str).map(str::to_owned);
@@ -109,15 +111,15 @@ impl Answer {
         Ok(())
     }
 
-    fn start<D: Door>(&mut self, index: u64, block: &Value, door: &D) -> Result<(), Failure> {
+    fn start(&mut self, index: u64, block: &Value, out: &mut Completion) -> Result<(), Failure> {
         let text = |key: &str| block.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let opened = match block.get("type").and_then(Value::as_str).unwrap_or_default() {
             "text" => {
-                say(door, Event::Text(text("text")))?;
+                say(out, Event::Text(text("text")))?;
                 Block::Passing
             }
             "thinking" => {
-                say(door, Event::Reasoning(text("thinking")))?;
+                say(out, Event::Reasoning(text("thinking")))?;
                 Block::Thought { signature: text("signature") }
             }
             "redacted_thinking" => Block::Redacted { data: text("data") },
@@ -132,17 +134,17 @@ impl Answer {
         };
         self.blocks += 1;
         if self.blocks > MAX_BLOCKS {
-            return Err(failure(FailureKind::InvalidRequest, "the model's answer has more than 512 blocks"));
+            return Err(Failure::invalid_request("the model's answer has more than 512 blocks"));
         }
         self.open.insert(index, opened);
         Ok(())
     }
 
-    fn delta<D: Door>(&mut self, index: u64, delta: &Value, door: &D) -> Result<(), Failure> {
+    fn delta(&mut self, index: u64, delta: &Value, out: &mut Completion) -> Result<(), Failure> {
         let text = |key: &str| delta.get(key).and_then(Value::as_str).unwrap_or_default();
         match (delta.get("type").and_then(Value::as_str).unwrap_or_default(), self.open.get_mut(&index)) {
-            ("text_delta", _) => say(door, Event::Text(text("text").to_owned()))?,
-            ("thinking_delta", _) => say(door, Event::Reasoning(text("thinking").to_owned()))?,
+            ("text_delta", _) => say(out, Event::Text(text("text").to_owned()))?,
+            ("thinking_delta", _) => say(out, Event::Reasoning(text("thinking").to_owned()))?,
             ("signature_delta", Some(Block::Thought { signature })) => signature.push_str(text("signature")),
             ("input_json_delta", Some(Block::Call { json, .. })) => json.push_str(text("partial_json")),
             // Citations, and whatever is added to the protocol.
@@ -151,25 +153,25 @@ impl Answer {
         Ok(())
     }
 
-    fn end<D: Door>(&mut self, index: u64, door: &D) -> Result<(), Failure> {
-        let emit = |event: Event| door.emit(event).map_err(of_emit);
+    fn end(&mut self, index: u64, out: &mut Completion) -> Result<(), Failure> {
+        let mut emit = |event: Event| out.emit(event);
         match self.open.remove(&index) {
             Some(Block::Thought { signature }) if !signature.is_empty() => {
                 emit(thoughts::signed(&self.model, &signature))
             }
             Some(Block::Redacted { data }) if !data.is_empty() => emit(thoughts::redacted(&self.model, &data)),
-            Some(Block::Call { id, name, input, json }) => self.called(id, name, &input, json, door),
+            Some(Block::Call { id, name, input, json }) => self.called(id, name, &input, json, out),
             _ => Ok(()),
         }
     }
 
-    fn called<D: Door>(
+    fn called(
         &mut self,
         id: String,
         name: String,
         input: &Value,
         json: String,
-        door: &D,
+        out: &mut Completion,
     ) -> Result<(), Failure> {
         let arguments = match (json.trim().is_empty(), input) {
             (false, _) => json,
@@ -180,16 +182,16 @@ impl Answer {
             return Ok(());
         }
         if self.by_tool && name == ANSWER {
-            return say(door, Event::Text(arguments));
+            return say(out, Event::Text(arguments));
         }
-        let id = if id.is_empty() { format!("toolu_{}", door.unique()) } else { id };
+        let id = if id.is_empty() { format!("toolu_{}", unique()) } else { id };
         let call = ToolCall { id, name, arguments, extra: Vec::new() };
         if serde_json::from_str::<Value>(&call.arguments).is_err() {
             self.garbled = Some(call);
             return Ok(());
         }
         self.called = true;
-        door.emit(Event::ToolCall(call)).map_err(of_emit)
+        out.emit(Event::ToolCall(call))
     }
 
     fn count(&mut self, usage: Option<&Value>) {
@@ -199,7 +201,7 @@ impl Answer {
         }
     }
 
-    fn tell_usage<D: Door>(&self, door: &D) -> Result<(), Failure> {
+    fn tell_usage(&self, out: &mut Completion) -> Result<(), Failure> {
         if self.counts.is_empty() {
             return Ok(());
         }
@@ -215,27 +217,27 @@ impl Answer {
             reasoning: thought.and_then(Value::as_u64).unwrap_or(0),
             extra,
         };
-        door.emit(Event::Usage(usage)).map_err(of_emit)
+        out.emit(Event::Usage(usage))
     }
 
     /// The stream ended: what was held back goes out, and why it stopped.
-    pub(crate) fn finish<D: Door>(mut self, door: &D) -> Result<(), Failure> {
+    pub(crate) fn finish(mut self, out: &mut Completion) -> Result<(), Failure> {
         let Some(reason) = self.stop.take().or_else(|| self.done.then(|| "end_turn".to_owned())) else {
-            return Err(failure(
+            return Err(Failure::new(
                 FailureKind::Interrupted,
                 "the stream ended before the answer did (no stop reason, no message_stop)",
             ));
         };
         let cut = matches!(reason.as_str(), "max_tokens" | "model_context_window_exceeded");
         while let Some(index) = self.open.keys().next().copied() {
-            self.end(index, door)?;
+            self.end(index, out)?;
         }
         if let Some(call) = self.garbled.take().filter(|_| !cut) {
             // The kernel tells the model what is wrong with it.
             self.called = true;
-            door.emit(Event::ToolCall(call)).map_err(of_emit)?;
+            out.emit(Event::ToolCall(call))?;
         }
-        self.tell_usage(door)?;
+        self.tell_usage(out)?;
         let stop = match reason.as_str() {
             _ if cut => StopReason::Length,
             "refusal" => StopReason::ContentFilter,
@@ -243,14 +245,14 @@ impl Answer {
             "end_turn" | "stop_sequence" | "tool_use" => StopReason::End,
             other => StopReason::Other(other.chars().take(64).collect()),
         };
-        door.emit(Event::Stop(stop)).map_err(of_emit)
+        out.emit(Event::Stop(stop))
     }
 }
 
 /// Empty pieces say nothing.
-fn say<D: Door>(door: &D, event: Event) -> Result<(), Failure> {
+fn say(out: &mut Completion, event: Event) -> Result<(), Failure> {
     match &event {
         Event::Text(t) | Event::Reasoning(t) if t.is_empty() => Ok(()),
-        _ => door.emit(event).map_err(of_emit),
+        _ => out.emit(event),
     }
 }

@@ -4,9 +4,10 @@ use crate::answer::Answer;
 use crate::options::Options;
 use crate::request;
 use crate::shape::Shape;
-use carapace_provider_wire::door::{Outgoing, Reply};
-use carapace_provider_wire::failure::{malformed, of_read, of_send, of_status, with_request_id};
-use carapace_provider_wire::{Door, Failure, Request, sse};
+use carapace_provider_wire::failure::{malformed, of_status, with_request_id};
+use carapace_sdk::http::{self, Response};
+use carapace_sdk::provider::{Completion, Failure, Request};
+use carapace_sdk::{clock, config, log, sse};
 use serde_json::Value;
 
 /// Largest error answer that is looked at.
@@ -16,36 +17,29 @@ const MAX_WHOLE: usize = 16 << 20;
 /// A request is sent at most so often: each time with less in it.
 const TRIES: usize = 6;
 
-pub(crate) fn complete<D: Door>(door: &D, request: &Request) -> Result<(), Failure> {
-    let options = Options::parse(&door.section())?;
+pub(crate) fn complete(request: &Request, out: &mut Completion) -> Result<(), Failure> {
+    let options = Options::parse(&config::text())?;
     let model = request::model(request, &options)?;
     let mut shape = Shape::first(request, &options, model);
     let mut tried = 0;
     loop {
-        let mut reply = door
-            .send(Outgoing {
-                method: "POST",
-                endpoint: "api",
-                path: "/v1/messages".into(),
-                headers: headers(&options, "text/event-stream, application/json"),
-                body: Some(request::body(request, &options, shape)?),
-            })
-            .map_err(of_send)?;
+        let post = http::post("api", "/v1/messages").body(request::body(request, &options, shape)?);
+        let response = with_headers(post, &options, "text/event-stream, application/json").send()?;
         tried += 1;
-        let status = reply.status();
-        if (200..300).contains(&status) {
+        if response.is_success() {
             let by_tool = request.json_schema.is_some() && !shape.schema;
             let answer = Answer::of(model, by_tool);
-            return read(door, &mut reply, answer).map_err(|f| with_request_id(f, |name| reply.header(name)));
+            return read(&response, answer, out).map_err(|f| with_request_id(f, |name| response.header(name)));
         }
-        let body = reply.body(MAX_ERROR).unwrap_or_default();
+        let status = response.status();
+        let body = response.beginning(MAX_ERROR).unwrap_or_default();
         let refusal = (status == 400 && tried < TRIES).then(|| String::from_utf8_lossy(&said(&body)).into_owned());
         match refusal.and_then(|text| shape.after(&text, request)) {
             Some((changed, what)) => {
-                door.note(what);
+                log::info(what);
                 shape = changed;
             }
-            None => return Err(of_status(status, |name| reply.header(name), &body, door.now_ms())),
+            None => return Err(of_status(status, |name| response.header(name), &body, clock::now_ms())),
         }
     }
 }
@@ -57,39 +51,38 @@ fn said(body: &[u8]) -> Vec<u8> {
     text.map_or_else(|| body.to_vec(), |t| t.as_bytes().to_vec())
 }
 
-pub(crate) fn headers(options: &Options, accept: &str) -> Vec<(String, String)> {
+pub(crate) fn with_headers(request: http::Request, options: &Options, accept: &str) -> http::Request {
     let ours = [("content-type", "application/json"), ("accept", accept), ("anthropic-version", "2023-06-01")];
-    let mut headers: Vec<(String, String)> = ours.map(|(n, v)| (n.to_owned(), v.to_owned())).into();
-    headers.extend(options.headers.iter().cloned());
-    headers
+    let request = ours.into_iter().fold(request, |r, (name, value)| r.header(name, value));
+    options.headers.iter().fold(request, |r, (name, value)| r.header(name, value))
 }
 
-fn read<D: Door>(door: &D, reply: &mut impl Reply, mut answer: Answer) -> Result<(), Failure> {
-    let mut bytes = reply.read().map_err(of_read)?;
-    if bytes.first() == Some(&b'{') {
-        bytes.extend(reply.body(MAX_WHOLE).map_err(of_read)?);
-        answer.whole(&bytes, door)?;
-        return answer.finish(door);
+fn read(response: &Response, mut answer: Answer, out: &mut Completion) -> Result<(), Failure> {
+    let mut chunks = response.chunks();
+    let mut first = chunks.next().transpose()?.unwrap_or_default();
+    if first.first() == Some(&b'{') {
+        first.extend(response.beginning(MAX_WHOLE)?);
+        answer.whole(&first, out)?;
+        return answer.finish(out);
     }
     let (mut reader, mut events) = (sse::Reader::default(), Vec::new());
-    while !bytes.is_empty() {
-        reader.push(&bytes, &mut events).map_err(|_| malformed("it is longer than 8 MiB", ""))?;
+    for bytes in std::iter::once(Ok(first)).chain(chunks) {
+        reader.push(&bytes?, &mut events).map_err(|_| malformed("it is longer than 8 MiB", ""))?;
         for event in events.drain(..) {
-            answer.data(&event.data, door)?;
+            answer.data(&event.data, out)?;
             if answer.is_done() {
-                return answer.finish(door);
+                return answer.finish(out);
             }
         }
-        bytes = reply.read().map_err(of_read)?;
     }
     if let Some(event) = reader.finish() {
         // A last line without its end may be cut: then the stream broke off, and that is what to say.
-        match answer.data(&event.data, door) {
+        match answer.data(&event.data, out) {
             Err(_) if serde_json::from_str::<Value>(&event.data).is_err() => {}
             other => other?,
         }
     }
-    answer.finish(door)
+    answer.finish(out)
 }
 
 #[cfg(test)]

@@ -17,21 +17,19 @@ mod shape;
 mod thoughts;
 mod turns;
 
-use carapace_provider_wire::{Failure, Guest, Kernel, Model, Request};
+use carapace_sdk::prelude::*;
 
 /// The component.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Anthropic;
 
-impl Guest for Anthropic {
-    fn models() -> Result<Vec<Model>, Failure> {
-        models::models(&Kernel)
+impl Provider for Anthropic {
+    fn models(&self) -> Result<Vec<Model>, Failure> {
+        models::models()
     }
-    fn complete(request: Request) -> Result<(), Failure> {
-        complete::complete(&Kernel, &request)
+    fn complete(&mut self, request: Request, out: &mut Completion) -> Result<(), Failure> {
+        complete::complete(&request, out)
     }
 }
 
-// The exports' names are no names to a host's linker.
-#[cfg(target_family = "wasm")]
-carapace_provider_wire::bindings::export_provider!(Anthropic with_types_in carapace_provider_wire::bindings);
+carapace_sdk::component!(Anthropic: Provider);

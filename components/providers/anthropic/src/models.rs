@@ -1,34 +1,26 @@
 //! What there is. <https://platform.claude.com/docs/en/api/models-list>
 
-use crate::complete::headers;
+use crate::complete::with_headers;
 use crate::options::Options;
-use carapace_provider_wire::door::{Outgoing, Reply};
-use carapace_provider_wire::failure::{malformed, of_read, of_send, of_status};
-use carapace_provider_wire::{Door, Failure, Model};
+use carapace_provider_wire::failure::{malformed, of_status};
+use carapace_sdk::provider::{Failure, Model};
+use carapace_sdk::{clock, config, http};
 use serde_json::Value;
 
 const MAX_LIST: usize = 8 << 20;
 
-pub(crate) fn models<D: Door>(door: &D) -> Result<Vec<Model>, Failure> {
-    let options = Options::parse(&door.section())?;
-    let mut reply = door
-        .send(Outgoing {
-            method: "GET",
-            endpoint: "api",
-            // One page holds them all.
-            path: "/v1/models?limit=1000".into(),
-            headers: headers(&options, "application/json"),
-            body: None,
-        })
-        .map_err(of_send)?;
-    let status = reply.status();
-    let body = reply.body(MAX_LIST).map_err(of_read)?;
+pub(crate) fn models() -> Result<Vec<Model>, Failure> {
+    let options = Options::parse(&config::text())?;
+    // One page holds them all.
+    let get = http::get("api", "/v1/models?limit=1000");
+    let response = with_headers(get, &options, "application/json").send()?;
+    let (status, body) = (response.status(), response.beginning(MAX_LIST)?);
     // A server that has no list still serves the model its owner names.
     if let (404 | 405 | 501, Some(own)) = (status, &options.model) {
         return Ok(vec![model(own, &Value::Null)]);
     }
-    if !(200..300).contains(&status) {
-        return Err(of_status(status, |name| reply.header(name), &body, door.now_ms()));
+    if !response.is_success() {
+        return Err(of_status(status, |name| response.header(name), &body, clock::now_ms()));
     }
     let text = || String::from_utf8_lossy(&body);
     let value: Value = serde_json::from_slice(&body).map_err(|e| malformed(&e.to_string(), &text()))?;
@@ -69,9 +61,10 @@ fn model(id: &str, item: &Value) -> Model {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use carapace_provider_wire::FailureKind;
-    use carapace_provider_wire::testing::{Fake, answer};
+    use carapace_provider_wire::testing::answer;
+    use carapace_sdk::provider::FailureKind;
+    use carapace_sdk::testing::TestHost;
+    use serde_json::json;
 
     const LIST: &str = r#"{"data":[
         {"type":"model","id":"claude-opus-5-5","display_name":"Claude Opus 5.5","lifecycle":"active","max_input_tokens":1000000,"max_tokens":128000,"capabilities":{"image_input":{"supported":true}}},
@@ -79,10 +72,10 @@ mod tests {
         {"type":"model","id":"claude-3-5-haiku-20241022","display_name":"Claude Haiku 3.5","capabilities":{"image_input":{"supported":false}}},
         {"id":"local.gguf","object":"model","meta":{"n_ctx_train":8192}}, {"id":""}, 7],"has_more":false}"#;
 
-    #[test]
-    fn the_list_says_what_each_model_takes() {
-        let fake = Fake::new(vec![answer(200, "", &[LIST])]);
-        let got: Vec<_> = models(&fake).unwrap().into_iter().map(|m| (m.id, m.context, m.output, m.images)).collect();
+    #[carapace_sdk::test]
+    fn the_list_says_what_each_model_takes(host: &mut TestHost) {
+        host.answer(answer(200, "", &[LIST]));
+        let got: Vec<_> = host.models().unwrap().into_iter().map(|m| (m.id, m.context, m.output, m.images)).collect();
         assert_eq!(
             got,
             [
@@ -91,25 +84,26 @@ mod tests {
                 ("local.gguf".to_owned(), Some(8192), None, false),
             ]
         );
-        let sent = fake.sent.borrow();
-        assert_eq!((sent[0].method, sent[0].path.as_str()), ("GET", "/v1/models?limit=1000"));
-        assert!(sent[0].headers.contains(&("anthropic-version".into(), "2023-06-01".into())));
+        let sent = &host.sent()[0];
+        assert_eq!((sent.method.as_str(), sent.path()), ("GET", "/v1/models?limit=1000"));
+        assert_eq!(sent.header("anthropic-version"), Some("2023-06-01"));
     }
 
-    #[test]
-    fn a_server_without_a_list_serves_the_configured_model() {
+    #[carapace_sdk::test]
+    fn a_server_without_a_list_serves_the_configured_model(host: &mut TestHost) {
         let none = || answer(404, "", &["{}"]);
-        let listed = models(&Fake::new(vec![none()]).section(r#"{"model":"own"}"#)).unwrap();
+        let own = json!({ "model": "own" });
+        let listed = host.answer(none()).config(own.clone()).models().unwrap();
         assert_eq!(listed.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["own"]);
-        assert!(models(&Fake::new(vec![none()])).unwrap_err().message.contains("base URL"));
-        let fake = Fake::new(vec![answer(200, "", &[LIST])]).section(r#"{"model":"own"}"#);
-        assert_eq!(models(&fake).unwrap().last().unwrap().id, "own");
+        assert!(host.fresh().answer(none()).models().unwrap_err().message.contains("base URL"));
+        let listed = host.fresh().answer(answer(200, "", &[LIST])).config(own).models().unwrap();
+        assert_eq!(listed.last().unwrap().id, "own");
     }
 
-    #[test]
-    fn an_answer_that_is_no_list_is_a_failure_that_says_so() {
+    #[carapace_sdk::test]
+    fn an_answer_that_is_no_list_is_a_failure_that_says_so(host: &mut TestHost) {
         for body in ["<html>", "{}", "\"x\""] {
-            let f = models(&Fake::new(vec![answer(200, "", &[body])])).unwrap_err();
+            let f = host.answer(answer(200, "", &[body])).models().unwrap_err();
             assert_eq!(f.kind, FailureKind::Other("malformed".into()), "{body}");
         }
         let refused = answer(
@@ -117,7 +111,7 @@ mod tests {
             "request-id: req_1",
             &[r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#],
         );
-        let f = models(&Fake::new(vec![refused])).unwrap_err();
+        let f = host.answer(refused).models().unwrap_err();
         assert_eq!(f.kind, FailureKind::Authentication);
         assert!(f.message.ends_with("invalid x-api-key (request req_1)"), "{}", f.message);
     }

@@ -1,7 +1,7 @@
 //! The instance's own section.
 
-use carapace_provider_wire::Failure;
 use carapace_provider_wire::section::Section;
+use carapace_sdk::provider::Failure;
 use serde_json::{Map, Value};
 
 /// How the model thinks before it answers.

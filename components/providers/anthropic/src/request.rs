@@ -5,8 +5,8 @@ use crate::rules::{Rules, Sampling};
 use crate::shape::Shape;
 use crate::thoughts;
 use crate::turns::{Turn, turns};
-use carapace_provider_wire::failure::failure;
-use carapace_provider_wire::{Failure, FailureKind, Part, Request, Role, ToolChoice, json};
+use carapace_provider_wire::json;
+use carapace_sdk::provider::{Failure, FailureKind, Part, Request, Role, ToolChoice};
 use serde_json::{Map, Value, json};
 
 /// Fields that only the contract may fill: `extra` and `extraBody` must not turn a stream into something else.
@@ -20,7 +20,7 @@ pub(crate) fn model<'a>(request: &'a Request, options: &'a Options) -> Result<&'
     let own = options.model.as_deref().unwrap_or_default();
     let model = if request.model.is_empty() { own } else { &request.model };
     if model.is_empty() {
-        return Err(failure(
+        return Err(Failure::new(
             FailureKind::InvalidRequest,
             "no model was named; name one, or set `model` in the instance's config",
         ));
@@ -44,7 +44,7 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
             tools.push(json!({ "name": ANSWER, "description": "Gives the answer.", "input_schema": schema }));
             choice = Some(json!({ "type": "tool", "name": ANSWER }));
         } else {
-            return Err(failure(
+            return Err(Failure::new(
                 FailureKind::InvalidRequest,
                 format!(
                     "`{model}` can follow a schema only in a request without tools; leave one of them out, or name a later model"
@@ -78,7 +78,7 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
     }
     sampling(request, shape, &mut body);
     json::extend(&mut body, &options.extra_body, &request.extra, &OURS);
-    serde_json::to_vec(&body).map_err(|e| failure(FailureKind::InvalidRequest, e.to_string()))
+    serde_json::to_vec(&body).map_err(|e| Failure::invalid_request(e.to_string()))
 }
 
 /// A turn of tool calls that began without thinking goes on without a budget for it: the server insists that one begins with a thought.
@@ -102,7 +102,7 @@ fn system(request: &Request) -> Vec<Value> {
 }
 
 fn tools(request: &Request) -> Result<Vec<Value>, Failure> {
-    let tool = |t: &carapace_provider_wire::ToolSpec| {
+    let tool = |t: &carapace_sdk::provider::ToolSpec| {
         let schema = json::schema(&t.parameters, &format!("the schema of the tool `{}`", t.name))?;
         Ok(json!({ "name": t.name, "description": t.description, "input_schema": schema }))
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 use carapace_provider_wire::testing::{question, request};
-use carapace_provider_wire::{Event, ToolCall, ToolResult, ToolSpec};
+use carapace_sdk::provider::{Event, ToolCall, ToolResult, ToolSpec};
 
 fn try_written(section: &str, r: &Request) -> Result<Value, Failure> {
     let options = Options::parse(section)?;

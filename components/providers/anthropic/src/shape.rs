@@ -3,7 +3,7 @@
 use crate::options::{Cache, Options, Thinking};
 use crate::rules::{Rules, Sampling};
 use carapace_provider_wire::failure::refuses;
-use carapace_provider_wire::{Request, ToolChoice};
+use carapace_sdk::provider::{Request, ToolChoice};
 
 /// What the body may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

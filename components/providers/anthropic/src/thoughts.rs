@@ -4,7 +4,7 @@
 //! server encrypts are state alone. The kernel keeps the order of parts, and gives state back to the instance it came from, within the turn.
 //! Source: <https://platform.claude.com/docs/en/build-with-claude/thinking>, "Preserving thinking blocks".
 
-use carapace_provider_wire::Event;
+use carapace_sdk::provider::Event;
 use serde_json::{Value, json};
 
 /// The name of the state.

@@ -4,7 +4,8 @@
 use crate::thoughts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use carapace_provider_wire::{Image, Message, Part, Role, ToolCall, ToolResult, json};
+use carapace_provider_wire::json;
+use carapace_sdk::provider::{Image, Message, Part, Role, ToolCall, ToolResult};
 use serde_json::{Value, json};
 
 /// One turn.

@@ -1,7 +1,8 @@
 //! Conversations, whole and torn.
 
 use super::*;
-use carapace_provider_wire::{Event, testing::request};
+use carapace_provider_wire::testing::request;
+use carapace_sdk::provider::Event;
 use proptest::prelude::*;
 
 fn said(t: &str) -> Part {

@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::prompt::Template;
 use crate::{MODEL, failure, unavailable};
 use carapace_llama::{Context, End, Model as Weights, ReadError, Sampling, Wish, generate};
-use carapace_provider_wire::{Error, Event, Failure, FailureKind, Model, Request, StopReason, ToolChoice, Usage};
+use carapace_sdk::provider::{Completion, Failure, FailureKind, Model, Request, StopReason, ToolChoice, Usage};
 use std::sync::Arc;
 
 /// A loaded model, and the one conversation it may still hold.
@@ -42,7 +42,7 @@ impl Chat {
         Ok(Self { context, template, answered: 0 })
     }
 
-    /// Answers a request. `luck` is the seed when the request has none; `emit` is called once a token at least while text comes.
+    /// Answers a request. `luck` is the seed when the request has none; text is pushed into `out` as it comes.
     ///
     /// # Errors
     /// What the model cannot do, what does not fit it, or the reader's cancelling.
@@ -51,7 +51,7 @@ impl Chat {
         request: &Request,
         options: &Options,
         luck: u64,
-        emit: &mut dyn FnMut(Event) -> Result<(), Error>,
+        out: &mut Completion,
     ) -> Result<(), Failure> {
         refuse(request)?;
         let most = request.max_output.map_or(options.answer, |n| options.answer.min(n as usize)).max(1);
@@ -76,12 +76,10 @@ impl Chat {
         };
         let mut outcome = Ok(());
         let answer = generate(&mut self.context, wish, &mut |text| {
-            if !text.is_empty() {
-                outcome = emit(Event::Text(text.to_owned()));
-            }
+            outcome = out.text(text);
             outcome.is_ok()
         });
-        outcome.map_err(undelivered)?;
+        outcome?;
         let answer = answer.map_err(|e| unread(&e))?;
         let usage = Usage {
             input: prompt.len() as u64,
@@ -90,9 +88,9 @@ impl Chat {
             reasoning: 0,
             extra: Vec::new(),
         };
-        emit(Event::Usage(usage)).map_err(undelivered)?;
+        out.usage(usage)?;
         let reason = if answer.end == End::Length { StopReason::Length } else { StopReason::End };
-        emit(Event::Stop(reason)).map_err(undelivered)
+        out.stop(reason)
     }
 
     /// Keys and values beyond the fixed beginning belong to one conversation. They serve a prompt that begins with all of the last one,
@@ -129,14 +127,5 @@ fn unread(error: &ReadError) -> Failure {
             failure(FailureKind::ContextLength, format!("The conversation is too long: {error}."))
         }
         other => unavailable(format!("The built-in model stopped: {other}.")),
-    }
-}
-
-fn undelivered(error: Error) -> Failure {
-    match error {
-        Error::Cancelled => failure(FailureKind::Cancelled, "cancelled"),
-        other => {
-            failure(FailureKind::Interrupted, format!("The answer could not be delivered: {}", crate::words(&other)))
-        }
     }
 }

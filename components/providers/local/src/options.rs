@@ -1,15 +1,15 @@
 //! The instance's own section of the configuration.
 
 use crate::failure;
-use carapace_provider_wire::{Failure, FailureKind};
-use serde_json::Value;
+use carapace_sdk::provider::{Failure, FailureKind};
+use carapace_sdk::serde_json::{self, Value};
 
 /// What an owner may set: `[instances.local] { "answer-tokens": 80, "context-tokens": 2048 }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Tokens of an answer at most; 1 to 1024.
     pub answer: usize,
-    /// Tokens of a conversation at most, the answer and about 150 fixed ones included; 512 to 2048, which is what its memory holds.
+    /// Tokens of a conversation at most, the answer and about 200 fixed ones included; 512 to 2048, which is what its memory holds.
     pub context: usize,
 }
 

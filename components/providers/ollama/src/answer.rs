@@ -1,8 +1,8 @@
 //! An answer, line by line.
 
-use carapace_provider_wire::calls::{Assembler, Fragment};
-use carapace_provider_wire::failure::{failure, malformed, of_emit, of_stream};
-use carapace_provider_wire::{Door, Event, Failure, FailureKind, StopReason, Usage};
+use carapace_provider_wire::calls::{Assembler, Fragment, unique};
+use carapace_provider_wire::failure::{malformed, of_stream};
+use carapace_sdk::provider::{Completion, Event, Failure, FailureKind, StopReason, Usage};
 use serde_json::Value;
 
 /// What has been read so far.
@@ -21,7 +21,7 @@ impl Answer {
     }
 
     /// One line.
-    pub(crate) fn line<D: Door>(&mut self, line: &str, door: &D) -> Result<(), Failure> {
+    pub(crate) fn line(&mut self, line: &str, out: &mut Completion) -> Result<(), Failure> {
         let value: Value = serde_json::from_str(line).map_err(|e| malformed(&e.to_string(), line))?;
         if let Some(f) = of_stream(&value) {
             return Err(f);
@@ -30,7 +30,7 @@ impl Answer {
             return Err(malformed("it is not an object", line));
         }
         if let Some(message) = value.get("message") {
-            self.message(message, door)?;
+            self.message(message, out)?;
         }
         if value.get("done").and_then(Value::as_bool) == Some(true) {
             let n = |key: &str| value.get(key).and_then(Value::as_u64);
@@ -44,8 +44,8 @@ impl Answer {
         Ok(())
     }
 
-    fn message<D: Door>(&mut self, message: &Value, door: &D) -> Result<(), Failure> {
-        let emit = |event: Event| door.emit(event).map_err(of_emit);
+    fn message(&mut self, message: &Value, out: &mut Completion) -> Result<(), Failure> {
+        let mut emit = |event: Event| out.emit(event);
         let some =
             |v: &Value, key: &str| v.get(key).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
         // Servers that imitate Ollama call it otherwise.
@@ -67,19 +67,19 @@ impl Answer {
                 Fragment { index: Some(self.count), id: some(call, "id"), name: some(function, "name"), arguments };
             self.count += 1;
             if !self.calls.push(fragment) {
-                return Err(failure(FailureKind::InvalidRequest, "the model made more than 256 tool calls at once"));
+                return Err(Failure::invalid_request("the model made more than 256 tool calls at once"));
             }
         }
         Ok(())
     }
 
     /// The stream ended: what was held back goes out, and why it stopped.
-    pub(crate) fn finish<D: Door>(self, door: &D) -> Result<(), Failure> {
+    pub(crate) fn finish(self, out: &mut Completion) -> Result<(), Failure> {
         let Some(reason) = self.done else {
-            return Err(failure(FailureKind::Interrupted, "the stream ended before the answer did (no `done`)"));
+            return Err(Failure::new(FailureKind::Interrupted, "the stream ended before the answer did (no `done`)"));
         };
-        let emit = |event: Event| door.emit(event).map_err(of_emit);
-        let calls = self.calls.finish(reason == "length", || door.unique());
+        let mut emit = |event: Event| out.emit(event);
+        let calls = self.calls.finish(reason == "length", unique);
         let any = !calls.is_empty();
         for call in calls {
             emit(Event::ToolCall(call))?;

@@ -2,23 +2,23 @@
 
 use crate::complete::send;
 use crate::options::Options;
-use carapace_provider_wire::door::Reply;
-use carapace_provider_wire::failure::{malformed, of_read, of_status};
-use carapace_provider_wire::{Door, Failure, Model};
+use carapace_provider_wire::failure::{malformed, of_status};
+use carapace_sdk::provider::{Failure, Model};
+use carapace_sdk::{clock, config, http};
 use serde_json::{Value, json};
 
 const MAX_LIST: usize = 8 << 20;
 /// Models that are asked about one by one; what comes after them is listed by name alone.
 const MAX_SHOWN: usize = 64;
 
-pub(crate) fn models<D: Door>(door: &D) -> Result<Vec<Model>, Failure> {
-    let options = Options::parse(&door.section())?;
-    let listed = ask(door, &options, "GET", "/api/tags", None)?;
+pub(crate) fn models() -> Result<Vec<Model>, Failure> {
+    let options = Options::parse(&config::text())?;
+    let listed = ask(http::get("api", "/api/tags"), &options)?;
     let names = names(&listed).ok_or_else(|| malformed("it holds no list of models", &listed.to_string()))?;
     let mut out: Vec<Model> = Vec::new();
     for (i, name) in names.iter().enumerate() {
         // A model that cannot be described may still answer.
-        let shown = (i < MAX_SHOWN).then(|| show(door, &options, name)).flatten().unwrap_or_default();
+        let shown = (i < MAX_SHOWN).then(|| show(name, &options)).flatten().unwrap_or_default();
         if converses(&shown) {
             out.push(model(name, &shown, &options));
         }
@@ -31,25 +31,18 @@ pub(crate) fn models<D: Door>(door: &D) -> Result<Vec<Model>, Failure> {
     Ok(out)
 }
 
-fn ask<D: Door>(
-    door: &D,
-    options: &Options,
-    method: &'static str,
-    path: &str,
-    body: Option<Vec<u8>>,
-) -> Result<Value, Failure> {
-    let mut reply = send(door, options, method, path, body)?;
-    let status = reply.status();
-    let body = reply.body(MAX_LIST).map_err(of_read)?;
-    if !(200..300).contains(&status) {
-        return Err(of_status(status, |name| reply.header(name), &body, door.now_ms()));
+fn ask(request: http::Request, options: &Options) -> Result<Value, Failure> {
+    let response = send(request, options)?;
+    let body = response.beginning(MAX_LIST)?;
+    if !response.is_success() {
+        return Err(of_status(response.status(), |name| response.header(name), &body, clock::now_ms()));
     }
     serde_json::from_slice(&body).map_err(|e| malformed(&e.to_string(), &String::from_utf8_lossy(&body)))
 }
 
-fn show<D: Door>(door: &D, options: &Options, name: &str) -> Option<Value> {
-    let body = json!({ "model": name }).to_string().into_bytes();
-    ask(door, options, "POST", "/api/show", Some(body)).ok()
+fn show(name: &str, options: &Options) -> Option<Value> {
+    let body = json!({ "model": name }).to_string();
+    ask(http::post("api", "/api/show").body(body), options).ok()
 }
 
 /// Newest first, as the server gives them.
@@ -110,10 +103,11 @@ fn parameter(shown: &Value) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carapace_provider_wire::FailureKind;
-    use carapace_provider_wire::testing::{Canned, Fake, answer};
+    use carapace_provider_wire::testing::answer;
+    use carapace_sdk::provider::FailureKind;
+    use carapace_sdk::testing::{Answer, TestHost};
 
-    fn ok(body: &Value) -> Canned {
+    fn ok(body: &Value) -> Answer {
         answer(200, "", &[&body.to_string()])
     }
     fn shown(length: u32, capabilities: &[&str]) -> Value {
@@ -121,57 +115,54 @@ mod tests {
             "capabilities": capabilities, "parameters": "stop \"<|x|>\"\nnum_ctx    8192" })
     }
 
-    #[test]
-    fn each_model_is_asked_what_it_can_do() {
+    #[carapace_sdk::test]
+    fn each_model_is_asked_what_it_can_do(host: &mut TestHost) {
         let tags = json!({ "models": [{ "name": "big:8b", "model": "big:8b" }, { "name": "small" }, { "name": "embed" }, { "name": "odd" }] });
-        let listing = |section: &str| {
-            let fake = Fake::new(vec![
+        let mut listing = |section: Value| {
+            host.fresh().config(section).answers([
                 ok(&tags),
                 ok(&shown(131_072, &["completion", "tools", "vision", "thinking"])),
                 ok(&shown(2048, &["completion"])),
                 ok(&shown(512, &["embedding"])),
                 answer(500, "", &["{}"]),
-            ])
-            .section(section);
-            let listed = models(&fake).unwrap();
-            assert_eq!(
-                (fake.body(1), fake.sent.borrow()[1].path.as_str()),
-                (json!({ "model": "big:8b" }), "/api/show")
-            );
+            ]);
+            let listed = host.models().unwrap();
+            let shown = &host.sent()[1];
+            assert_eq!((shown.json(), shown.path()), (json!({ "model": "big:8b" }), "/api/show"));
             listed.into_iter().map(|m| (m.id, m.context, m.tools, m.images)).collect::<Vec<_>>()
         };
         let row = |id: &str, context, tools, images| (id.to_owned(), context, tools, images);
         assert_eq!(
-            listing("{}"),
+            listing(json!({})),
             [
                 row("big:8b", Some(16_384), true, true),
                 row("small", Some(2048), false, false),
                 row("odd", Some(16_384), true, false),
             ]
         );
-        let own = listing(r#"{"contextTokens":"server","model":"mine"}"#);
+        let own = listing(json!({ "contextTokens": "server", "model": "mine" }));
         assert_eq!(own[0], row("big:8b", Some(8192), true, true));
         assert_eq!(own[3], row("mine", None, true, false));
     }
 
-    #[test]
-    fn the_configured_model_is_listed_once() {
+    #[carapace_sdk::test]
+    fn the_configured_model_is_listed_once(host: &mut TestHost) {
         let tags = json!({ "models": [{ "name": "qwen3:latest" }] });
-        let list = |model: &str| {
-            let fake = Fake::new(vec![ok(&tags), ok(&json!({}))]).section(&json!({ "model": model }).to_string());
-            models(&fake).unwrap().into_iter().map(|m| m.id).collect::<Vec<_>>()
+        let mut list = |model: &str| {
+            host.fresh().answers([ok(&tags), ok(&json!({}))]).config(json!({ "model": model }));
+            host.models().unwrap().into_iter().map(|m| m.id).collect::<Vec<_>>()
         };
         assert_eq!(list("qwen3"), ["qwen3:latest"]);
         assert_eq!(list("other"), ["qwen3:latest", "other"]);
     }
 
-    #[test]
-    fn a_server_that_is_not_there_is_told_with_what_starts_it() {
-        let f = models(&Fake::new(vec![])).unwrap_err();
+    #[carapace_sdk::test]
+    fn a_server_that_is_not_there_is_told_with_what_starts_it(host: &mut TestHost) {
+        let f = host.answer(Answer::unreachable()).models().unwrap_err();
         assert_eq!((f.kind, f.retryable), (FailureKind::Unavailable, true));
         assert!(f.message.contains("`ollama serve`") && f.message.contains("OLLAMA_BASE_URL"), "{}", f.message);
         for body in ["<html>", "{}", "\"x\""] {
-            let f = models(&Fake::new(vec![answer(200, "", &[body])])).unwrap_err();
+            let f = host.answer(answer(200, "", &[body])).models().unwrap_err();
             assert_eq!(f.kind, FailureKind::Other("malformed".into()), "{body}");
         }
     }

@@ -1,7 +1,7 @@
 //! The instance's own section.
 
-use carapace_provider_wire::Failure;
 use carapace_provider_wire::section::Section;
+use carapace_sdk::provider::Failure;
 use serde_json::{Map, Value};
 
 /// Tokens of context that a model is loaded with, at most. Ollama's own default forgets the beginning of any longer conversation, and the

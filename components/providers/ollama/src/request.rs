@@ -3,10 +3,8 @@
 use crate::options::Options;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use carapace_provider_wire::failure::failure;
-use carapace_provider_wire::{
-    Failure, FailureKind, Message, Part, Request, Role, ToolCall, ToolChoice, ToolResult, json,
-};
+use carapace_provider_wire::json;
+use carapace_sdk::provider::{Failure, FailureKind, Message, Part, Request, Role, ToolCall, ToolChoice, ToolResult};
 use serde_json::{Map, Value, json};
 
 /// Fields that only the contract may fill: `extra` and `extraBody` must not turn a stream into something else.
@@ -28,7 +26,7 @@ pub(crate) fn model<'a>(request: &'a Request, options: &'a Options) -> Result<&'
     let own = options.model.as_deref().unwrap_or_default();
     let model = if request.model.is_empty() { own } else { &request.model };
     if model.is_empty() {
-        return Err(failure(
+        return Err(Failure::new(
             FailureKind::InvalidRequest,
             "no model was named; name one, or set `model` in the instance's config",
         ));
@@ -59,7 +57,7 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
     }
     body.insert("options".into(), Value::Object(parameters(request, options)));
     json::extend(&mut body, &options.extra_body, &request.extra, &OURS);
-    serde_json::to_vec(&body).map_err(|e| failure(FailureKind::InvalidRequest, e.to_string()))
+    serde_json::to_vec(&body).map_err(|e| Failure::invalid_request(e.to_string()))
 }
 
 /// The owner's own first; what a request says goes before them.
@@ -81,13 +79,13 @@ fn tools(request: &Request) -> Result<Vec<Value>, Failure> {
         ToolChoice::Auto => {}
         ToolChoice::None => return Ok(Vec::new()),
         ToolChoice::Required | ToolChoice::Named(_) => {
-            return Err(failure(
+            return Err(Failure::new(
                 FailureKind::InvalidRequest,
                 "Ollama cannot make a model call a tool; leave the choice to the model, or ask another provider",
             ));
         }
     }
-    let tool = |t: &carapace_provider_wire::ToolSpec| {
+    let tool = |t: &carapace_sdk::provider::ToolSpec| {
         let schema = json::schema(&t.parameters, &format!("the schema of the tool `{}`", t.name))?;
         let function = json!({ "name": t.name, "description": t.description, "parameters": schema });
         Ok(json!({ "type": "function", "function": function }))
@@ -166,7 +164,7 @@ fn result(r: &ToolResult) -> Value {
 mod tests {
     use super::*;
     use carapace_provider_wire::testing::{question, request};
-    use carapace_provider_wire::{Image, ToolSpec};
+    use carapace_sdk::provider::{Image, ToolSpec};
 
     fn try_written(section: &str, r: &Request, shape: Shape) -> Result<Value, Failure> {
         Ok(serde_json::from_slice(&body(r, &Options::parse(section)?, shape)?).unwrap())

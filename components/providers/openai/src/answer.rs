@@ -1,8 +1,8 @@
 //! An answer, chunk by chunk.
 
-use carapace_provider_wire::calls::{Assembler, Fragment};
-use carapace_provider_wire::failure::{failure, malformed, of_emit, of_stream};
-use carapace_provider_wire::{Door, Event, Failure, FailureKind, StopReason, Usage};
+use carapace_provider_wire::calls::{Assembler, Fragment, unique};
+use carapace_provider_wire::failure::{malformed, of_stream};
+use carapace_sdk::provider::{Completion, Event, Failure, FailureKind, StopReason, Usage};
 use serde_json::Value;
 
 /// What has been read so far.
@@ -21,7 +21,7 @@ impl Answer {
     }
 
     /// One event's data: a chunk of a stream.
-    pub(crate) fn data<D: Door>(&mut self, name: &str, data: &str, door: &D) -> Result<(), Failure> {
+    pub(crate) fn data(&mut self, name: &str, data: &str, out: &mut Completion) -> Result<(), Failure> {
         let data = data.trim();
         if data == "[DONE]" {
             self.done = true;
@@ -36,13 +36,13 @@ impl Answer {
         }
         if name == "error" {
             let text: String = data.chars().take(200).collect();
-            return Err(failure(FailureKind::Unavailable, format!("the server reports an error: {text}")));
+            return Err(Failure::unavailable(format!("the server reports an error: {text}")));
         }
-        self.chunk(&value, "delta", door)
+        self.chunk(&value, "delta", out)
     }
 
     /// A whole answer that is no stream.
-    pub(crate) fn whole<D: Door>(&mut self, body: &[u8], door: &D) -> Result<(), Failure> {
+    pub(crate) fn whole(&mut self, body: &[u8], out: &mut Completion) -> Result<(), Failure> {
         let value: Value =
             serde_json::from_slice(body).map_err(|e| malformed(&e.to_string(), &String::from_utf8_lossy(body)))?;
         if let Some(f) = of_stream(&value) {
@@ -51,12 +51,12 @@ impl Answer {
         if value.get("choices").and_then(Value::as_array).is_none_or(Vec::is_empty) {
             return Err(malformed("there are no `choices`", &String::from_utf8_lossy(body)));
         }
-        self.chunk(&value, "message", door)?;
+        self.chunk(&value, "message", out)?;
         self.done = true;
         Ok(())
     }
 
-    fn chunk<D: Door>(&mut self, value: &Value, part: &str, door: &D) -> Result<(), Failure> {
+    fn chunk(&mut self, value: &Value, part: &str, out: &mut Completion) -> Result<(), Failure> {
         if !value.is_object() {
             return Err(malformed("it is not an object", &value.to_string()));
         }
@@ -66,7 +66,7 @@ impl Answer {
         // `n` is never more than one; the last chunk, with the usage, has none.
         let Some(choice) = value.pointer("/choices/0") else { return Ok(()) };
         if let Some(delta) = choice.get(part).or_else(|| choice.get("delta")).or_else(|| choice.get("message")) {
-            self.delta(delta, door)?;
+            self.delta(delta, out)?;
         }
         if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str).filter(|r| !r.is_empty()) {
             self.finish = Some(reason.to_owned());
@@ -74,8 +74,8 @@ impl Answer {
         Ok(())
     }
 
-    fn delta<D: Door>(&mut self, delta: &Value, door: &D) -> Result<(), Failure> {
-        let emit = |event: Event| door.emit(event).map_err(of_emit);
+    fn delta(&mut self, delta: &Value, out: &mut Completion) -> Result<(), Failure> {
+        let mut emit = |event: Event| out.emit(event);
         let some = |v: Option<&Value>| v.and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
         // Two names for one thing; servers that send both send the same text.
         if let Some(t) = some(delta.get("reasoning_content")).or_else(|| some(delta.get("reasoning"))) {
@@ -114,22 +114,22 @@ impl Answer {
                 arguments,
             };
             if !self.calls.push(fragment) {
-                return Err(failure(FailureKind::InvalidRequest, "the model made more than 256 tool calls at once"));
+                return Err(Failure::invalid_request("the model made more than 256 tool calls at once"));
             }
         }
         Ok(())
     }
 
     /// The stream ended: what was held back goes out, and why it stopped.
-    pub(crate) fn finish<D: Door>(self, door: &D) -> Result<(), Failure> {
+    pub(crate) fn finish(self, out: &mut Completion) -> Result<(), Failure> {
         let Some(reason) = self.finish.or_else(|| self.done.then(|| "stop".to_owned())) else {
-            return Err(failure(
+            return Err(Failure::new(
                 FailureKind::Interrupted,
                 "the stream ended before the answer did (no finish reason, no [DONE])",
             ));
         };
-        let emit = |event: Event| door.emit(event).map_err(of_emit);
-        let calls = self.calls.finish(reason == "length", || door.unique());
+        let mut emit = |event: Event| out.emit(event);
+        let calls = self.calls.finish(reason == "length", unique);
         let any = !calls.is_empty();
         for call in calls {
             emit(Event::ToolCall(call))?;

@@ -3,9 +3,10 @@
 use crate::answer::Answer;
 use crate::options::Options;
 use crate::request::{self, Shape};
-use carapace_provider_wire::door::{Outgoing, Reply};
-use carapace_provider_wire::failure::{failure, of_read, of_send, of_status, refuses};
-use carapace_provider_wire::{Door, Failure, FailureKind, Request, sse};
+use carapace_provider_wire::failure::{of_status, refuses};
+use carapace_sdk::http::{self, Response};
+use carapace_sdk::provider::{Completion, Failure, FailureKind, Request};
+use carapace_sdk::{clock, config, log, sse};
 use serde_json::Value;
 
 /// Largest error answer that is looked at.
@@ -13,40 +14,31 @@ const MAX_ERROR: usize = 64 << 10;
 /// Largest answer that is no stream.
 const MAX_WHOLE: usize = 16 << 20;
 
-pub(crate) fn complete<D: Door>(door: &D, request: &Request) -> Result<(), Failure> {
-    let options = Options::parse(&door.section())?;
+pub(crate) fn complete(request: &Request, out: &mut Completion) -> Result<(), Failure> {
+    let options = Options::parse(&config::text())?;
     let mut shape = Shape { tokens_field: options.tokens_field, stream_options: true, temperature: true };
     let first = shape;
     loop {
-        let mut reply = door
-            .send(Outgoing {
-                method: "POST",
-                endpoint: "api",
-                path: "/chat/completions".into(),
-                headers: headers(&options, "text/event-stream, application/json"),
-                body: Some(request::body(request, &options, shape)?),
-            })
-            .map_err(of_send)?;
-        let status = reply.status();
-        if (200..300).contains(&status) {
-            return read(door, &mut reply);
+        let post = http::post("api", "/chat/completions").body(request::body(request, &options, shape)?);
+        let response = with_headers(post, &options, "text/event-stream, application/json").send()?;
+        if response.is_success() {
+            return read(&response, out);
         }
-        let body = reply.body(MAX_ERROR).unwrap_or_default();
+        let status = response.status();
+        let body = response.beginning(MAX_ERROR).unwrap_or_default();
         match refused(status, &body, shape, first, request) {
             Some((changed, what)) => {
-                door.note(what);
+                log::info(what);
                 shape = changed;
             }
-            None => return Err(of_status(status, |name| reply.header(name), &body, door.now_ms())),
+            None => return Err(of_status(status, |name| response.header(name), &body, clock::now_ms())),
         }
     }
 }
 
-pub(crate) fn headers(options: &Options, accept: &str) -> Vec<(String, String)> {
-    let mut h =
-        vec![("content-type".to_owned(), "application/json".to_owned()), ("accept".to_owned(), accept.to_owned())];
-    h.extend(options.headers.iter().cloned());
-    h
+pub(crate) fn with_headers(request: http::Request, options: &Options, accept: &str) -> http::Request {
+    let request = request.header("content-type", "application/json").header("accept", accept);
+    options.headers.iter().fold(request, |r, (name, value)| r.header(name, value))
 }
 
 /// The body without what the server refuses by name, each change at most once; none if that is not the trouble.
@@ -79,45 +71,42 @@ fn names(text: &str, field: &str) -> bool {
     refuses(text, field) || (field == "max_tokens" && text.contains("max_completion_tokens"))
 }
 
-fn read<D: Door>(door: &D, reply: &mut impl Reply) -> Result<(), Failure> {
-    let mut first = reply.read().map_err(of_read)?;
+fn read(response: &Response, out: &mut Completion) -> Result<(), Failure> {
+    let mut chunks = response.chunks();
+    let mut first = Vec::new();
     // A byte or two of white space may come before it shows what this is.
-    while !first.is_empty() && first.iter().all(u8::is_ascii_whitespace) {
-        let more = reply.read().map_err(of_read)?;
-        if more.is_empty() {
-            break;
-        }
-        first.extend(more);
+    while first.iter().all(u8::is_ascii_whitespace) {
+        let Some(more) = chunks.next() else { break };
+        first.extend(more?);
     }
     let mut answer = Answer::default();
     if first.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
-        first.extend(reply.body(MAX_WHOLE).map_err(of_read)?);
-        answer.whole(&first, door)?;
-        return answer.finish(door);
+        first.extend(response.beginning(MAX_WHOLE)?);
+        answer.whole(&first, out)?;
+        return answer.finish(out);
     }
-    let (mut reader, mut events, mut bytes) = (sse::Reader::default(), Vec::new(), first);
-    while !bytes.is_empty() {
-        reader.push(&bytes, &mut events).map_err(|_| too_long())?;
+    let (mut reader, mut events) = (sse::Reader::default(), Vec::new());
+    for bytes in std::iter::once(Ok(first)).chain(chunks) {
+        reader.push(&bytes?, &mut events).map_err(|_| too_long())?;
         for event in events.drain(..) {
-            answer.data(&event.name, &event.data, door)?;
+            answer.data(&event.name, &event.data, out)?;
             if answer.is_done() {
-                return answer.finish(door);
+                return answer.finish(out);
             }
         }
-        bytes = reply.read().map_err(of_read)?;
     }
     if let Some(event) = reader.finish() {
         // A last line without its end may be cut: then the stream broke off, and that is what to say.
-        match answer.data(&event.name, &event.data, door) {
+        match answer.data(&event.name, &event.data, out) {
             Err(_) if serde_json::from_str::<Value>(&event.data).is_err() => {}
             other => other?,
         }
     }
-    answer.finish(door)
+    answer.finish(out)
 }
 
 fn too_long() -> Failure {
-    failure(FailureKind::Other("malformed".into()), "the server sent an event of more than 8 MiB")
+    Failure::new(FailureKind::Other("malformed".into()), "the server sent an event of more than 8 MiB")
 }
 
 #[cfg(test)]

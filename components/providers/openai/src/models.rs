@@ -1,33 +1,24 @@
 //! What a server offers.
 
-use crate::complete::headers;
+use crate::complete::with_headers;
 use crate::options::Options;
-use carapace_provider_wire::door::{Outgoing, Reply};
-use carapace_provider_wire::failure::{failure, of_read, of_send, of_status};
-use carapace_provider_wire::{Door, Failure, FailureKind, Model};
+use carapace_provider_wire::failure::of_status;
+use carapace_sdk::provider::{Failure, FailureKind, Model};
+use carapace_sdk::{clock, config, http};
 use serde_json::Value;
 
 const MAX_LIST: usize = 8 << 20;
 
-pub(crate) fn models<D: Door>(door: &D) -> Result<Vec<Model>, Failure> {
-    let options = Options::parse(&door.section())?;
-    let mut reply = door
-        .send(Outgoing {
-            method: "GET",
-            endpoint: "api",
-            path: "/models".into(),
-            headers: headers(&options, "application/json"),
-            body: None,
-        })
-        .map_err(of_send)?;
-    let status = reply.status();
-    let body = reply.body(MAX_LIST).map_err(of_read)?;
+pub(crate) fn models() -> Result<Vec<Model>, Failure> {
+    let options = Options::parse(&config::text())?;
+    let response = with_headers(http::get("api", "/models"), &options, "application/json").send()?;
+    let (status, body) = (response.status(), response.beginning(MAX_LIST)?);
     // A server that has no list still serves the model its owner names.
     if let (404 | 405 | 501, Some(own)) = (status, &options.model) {
         return Ok(vec![model(own, &Value::Null)]);
     }
-    if !(200..300).contains(&status) {
-        return Err(of_status(status, |name| reply.header(name), &body, door.now_ms()));
+    if !response.is_success() {
+        return Err(of_status(status, |name| response.header(name), &body, clock::now_ms()));
     }
     let value: Value = serde_json::from_slice(&body).map_err(|e| unreadable(&e.to_string()))?;
     let mut out = list(&value).ok_or_else(|| unreadable("it holds no list of models"))?;
@@ -40,7 +31,7 @@ pub(crate) fn models<D: Door>(door: &D) -> Result<Vec<Model>, Failure> {
 }
 
 fn unreadable(why: &str) -> Failure {
-    failure(FailureKind::Other("malformed".into()), format!("the server's list of models cannot be read: {why}"))
+    Failure::new(FailureKind::Other("malformed".into()), format!("the server's list of models cannot be read: {why}"))
 }
 
 /// `{"data": […]}` (OpenAI, vLLM, llama.cpp, LM Studio, OpenRouter), `{"models": […]}` (others), or the bare list (Together).
@@ -151,7 +142,8 @@ fn sees(id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carapace_provider_wire::testing::{Fake, answer};
+    use carapace_provider_wire::testing::answer;
+    use carapace_sdk::testing::TestHost;
     use serde_json::json;
 
     fn listed(v: Value) -> Vec<(String, Option<u32>)> {
@@ -203,19 +195,19 @@ mod tests {
         assert!(m.tools && m.images);
     }
 
-    #[test]
-    fn a_server_without_a_list_serves_the_configured_model() {
-        let fake = Fake::new(vec![answer(404, "", &["{\"detail\":\"Not Found\"}"])]).section(r#"{"model":"own"}"#);
-        assert_eq!(models(&fake).unwrap().iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["own"]);
-        let fake = Fake::new(vec![answer(404, "", &["{\"detail\":\"Not Found\"}"])]);
-        assert!(models(&fake).unwrap_err().message.contains("base URL"));
-        assert_eq!(fake.sent.borrow()[0].path, "/models");
+    #[carapace_sdk::test]
+    fn a_server_without_a_list_serves_the_configured_model(host: &mut TestHost) {
+        let none = || answer(404, "", &["{\"detail\":\"Not Found\"}"]);
+        let listed = host.answer(none()).config(json!({ "model": "own" })).models().unwrap();
+        assert_eq!(listed.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["own"]);
+        assert!(host.fresh().answer(none()).models().unwrap_err().message.contains("base URL"));
+        assert_eq!(host.sent()[0].path(), "/models");
     }
 
-    #[test]
-    fn an_answer_that_is_no_list_is_a_failure_that_says_so() {
+    #[carapace_sdk::test]
+    fn an_answer_that_is_no_list_is_a_failure_that_says_so(host: &mut TestHost) {
         for body in ["<html>", "{}", "\"x\""] {
-            let f = models(&Fake::new(vec![answer(200, "", &[body])])).unwrap_err();
+            let f = host.answer(answer(200, "", &[body])).models().unwrap_err();
             assert_eq!(f.kind, FailureKind::Other("malformed".into()), "{body}");
         }
     }

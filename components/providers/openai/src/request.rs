@@ -3,8 +3,9 @@
 use crate::options::{Options, TokensField};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use carapace_provider_wire::{Failure, FailureKind};
-use carapace_provider_wire::{Image, Message, Part, Request, Role, ToolCall, ToolChoice, ToolResult, failure, json};
+use carapace_provider_wire::json;
+use carapace_sdk::provider::{Failure, FailureKind};
+use carapace_sdk::provider::{Image, Message, Part, Request, Role, ToolCall, ToolChoice, ToolResult};
 use serde_json::{Map, Value, json};
 
 /// Fields that only the contract may fill: `extra` and `extraBody` must not turn a stream into something else.
@@ -22,7 +23,7 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
     let mut body = Map::new();
     let model = if request.model.is_empty() { options.model.as_deref().unwrap_or_default() } else { &request.model };
     if model.is_empty() {
-        return Err(failure::failure(
+        return Err(Failure::new(
             FailureKind::InvalidRequest,
             "no model was named; name one, or set `model` in the instance's config",
         ));
@@ -74,7 +75,7 @@ pub(crate) fn body(request: &Request, options: &Options, shape: Shape) -> Result
         );
     }
     json::extend(&mut body, &options.extra_body, &request.extra, &OURS);
-    serde_json::to_vec(&body).map_err(|e| failure::failure(FailureKind::InvalidRequest, e.to_string()))
+    serde_json::to_vec(&body).map_err(|e| Failure::new(FailureKind::InvalidRequest, e.to_string()))
 }
 
 fn messages(messages: &[Message]) -> Vec<Value> {
@@ -151,8 +152,8 @@ fn image(i: &Image) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carapace_provider_wire::ToolSpec;
     use carapace_provider_wire::testing::request;
+    use carapace_sdk::provider::ToolSpec;
 
     const SHAPE: Shape = Shape { tokens_field: TokensField::MaxTokens, stream_options: true, temperature: true };
 

@@ -1,6 +1,6 @@
 //! How conversations are shown to the model.
 
-use crate::bindings::carapace::plugin::sessions::{Entry, Session};
+use carapace_sdk::sessions::{Entry, Session};
 use std::time::{Duration, SystemTime};
 
 /// Bytes of a conversation that are shown; of a longer one, its end.

@@ -140,19 +140,22 @@ fn size_depth_and_work_have_limits() {
     assert!(ok(&vec!["1/3"; 1000].join("+")).starts_with("1000/3 "), "many small steps are fine");
 }
 
-#[test]
-fn arguments_are_read_strictly() {
-    assert_eq!(expression(r#"{"expression":"1"}"#).unwrap(), "1");
+#[carapace_sdk::test]
+fn arguments_are_read_strictly(host: &mut TestHost) {
+    assert_eq!(host.call_tool("math_eval", json!({ "expression": "1+1" })).unwrap().text(), "2");
     for (bad, says) in [
-        ("{}", "missing"),
-        (r#"{"expression":1}"#, "text"),
-        (r#"{"expr":"1"}"#, "`expr`"),
-        ("[]", "object"),
-        ("x", "not JSON"),
+        (json!({}), "missing field `expression`"),
+        (json!({ "expression": 1 }), "string"),
+        (json!({ "expression": "1", "expr": "1" }), "`expr`"),
+        (json!(["1"]), "object"),
+        (json!("x"), "object"),
     ] {
-        assert!(expression(bad).unwrap_err().contains(says), "{bad}");
+        match host.call_tool("math_eval", bad.clone()) {
+            Err(ToolError::InvalidArguments(e)) => assert!(e.contains(says), "{bad}: {e}"),
+            other => panic!("{bad}: {other:?}"),
+        }
     }
-    assert!(serde_json::from_str::<Json>(&Math::list()[0].parameters).unwrap().is_object());
+    assert!(matches!(host.call_tool("sum", json!({})), Err(ToolError::NotFound(_))));
 }
 
 /// A fraction of machine integers: the oracle.

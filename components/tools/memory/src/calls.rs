@@ -1,91 +1,83 @@
 //! What each tool does with its arguments.
 
-use crate::Notes;
-use crate::bindings::carapace::plugin::types::Error;
-use crate::bindings::exports::carapace::plugin::tools::ToolError;
 use crate::shown;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use carapace_sdk::Error;
+use carapace_sdk::prelude::*;
 
 /// Notes listed unless said.
-pub(crate) const LISTED: u32 = 50;
-pub(crate) const MOST_LISTED: u32 = 500;
+const LISTED: u32 = 50;
+const MOST_LISTED: u32 = 500;
 /// Notes found unless said.
-pub(crate) const FOUND: u32 = 10;
-pub(crate) const MOST_FOUND: u32 = 50;
+const FOUND: u32 = 10;
+const MOST_FOUND: u32 = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Key {
+pub(crate) struct Key {
+    /// What the note is about, e.g. people/anna or preferences
+    #[schemars(length(min = 1, max = 512))]
     key: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Write {
+pub(crate) struct Write {
+    /// What the note is about, e.g. people/anna or preferences
+    #[schemars(length(min = 1, max = 512))]
     key: String,
+    /// at most 64 KiB
+    #[schemars(length(min = 1, max = 65_536))]
     text: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct List {
+pub(crate) struct List {
+    /// at most so many; 50 unless said
+    #[schemars(range(min = 1, max = MOST_LISTED))]
     limit: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Search {
+pub(crate) struct Search {
+    #[schemars(length(min = 1, max = 1024))]
     query: String,
+    /// at most so many; 10 unless said
+    #[schemars(range(min = 1, max = MOST_FOUND))]
     limit: Option<u32>,
 }
 
-/// What the tool `name` answers.
-pub(crate) fn answer(name: &str, arguments: &str, notes: &mut dyn Notes) -> Result<String, ToolError> {
-    match name {
-        "memory_read" => {
-            let Key { key } = parse(arguments)?;
-            let note = notes.read(&key).map_err(refused)?.ok_or_else(|| nothing(&key))?;
-            Ok(shown::whole(&note))
-        }
-        "memory_list" => {
-            let List { limit } = parse(arguments)?;
-            let limit = within("limit", limit.unwrap_or(LISTED), MOST_LISTED)?;
-            // One more than is shown tells whether there are more.
-            let found = notes.list(limit.saturating_add(1)).map_err(refused)?;
-            Ok(shown::list(&found, limit))
-        }
-        "memory_search" => {
-            let Search { query, limit } = parse(arguments)?;
-            if query.trim().is_empty() {
-                return Err(ToolError::InvalidArguments("`query` must hold a word to look for".into()));
-            }
-            let limit = within("limit", limit.unwrap_or(FOUND), MOST_FOUND)?;
-            let found = notes.search(&query, limit).map_err(refused)?;
-            Ok(shown::found(&found))
-        }
-        "memory_write" => {
-            let Write { key, text } = parse(arguments)?;
-            if text.trim().is_empty() {
-                return Err(ToolError::InvalidArguments(
-                    "`text` is empty; to forget a note, call memory_forget".into(),
-                ));
-            }
-            notes.write(&key, &text).map_err(refused)?;
-            Ok(format!("Kept under `{key}`. memory_forget undoes it."))
-        }
-        "memory_forget" => {
-            let Key { key } = parse(arguments)?;
-            if notes.delete(&key).map_err(refused)? { Ok(format!("Forgotten: `{key}`.")) } else { Err(nothing(&key)) }
-        }
-        _ => Err(ToolError::NotFound(format!(
-            "there is no tool `{name}` here; there are memory_read, memory_list, memory_search, memory_write and memory_forget"
-        ))),
-    }
+pub(crate) fn read(Key { key }: Key, _: &Context) -> Result<String, ToolError> {
+    let note = memory::read(&key).map_err(refused)?.ok_or_else(|| nothing(&key))?;
+    Ok(shown::whole(&note))
 }
 
-fn parse<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> {
-    serde_json::from_str(arguments).map_err(|e| ToolError::InvalidArguments(format!("the arguments do not fit: {e}")))
+pub(crate) fn list(List { limit }: List, _: &Context) -> Result<String, ToolError> {
+    let limit = within("limit", limit.unwrap_or(LISTED), MOST_LISTED)?;
+    // One more than is shown tells whether there are more.
+    let found = memory::list(limit.saturating_add(1))?;
+    Ok(shown::list(&found, limit))
+}
+
+pub(crate) fn search(Search { query, limit }: Search, _: &Context) -> Result<String, ToolError> {
+    if query.trim().is_empty() {
+        return Err(ToolError::invalid("`query` must hold a word to look for"));
+    }
+    let limit = within("limit", limit.unwrap_or(FOUND), MOST_FOUND)?;
+    Ok(shown::found(&memory::search(&query, limit).map_err(refused)?))
+}
+
+pub(crate) fn write(Write { key, text }: Write, _: &Context) -> Result<String, ToolError> {
+    if text.trim().is_empty() {
+        return Err(ToolError::invalid("`text` is empty; to forget a note, call memory_forget"));
+    }
+    memory::write(&key, &text).map_err(refused)?;
+    Ok(format!("Kept under `{key}`. memory_forget undoes it."))
+}
+
+pub(crate) fn forget(Key { key }: Key, _: &Context) -> Result<String, ToolError> {
+    if memory::delete(&key).map_err(refused)? { Ok(format!("Forgotten: `{key}`.")) } else { Err(nothing(&key)) }
 }
 
 fn within(name: &str, value: u32, most: u32) -> Result<u32, ToolError> {
@@ -101,14 +93,10 @@ fn nothing(key: &str) -> ToolError {
     ))
 }
 
-/// An import's refusal, for the model.
+/// Keys, texts and queries go to the kernel as the model gave them: what is wrong with them is for the model to change.
 fn refused(error: Error) -> ToolError {
     match error {
-        Error::Denied(why) => ToolError::Denied(why),
         Error::Invalid(why) => ToolError::InvalidArguments(why),
-        Error::NotFound(why) => ToolError::NotFound(why),
-        Error::Unavailable(why) | Error::Timeout(why) => ToolError::Unavailable(why),
-        Error::Limit(why) | Error::Other(why) => ToolError::Failed(why),
-        Error::Cancelled => ToolError::Failed("stopped".into()),
+        other => other.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! How notes are shown to the model.
 
-use crate::bindings::carapace::plugin::memory::Note;
+use carapace_sdk::memory::Note;
 use std::time::{Duration, SystemTime};
 
 /// Characters of a note in a list.

@@ -1,7 +1,8 @@
 //! Bytes to text: byte order mark, header, `<meta>`, in that order (the WHATWG's "determining the character encoding").
 
+use crate::html;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
-use html5gum::{Token, Tokenizer};
+use html5gum::Token;
 
 /// Bytes of a page in which a `<meta>` is looked for.
 const PRESCAN: usize = 1024;
@@ -24,7 +25,7 @@ pub(crate) fn decode(bytes: &[u8], header: Option<&str>, html: bool) -> (String,
 
 fn meta(start: &[u8]) -> Option<&'static Encoding> {
     let (text, _) = WINDOWS_1252.decode_without_bom_handling(start);
-    for Ok(token) in Tokenizer::new(text.as_ref()) {
+    for token in html::tokens(&text) {
         let Token::StartTag(tag) = token else { continue };
         if tag.name.as_slice() != b"meta" {
             continue;

@@ -1,48 +1,54 @@
 //! One fetch, and how it is told.
 
-use crate::bindings::carapace::plugin::types::Error;
-use crate::bindings::exports::carapace::plugin::tools::ToolError;
 use crate::kind::{self, Kind};
-use crate::{Door, charset, html};
-use serde::Deserialize;
+use crate::{charset, html};
+use carapace_sdk::prelude::*;
+use carapace_sdk::{Error, http::Response};
+use std::time::Duration;
 
 /// Bytes of a body that are read.
 pub(crate) const MAX_BODY: usize = 4 << 20;
 /// Characters of one part.
 pub(crate) const PART: usize = 24_000;
+/// Bytes asked for at once.
+const READ: u32 = 1 << 18;
+/// For the head of the answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+const ACCEPT: &str = "text/html, application/xhtml+xml, text/plain, application/json;q=0.9, */*;q=0.5";
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Fetch {
+pub(crate) struct Fetch {
+    /// https://… or http://…
+    #[schemars(length(max = 4096))]
     url: String,
+    /// where to go on in a long page: the number that the part before ended with
     from: Option<usize>,
 }
 
 /// What `web_fetch` answers.
-pub(crate) fn answer(arguments: &str, door: &mut dyn Door) -> Result<String, ToolError> {
-    let Fetch { url, from } = serde_json::from_str(arguments)
-        .map_err(|e| ToolError::InvalidArguments(format!("the arguments do not fit: {e}")))?;
+pub(crate) fn answer(Fetch { url, from }: Fetch, _: &Context) -> Result<String, ToolError> {
     let url = url.trim();
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
         let why = "`url` must be a whole address that begins with https:// or http://";
         return Err(ToolError::InvalidArguments(why.into()));
     }
-    let head = door.get(url).map_err(refused)?;
-    let header = |name: &str| head.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
-    let (mime, charset) = kind::parse(header("content-type").unwrap_or_default());
-    let mut told = format!("{}\nstatus: {}", head.url, head.status);
+    let response = http::public(url).header("accept", ACCEPT).timeout(PATIENCE).send().map_err(refused)?;
+    let (mime, charset) = kind::parse(&response.header("content-type").unwrap_or_default());
+    let address = response.url();
+    let mut told = format!("{address}\nstatus: {}", response.status());
     if !mime.is_empty() {
         told.push_str(&format!("\ntype: {mime}"));
     }
     let named = kind::of(&mime);
     if named == Some(Kind::Other) {
-        let size = header("content-length").map(|n| format!(" of {n} bytes")).unwrap_or_default();
+        let size = response.header("content-length").map(|n| format!(" of {n} bytes")).unwrap_or_default();
         return Ok(told + &format!("\n\nThis is a file{size}, not text; web_fetch does not read it."));
     }
-    let (body, whole) = read(door)?;
+    let (body, whole) = read(&response)?;
     let kind = named.unwrap_or_else(|| kind::sniff(&body));
-    if kind == Kind::Other {
+    if kind == Kind::Other || kind::is_binary(&body, charset.as_deref()) {
         return Ok(told + "\n\nThis is a file, not text; web_fetch does not read it.");
     }
     let (mut text, used) = charset::decode(&body, charset.as_deref(), kind == Kind::Html);
@@ -50,7 +56,7 @@ pub(crate) fn answer(arguments: &str, door: &mut dyn Door) -> Result<String, Too
         told.push_str(&format!("\ncharset: {used}"));
     }
     if kind == Kind::Html {
-        let page = html::read(&text, &head.url);
+        let page = html::read(&text, &address);
         if !page.title.is_empty() {
             told.push_str(&format!("\ntitle: {}", page.title));
         }
@@ -60,13 +66,16 @@ pub(crate) fn answer(arguments: &str, door: &mut dyn Door) -> Result<String, Too
 }
 
 /// The body, and whether that is all of it.
-fn read(door: &mut dyn Door) -> Result<(Vec<u8>, bool), ToolError> {
+fn read(response: &Response) -> Result<(Vec<u8>, bool), ToolError> {
     let mut body = Vec::new();
     loop {
-        let piece = match door.read() {
+        let piece = match response.read(READ) {
             Ok(piece) => piece,
             // The kernel's own cap, or a server that gave up: what came so far is worth showing.
-            Err(Error::Limit(_) | Error::Unavailable(_) | Error::Timeout(_)) if !body.is_empty() => {
+            Err(e)
+                if !body.is_empty()
+                    && matches!(e.kind(), Error::Limit(_) | Error::Unavailable(_) | Error::Timeout(_)) =>
+            {
                 return Ok((body, false));
             }
             Err(e) => return Err(refused(e)),
@@ -102,14 +111,10 @@ fn part(text: &str, from: usize, whole: bool) -> Result<String, ToolError> {
     Ok(shown)
 }
 
-/// An import's refusal, for the model.
-fn refused(error: Error) -> ToolError {
-    match error {
-        Error::Denied(why) => ToolError::Denied(why),
+/// The address goes to the kernel as the model gave it: what is wrong with it is for the model to change.
+fn refused(error: http::Error) -> ToolError {
+    match error.into_inner() {
         Error::Invalid(why) => ToolError::InvalidArguments(why),
-        Error::NotFound(why) => ToolError::NotFound(why),
-        Error::Unavailable(why) | Error::Timeout(why) => ToolError::Unavailable(why),
-        Error::Limit(why) | Error::Other(why) => ToolError::Failed(why),
-        Error::Cancelled => ToolError::Failed("stopped".into()),
+        other => other.into(),
     }
 }

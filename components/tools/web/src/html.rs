@@ -1,6 +1,8 @@
 //! HTML to readable text: headings, lists, tables and links keep their marks; scripts, styles and navigation are left out.
 
-use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
+use crate::reader::Text;
+use html5gum::emitters::default::DefaultEmitter;
+use html5gum::{Emitter, Error, ForwardingEmitter, StartTag, Token, Tokenizer};
 use iri_string::types::{IriAbsoluteString, IriReferenceStr};
 
 /// A page.
@@ -12,11 +14,13 @@ pub(crate) struct Page {
 
 /// Reads a page that came from `url`.
 pub(crate) fn read(html: &str, url: &str) -> Page {
-    let mut emitter = DefaultEmitter::default();
-    // Scripts and styles are text to their own end tag, not markup.
-    emitter.naively_switch_states(true);
-    let mut writer = Writer { base: absolute(url), ..Writer::default() };
-    for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {
+    pass(html, url, true).or_else(|| pass(html, url, false)).unwrap_or_default()
+}
+
+/// One reading; none if it ended inside of something that was left out, so that the page would have been taken for a menu.
+fn pass(html: &str, url: &str, strict: bool) -> Option<Page> {
+    let mut writer = Writer { base: absolute(url), shows_unclosed: !strict, ..Writer::default() };
+    for token in tokens(html) {
         match token {
             Token::StartTag(tag) => writer.start(&tag),
             Token::EndTag(tag) => writer.end(&tag.name),
@@ -25,13 +29,45 @@ pub(crate) fn read(html: &str, url: &str) -> Page {
         }
     }
     writer.close_link();
-    Page { title: writer.title.split_whitespace().collect::<Vec<_>>().join(" "), text: writer.out }
+    let vanished = writer.skipped.is_some_and(|(name, _)| UNTIL_CLOSED.contains(&name.as_str()));
+    // One that is never closed would be the whole page.
+    let title: String = writer.title.chars().take(TITLE).collect();
+    let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!strict || !vanished).then_some(Page { title, text: writer.out })
 }
 
-/// Elements whose content is not for readers.
-const LEFT_OUT: &[&str] = &[
-    "script", "style", "noscript", "template", "svg", "math", "iframe", "object", "canvas", "nav", "select", "textarea",
-];
+/// The tokens of a page. Scripts and styles are text to their own end tag, not markup.
+pub(crate) fn tokens(html: &str) -> impl Iterator<Item = Token> {
+    let mut emitter = DefaultEmitter::default();
+    emitter.naively_switch_states(true);
+    Tokenizer::new_with_emitter(Text(html.as_bytes()), Lenient(emitter)).map(|Ok(token)| token)
+}
+
+/// What is wrong with a page interests nobody here.
+struct Lenient(DefaultEmitter);
+
+impl ForwardingEmitter for Lenient {
+    type Token = Token;
+
+    fn inner(&mut self) -> &mut impl Emitter<Token = Token> {
+        &mut self.0
+    }
+
+    #[inline]
+    fn should_emit_errors(&mut self) -> bool {
+        false
+    }
+
+    fn emit_error(&mut self, _: Error) {}
+}
+
+/// Elements whose content is not for readers, and is no markup: one that is never closed takes the rest of the page with it in
+/// a browser, too.
+const LEFT_OUT: &[&str] = &["script", "style", "noscript", "iframe", "textarea"];
+/// The same, of markup. Where one is never closed, all of them are shown.
+const UNTIL_CLOSED: &[&str] = &["template", "svg", "math", "object", "canvas", "nav", "select"];
+/// Characters of a title.
+const TITLE: usize = 300;
 /// Elements that stand apart from what is around them.
 const BLOCKS: &[&str] = &[
     "p",
@@ -42,6 +78,7 @@ const BLOCKS: &[&str] = &[
     "header",
     "footer",
     "aside",
+    "nav",
     "blockquote",
     "figure",
     "figcaption",
@@ -64,6 +101,8 @@ struct Writer {
     title: String,
     base: Option<IriAbsoluteString>,
     in_title: bool,
+    /// What is left out only if it is closed is shown.
+    shows_unclosed: bool,
     /// The element that is left out, and how often it is open.
     skipped: Option<(String, usize)>,
     preformatted: usize,
@@ -85,10 +124,15 @@ impl Writer {
     fn start(&mut self, tag: &StartTag<()>) {
         let name = String::from_utf8_lossy(&tag.name);
         if let Some((skipped, depth)) = &mut self.skipped {
-            *depth += usize::from(*skipped == name && !tag.self_closing);
-            return;
+            // There is no `<main>` within a `<nav>`: somebody forgot to close it.
+            if !(skipped == "nav" && name == "main") {
+                *depth += usize::from(*skipped == name && !tag.self_closing);
+                return;
+            }
+            self.skipped = None;
         }
-        if LEFT_OUT.contains(&name.as_ref()) {
+        let left_out = |of: &[&str]| of.contains(&name.as_ref());
+        if left_out(LEFT_OUT) || (!self.shows_unclosed && left_out(UNTIL_CLOSED)) {
             // Only foreign elements close themselves; `<script/>` does not.
             if !(tag.self_closing && matches!(name.as_ref(), "svg" | "math")) {
                 self.skipped = Some((name.into_owned(), 1));

@@ -35,12 +35,22 @@ pub(crate) fn of(mime: &str) -> Option<Kind> {
     }
 }
 
+/// Whether the first bytes are those of a file, whatever its type says.
+pub(crate) fn is_binary(bytes: &[u8], charset: Option<&str>) -> bool {
+    let start = bytes.get(..512).unwrap_or(bytes);
+    // The only text with zeros in it.
+    let wide = start.starts_with(b"\xff\xfe")
+        || start.starts_with(b"\xfe\xff")
+        || charset.is_some_and(|label| label.to_ascii_lowercase().starts_with("utf-16"));
+    (start.contains(&0) && !wide) || start.starts_with(b"%PDF-") || start.starts_with(b"GIF8")
+}
+
 /// What it looks like to its first bytes.
 pub(crate) fn sniff(bytes: &[u8]) -> Kind {
-    let start = bytes.get(..512).unwrap_or(bytes);
-    if start.contains(&0) || start.starts_with(b"%PDF-") || start.starts_with(b"GIF8") {
+    if is_binary(bytes, None) {
         return Kind::Other;
     }
+    let start = bytes.get(..512).unwrap_or(bytes);
     let text = String::from_utf8_lossy(start).trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     let html = ["<!doctype html", "<html", "<head", "<body", "<!--"].iter().any(|tag| text.starts_with(tag));
     if html { Kind::Html } else { Kind::Text }

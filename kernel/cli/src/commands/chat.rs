@@ -56,7 +56,7 @@ async fn one(client: &Client, session: &str, model: Option<&str>, message: &str)
     println!();
     let answer = answer?;
     if answer.finish == "length" {
-        eprintln!("(the answer reached its length limit: agent.maxOutputTokens)");
+        eprintln!("(the answer reached its length limit: agent.maxOutputTokens, or the model's own)");
     }
     Ok(())
 }

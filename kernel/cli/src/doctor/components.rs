@@ -11,8 +11,24 @@ use std::path::Path;
 const BUNDLE: Check = Check("bundle", "the bundled components are there, signed, and of a publisher that is trusted");
 const GRANTS: Check = Check("grants", "no component waits for an answer of yours");
 const ASSETS: Check = Check("assets", "the files that components read are here");
+const OPENED: Check = Check("public-allow", "public fetches reach public servers only");
 const LOADED: Check = Check("components", "every component is loaded");
 const INSTALLED: Check = Check("components", "every installed component can be loaded");
+
+/// Servers of the owner's own network that whatever a page says may be fetched from.
+pub(crate) fn opened(config: &Config) -> Vec<Finding> {
+    let findings = config.instances.iter().filter(|(_, section)| section.enabled && !section.public_allow.is_empty());
+    let findings = findings.map(|(key, section)| {
+        let servers: Vec<String> = section.public_allow.iter().map(|s| format!("`{s}`")).collect();
+        let problem = format!(
+            "`{key}` reaches {} like a public server, and a text from outside may make the model ask for it",
+            servers.join(", ")
+        );
+        OPENED
+            .hint(problem, format!("remove `instances.\"{key}\".publicAllow` from carapace.json5 if that is not meant"))
+    });
+    OPENED.all(findings.collect())
+}
 
 /// Publishers and deny-list.
 pub(crate) fn publishers(paths: &StatePaths) -> Vec<Finding> {

@@ -83,6 +83,7 @@ pub(crate) async fn run(paths: &StatePaths, args: DoctorArgs) -> Outcome {
     findings.push(machine::room(paths));
     findings.push(machine::engine(&config));
     findings.extend(components::publishers(paths));
+    findings.extend(components::opened(&config));
     let client = Client::running(paths).await?;
     findings.push(running::kernel(paths, client.as_ref()));
     let reader = match paths.database().exists() {

@@ -49,7 +49,7 @@ async fn a_private_address_is_refused_in_every_spelling_without_a_look_up() {
     ] {
         let denial = denial(send(&door, &public(), &Vault::default(), fetch(url)).await);
         assert_eq!(denial.code, "E-EGRESS-007", "{url}: {denial}");
-        assert!(denial.fix.contains("instances.\"weather\".endpoints"), "{denial}");
+        assert!(denial.fix.contains("instances.\"weather\".publicAllow: [\""), "{denial}");
     }
     for url in [
         "http://169.254.169.254/",

@@ -15,5 +15,6 @@ mod capture;
 mod credentials;
 mod failures;
 mod local;
+mod opened;
 mod redirects;
 mod support;

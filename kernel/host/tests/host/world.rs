@@ -13,7 +13,7 @@ use carapace_registry::{AssetFiles, VerifiedPackage, testing};
 use carapace_runtime::{EngineOptions, Engines, InProcess, Loader};
 use carapace_store::{Store, StoreOptions, Unlocker};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +117,17 @@ impl World {
             endpoints.iter().map(|(n, u)| (n.parse().unwrap(), u.parse().unwrap())).collect();
         let limits = grant.capabilities.limits;
         let id = grant.instance.clone();
-        self.host.load(InstanceSpec { id, package: Arc::new(package), grant, endpoints, config, limits }).await
+        self.host
+            .load(InstanceSpec {
+                id,
+                package: Arc::new(package),
+                grant,
+                endpoints,
+                public_allow: BTreeSet::new(),
+                config,
+                limits,
+            })
+            .await
     }
 
     /// Puts `content` where the file that is `signed` lies.

@@ -15,6 +15,8 @@ use carapace_runtime::{
     Admission, AotCache, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance, Loaded,
     Loader,
 };
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,12 @@ pub(crate) struct Watch {
     pub(crate) entered: Notify,
     /// `clock.sleep-ms` returns after one of these.
     pub(crate) release: Notify,
+    /// What the guest said it used.
+    pub(crate) used: Mutex<Option<completion::Usage>>,
+    /// What `config.get` gives; without it, the guest waits for ever.
+    pub(crate) config: Option<String>,
+    /// The one asset, whatever it is called; without it, it is empty.
+    pub(crate) asset: Option<File>,
 }
 
 pub(crate) struct State {
@@ -83,7 +91,10 @@ impl config::Host for State {
     async fn get(&mut self) -> Result<String> {
         self.core.host_call()?;
         self.watch.entered.notify_one();
-        std::future::pending().await
+        match &self.watch.config {
+            Some(config) => Ok(config.clone()),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -155,11 +166,16 @@ impl http::HostResponse for State {
 impl assets::Host for State {
     async fn describe(&mut self, _: String) -> Result<Result<assets::Info, types::Error>> {
         self.core.host_call()?;
-        Ok(Ok(assets::Info { size: 0, sha256: String::new() }))
+        let size = self.watch.asset.as_ref().map_or(0, |file| file.metadata().unwrap().len());
+        Ok(Ok(assets::Info { size, sha256: String::new() }))
     }
-    async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
+    async fn read(&mut self, _: String, offset: u64, max: u32) -> Result<Result<Vec<u8>, types::Error>> {
         self.core.host_call()?;
-        Ok(Ok(Vec::new()))
+        let Some(file) = &self.watch.asset else { return Ok(Ok(Vec::new())) };
+        let mut bytes = vec![0; max as usize];
+        let read = file.read_at(&mut bytes, offset).unwrap();
+        bytes.truncate(read);
+        Ok(Ok(bytes))
     }
 }
 
@@ -218,8 +234,10 @@ impl secrets::Host for State {
 impl completion::Host for State {
     async fn emit(&mut self, event: completion::Event) -> Result<Result<(), types::Error>> {
         self.core.host_call()?;
-        if let completion::Event::Text(text) = event {
-            self.watch.emitted.lock().unwrap().push(text);
+        match event {
+            completion::Event::Text(text) => self.watch.emitted.lock().unwrap().push(text),
+            completion::Event::Usage(usage) => *self.watch.used.lock().unwrap() = Some(usage),
+            _ => {}
         }
         Ok(Ok(()))
     }

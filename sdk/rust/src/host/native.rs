@@ -57,7 +57,9 @@ imports! {
 /// A response, by its number.
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "only the test host sees it")]
-pub struct Incoming(pub(crate) usize);
+pub struct Incoming(
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only a test host looks"))] pub(crate) usize,
+);
 
 #[cfg(not(feature = "testing"))]
 #[allow(clippy::panic, reason = "there is nobody to return an error to, and nothing that could be true to return")]

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
+    /// None: where the request went.
+    pub(crate) url: Option<String>,
     pub(crate) chunks: Vec<Vec<u8>>,
     /// After the chunks.
     pub(crate) breaks: Option<Error>,
@@ -18,7 +20,7 @@ pub struct Answer {
 impl Answer {
     /// A status, without headers and body.
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), chunks: Vec::new(), breaks: None, fails: None }
+        Self { status, headers: Vec::new(), url: None, chunks: Vec::new(), breaks: None, fails: None }
     }
 
     /// No answer: the server cannot be reached, and nothing was sent.
@@ -35,6 +37,13 @@ impl Answer {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// It comes from there, after redirects.
+    #[must_use]
+    pub fn redirected(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
         self
     }
 

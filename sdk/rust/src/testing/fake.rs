@@ -34,6 +34,8 @@ pub struct FakeHost {
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) refused: BTreeSet<String>,
+    /// What each use of these capabilities fails with.
+    pub(crate) failing: BTreeMap<String, Error>,
     pub(crate) cancel_after: Option<usize>,
     pub(crate) open: Vec<Answer>,
     pub(crate) sent: Vec<Sent>,
@@ -108,6 +110,7 @@ impl FakeHost {
             assets: BTreeMap::new(),
             exchanges: Vec::new(),
             refused: BTreeSet::new(),
+            failing: BTreeMap::new(),
             cancel_after: None,
             open: Vec::new(),
             sent: Vec::new(),
@@ -141,7 +144,10 @@ impl FakeHost {
         let used = match &self.entry {
             None | Some(Entry::Provider) => true,
             Some(Entry::List) => false,
-            Some(Entry::Tool(name)) => d.tools.get(name).is_some_and(|uses| uses.iter().any(|u| u == capability)),
+            Some(Entry::Tool(name)) => {
+                let covers = |u: &String| u == capability || (capability == "memory:read" && u == "memory");
+                d.tools.get(name).is_some_and(|uses| uses.iter().any(covers))
+            }
         };
         if !used {
             let what = match &self.entry {
@@ -152,6 +158,11 @@ impl FakeHost {
                 "{what} of {} may not use `{capability}`: its `uses` in the manifest do not name it [E-RUNTIME-023]",
                 d.name
             )));
+        }
+        // Notes are refused whole, and fail whole.
+        let capability = capability.strip_suffix(":read").unwrap_or(capability);
+        if let Some(error) = self.failing.get(capability) {
+            return Err(error.clone());
         }
         if self.refused.contains(capability) {
             return Err(Error::Denied(format!(

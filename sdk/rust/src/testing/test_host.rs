@@ -59,6 +59,14 @@ impl TestHost {
         self.fake.clone()
     }
 
+    /// As at the test's beginning: nothing is there, nothing was done. For tests with many cases.
+    pub fn fresh(&mut self) -> &mut Self {
+        let (fake, new) = (self.fake.clone(), Self::new(self.component));
+        fake.swap(&new.fake);
+        *self = Self { fake, ..new };
+        self
+    }
+
     fn set(&mut self, change: impl FnOnce(&mut FakeHost)) -> &mut Self {
         change(&mut self.fake.borrow_mut());
         self
@@ -98,6 +106,16 @@ impl TestHost {
     /// A note in the memory.
     pub fn note(&mut self, key: &str, text: &str) -> &mut Self {
         self.set(|f| f.note(key, text, false))
+    }
+
+    /// A note in whose text something from outside had a hand.
+    pub fn note_from_outside(&mut self, key: &str, text: &str) -> &mut Self {
+        self.set(|f| f.note(key, text, true))
+    }
+
+    /// A conversation, with all that the kernel would know of it.
+    pub fn recorded(&mut self, session: sessions::Session, messages: Vec<sessions::Entry>) -> &mut Self {
+        self.set(|f| f.sessions.push((session, messages)))
     }
 
     /// A conversation, with its messages as role and text.
@@ -158,6 +176,11 @@ impl TestHost {
         self.set(|f| f.exchanges.push(Exchange { method: None, target: None, answer }))
     }
 
+    /// The answers to the next requests that nothing else answers, in order.
+    pub fn answers(&mut self, answers: impl IntoIterator<Item = Answer>) -> &mut Self {
+        answers.into_iter().fold(self, Self::answer)
+    }
+
     /// The answer to the next request of this method to this path of this endpoint, whatever its query.
     pub fn on(&mut self, method: &str, endpoint: &str, path: &str, answer: Answer) -> &mut Self {
         let (method, target) = (Some(method.to_owned()), Some(format!("{endpoint}:{path}")));
@@ -174,6 +197,13 @@ impl TestHost {
     pub fn refuse(&mut self, capability: &str) -> &mut Self {
         self.set(|f| {
             f.refused.insert(capability.to_owned());
+        })
+    }
+
+    /// Each use of a capability (as in [`refuse`](Self::refuse)) fails so from now on.
+    pub fn fail(&mut self, capability: &str, error: Error) -> &mut Self {
+        self.set(|f| {
+            f.failing.insert(capability.to_owned(), error);
         })
     }
 
@@ -321,6 +351,11 @@ impl TestHost {
     /// The text of a note.
     pub fn noted(&self, key: &str) -> Option<String> {
         self.fake.borrow().memory.iter().find(|n| n.key == key).map(|n| n.text.clone())
+    }
+
+    /// How many pieces of answers' bodies were not read to their end.
+    pub fn unread(&self) -> usize {
+        self.fake.borrow().open.iter().map(|a| a.chunks.len()).sum()
     }
 
     /// How many answers were not asked for.

@@ -74,7 +74,7 @@ impl ToolSet<'_> {
             Task::Names(names) => names.push(name.to_owned()),
             Task::Call { name: wanted, arguments, context, result } if *wanted == name && result.is_none() => {
                 *result = Some(
-                    serde_json::from_str(arguments)
+                    read(arguments)
                         .map_err(|e| ToolError::InvalidArguments(format!("the arguments of `{name}`: {e}")))
                         .and_then(|arguments| function(arguments, context))
                         .and_then(IntoContent::into_content),
@@ -84,6 +84,14 @@ impl ToolSet<'_> {
         }
         self
     }
+}
+
+/// Arguments as a type. Serde would take a list for a struct's fields; arguments have names.
+fn read<A: DeserializeOwned>(arguments: &str) -> Result<A, String> {
+    if !arguments.trim_start().starts_with('{') {
+        return Err("they must be an object".to_owned());
+    }
+    serde_json::from_str(arguments).map_err(|e| e.to_string())
 }
 
 /// What the component offers.
@@ -151,6 +159,10 @@ mod tests {
             panic!("it was taken")
         };
         assert!(text.contains("`shout`") && text.contains("`word`"), "{text}");
+        for other in [r#"["hi"]"#, r#""hi""#, ""] {
+            let refused = call(tools, "shout", other, &context());
+            assert!(matches!(refused, Err(ToolError::InvalidArguments(t)) if t.contains("object")), "{other}");
+        }
     }
 
     #[test]

@@ -85,7 +85,15 @@ impl FakeHost {
             );
             return Err(refused(Error::Unavailable(text)));
         };
-        let answer = self.exchanges.remove(at).answer;
+        let mut answer = self.exchanges.remove(at).answer;
+        // As the kernel tells it: without the query, and a captured link's address is nobody's to know.
+        let asked = self.sent.last().map(|sent| match &sent.target {
+            Target::Endpoint { endpoint, path } => format!("https://{endpoint}.test{path}"),
+            Target::Public(url) => url.clone(),
+            Target::Handle(_) => String::new(),
+        });
+        let asked = asked.map(|url| url.split('?').next().unwrap_or_default().to_owned());
+        answer.url = answer.url.or(asked);
         if let Some(failure) = answer.fails {
             return Err(failure);
         }
@@ -105,8 +113,8 @@ impl FakeHost {
         self.answer(r).map(|a| a.headers.clone()).unwrap_or_default()
     }
 
-    pub fn url(&self, _: &Incoming) -> String {
-        "https://server.test/".to_owned()
+    pub fn url(&self, r: &Incoming) -> String {
+        self.answer(r).and_then(|a| a.url.clone()).unwrap_or_default()
     }
 
     pub fn read(&mut self, r: &Incoming, max: u32) -> Result<Vec<u8>, Error> {
@@ -190,7 +198,7 @@ impl FakeHost {
     }
 
     pub fn memory_read(&self, key: &str) -> Result<Option<memory::Note>, Error> {
-        self.allow("memory", "memory")?;
+        self.allow("memory", "memory:read")?;
         super::pairs::check_key(key)?;
         Ok(self.memory.iter().find(|n| n.key == key).cloned())
     }
@@ -205,26 +213,27 @@ impl FakeHost {
         Ok(())
     }
 
-    pub(crate) fn note(&mut self, key: &str, text: &str, tainted: bool) {
+    pub fn note(&mut self, key: &str, text: &str, tainted: bool) {
         self.memory.retain(|n| n.key != key);
         let (key, text, updated_ms) = (key.to_owned(), text.to_owned(), self.now_ms);
         self.memory.push(memory::Note { key, text, updated_ms, tainted, extra: Vec::new() });
     }
 
     pub fn memory_delete(&mut self, key: &str) -> Result<bool, Error> {
+        self.allow("memory", "memory")?;
         let there = self.memory_read(key)?.is_some();
         self.memory.retain(|n| n.key != key);
         Ok(there)
     }
 
     pub fn memory_list(&self, limit: u32) -> Result<Vec<memory::Note>, Error> {
-        self.allow("memory", "memory")?;
+        self.allow("memory", "memory:read")?;
         Ok(self.memory.iter().rev().take(limit.min(1_000) as usize).cloned().collect())
     }
 
     /// By how many of the words a note holds; among equals, the newest first.
     pub fn memory_search(&self, query: &str, limit: u32) -> Result<Vec<memory::Note>, Error> {
-        self.allow("memory", "memory")?;
+        self.allow("memory", "memory:read")?;
         let words = |text: &str| -> Vec<String> {
             let split = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
             split.map(str::to_lowercase).collect()
