@@ -5,7 +5,7 @@ use carapace_contract::Digest;
 use carapace_contract::Ulid;
 use carapace_contract::decision::{Origin, PlannedCall};
 use carapace_contract::denial::Denial;
-use carapace_contract::message::Message;
+use carapace_contract::message::{Message, Part};
 use carapace_contract::turn::{TurnError, TurnEventKind, TurnOptions};
 use carapace_store::{AuditRow, Batch, CallRow, InboxRow, InboxState, LogRow, RunPhase, RunRow, SessionRow, Store};
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,8 @@ impl Job {
                 payload: Value::Null,
                 at_ms: self.accepted_ms,
             })
-            .session_upsert(self.session_row(self.accepted_ms, String::new()));
+            // A conversation that has a title keeps it.
+            .session_upsert(self.session_row(self.accepted_ms, title(user)));
         self.append(batch, user)
     }
 
@@ -139,10 +140,10 @@ impl Job {
     }
 
     /// The run is over.
-    pub(crate) fn end(&self, batch: Batch, last: &TurnEventKind, title: String, at_ms: u64) -> Batch {
+    pub(crate) fn end(&self, batch: Batch, last: &TurnEventKind, at_ms: u64) -> Batch {
         let last = serde_json::to_value(last).ok();
         batch
-            .session_upsert(self.session_row(at_ms, title))
+            .session_upsert(self.session_row(at_ms, String::new()))
             .run_upsert(RunRow { last, ended_ms: Some(at_ms), ..self.run_row(RunPhase::Ended) })
             .inbox_state(self.run, InboxState::Done)
     }
@@ -187,6 +188,21 @@ pub(crate) fn call_begin(batch: Batch, call: &PlannedCall, at_ms: u64) -> Batch 
         arguments: call.arguments.clone(),
         at_ms,
     })
+}
+
+/// The first words of a message.
+fn title(row: &Row) -> String {
+    let Entry::User { parts, .. } = &row.entry else { return String::new() };
+    let text = parts.iter().find_map(|p| match p {
+        Part::Text { text } => Some(text.as_str()),
+        _ => None,
+    });
+    let words = text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut title: String = words.chars().take(60).collect();
+    if title.len() < words.len() {
+        title.push('…');
+    }
+    title
 }
 
 /// The last rows of a session, oldest first. Erased rows and rows of later versions are passed over.

@@ -170,7 +170,7 @@ impl Inner {
     async fn end_without_turn(&self, job: &Job, error: TurnError) {
         let last = TurnEventKind::Failed { code: error.code, message: error.message, retryable: error.retryable };
         let now = self.clock.now_ms();
-        if let Err(error) = self.commit(job.end(Batch::new(), &last, String::new(), now)).await {
+        if let Err(error) = self.commit(job.end(Batch::new(), &last, now)).await {
             tracing::error!(run = %job.run, %error, "a run could not be ended");
         }
         metrics::counter!("carapace_turns_total", "outcome" => "failed").increment(1);

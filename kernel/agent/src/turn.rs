@@ -428,9 +428,7 @@ impl<'a> Turn<'a> {
         if let Some(usage) = self.unbooked.take() {
             batch = batch.usage_add(usage);
         }
-        let title =
-            if self.transcript.earlier.is_empty() { title(&self.transcript.current.rows) } else { String::new() };
-        self.agent.commit(self.job.end(batch, last, title, now)).await
+        self.agent.commit(self.job.end(batch, last, now)).await
     }
 
     /// Closes a call that was under way when the run was stopped.
@@ -450,21 +448,4 @@ impl<'a> Turn<'a> {
         }
         Ok(batch)
     }
-}
-
-/// The first words of the first message.
-fn title(rows: &[Row]) -> String {
-    let text = rows.iter().find_map(|r| match &r.entry {
-        Entry::User { parts, .. } => parts.iter().find_map(|p| match p {
-            Part::Text { text } => Some(text.as_str()),
-            _ => None,
-        }),
-        _ => None,
-    });
-    let words = text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut title: String = words.chars().take(60).collect();
-    if title.len() < words.len() {
-        title.push('…');
-    }
-    title
 }

@@ -56,10 +56,10 @@ pub(crate) async fn bring(
 /// For the person who starts it.
 pub(crate) fn how_to_bring(id: &InstanceId, asset: &AssetDecl) -> String {
     let shown = if *id.id() == Name::main() { id.name().to_string() } else { id.to_string() };
-    let fetch = if asset.sources.is_empty() { "" } else { "`carapace assets fetch` brings it, or " };
     format!(
-        "`{shown}` cannot answer yet: its file {} ({} MB) is not here. {fetch}`carapace assets add FILE` takes it.",
+        "`{shown}` cannot answer yet: its file {} ({} MB) is not here. What brings it: {}.",
         asset.name,
-        asset.size / 1_000_000
+        asset.size / 1_000_000,
+        AssetDecl::how_to_bring(&asset.sources)
     )
 }

@@ -99,7 +99,7 @@ impl ApprovalState {
 pub struct SessionRow {
     /// Its key, 1 to 512 bytes.
     pub key: String,
-    /// For people; an empty one leaves the stored one alone.
+    /// For people; the first that is not empty stays.
     pub title: String,
     /// When it began; kept from the first write.
     pub created_ms: u64,

@@ -191,7 +191,9 @@ async fn thought_is_streamed_and_stored_but_no_part_of_the_history() {
 async fn sessions_are_listed_with_their_first_words() {
     let dir = tempfile::tempdir().unwrap();
     let h = Plan::new(|_, _, _| vec![Say::Text("ok")]).build(dir.path());
-    h.turn(ask("one", "What is the\n weather?")).await;
+    let begun = h.agent.submit(ask("one", "What is the\n weather?")).await.unwrap();
+    assert_eq!(h.agent.sessions(10).await.unwrap()[0].title, "What is the weather?", "before anything was answered");
+    drop(begun);
     h.turn(ask("one", "And tomorrow?")).await;
     h.turn(ask_as(Origin::Webhook, "two", "ping")).await;
     let sessions = h.agent.sessions(10).await.unwrap();

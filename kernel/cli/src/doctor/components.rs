@@ -3,6 +3,7 @@
 use super::{Check, Finding};
 use crate::{assembly, bundled, trust};
 use carapace_config::{Config, StatePaths};
+use carapace_contract::manifest::AssetDecl;
 use carapace_registry::AssetFiles;
 use carapace_store::Reader;
 use serde_json::Value;
@@ -61,7 +62,7 @@ pub(crate) async fn assets(paths: &StatePaths, reader: &Reader) -> Vec<Finding> 
         let Ok(package) = assembly::verify_installed(paths, &trusted, row) else { continue };
         for asset in package.manifest().assets.iter().filter(|a| !files.has(&a.sha256, a.size)) {
             let problem = format!("{} of {} is not here", asset.name, package.id());
-            findings.push(ASSETS.hint(problem, "carapace assets fetch, or carapace assets add FILE"));
+            findings.push(ASSETS.hint(problem, AssetDecl::how_to_bring(&asset.sources)));
         }
     }
     ASSETS.all(findings)

@@ -26,6 +26,18 @@ pub struct AssetDecl {
     pub optional: bool,
 }
 
+impl AssetDecl {
+    /// The commands that bring a file that may be had from these sources.
+    pub fn how_to_bring(sources: &[url::Url]) -> &'static str {
+        if sources.is_empty() {
+            // `assets fetch` has nowhere to go, unless its owner says where.
+            "`carapace assets add FILE`, or `carapace assets fetch NAME --from URL`"
+        } else {
+            "`carapace assets fetch`, or `carapace assets add FILE`"
+        }
+    }
+}
+
 /// An asset as far as it was readable.
 pub(super) struct Draft {
     pub(super) name: Option<Spanned<AssetName>>,

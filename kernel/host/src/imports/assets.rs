@@ -27,15 +27,16 @@ impl HostState {
         }
         tracing::error!(instance = %self.instance.id, asset = %asset.name, %error, "an asset cannot be used");
         types::Error::Unavailable(format!(
-            "the file `{}` cannot be used: {error}; `carapace assets fetch` or `carapace assets add FILE` brings it anew",
-            asset.name
+            "the file `{}` cannot be used: {error}; what brings it anew: {}",
+            asset.name,
+            AssetDecl::how_to_bring(&asset.sources)
         ))
     }
 }
 
 fn missing(asset: &AssetDecl) -> String {
-    let fetch = if asset.sources.is_empty() { "" } else { "`carapace assets fetch`, or " };
-    format!("the file `{}` is not on this machine yet; {fetch}`carapace assets add FILE` brings it", asset.name)
+    let bring = AssetDecl::how_to_bring(&asset.sources);
+    format!("the file `{}` is not on this machine yet; what brings it: {bring}", asset.name)
 }
 
 impl assets::Host for HostState {

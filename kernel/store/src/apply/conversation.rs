@@ -13,7 +13,7 @@ pub(super) fn session(c: &Context<'_>, row: &SessionRow) -> Result<(), StoreErro
     length("a session key", &row.key, MAX_KEY)?;
     let meta = (!row.meta.is_null()).then(|| text(&row.meta));
     let sql = "INSERT INTO session (key, title, created_ms, updated_ms, meta) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE SET \
-               title = CASE excluded.title WHEN '' THEN title ELSE excluded.title END, \
+               title = CASE title WHEN '' THEN excluded.title ELSE title END, \
                updated_ms = max(updated_ms, excluded.updated_ms), meta = coalesce(excluded.meta, meta)";
     c.run("write a session", sql, params![row.key, row.title, int(row.created_ms), int(row.updated_ms), meta])
         .map(|_| ())

@@ -55,7 +55,7 @@ async fn a_session_counts_its_messages_and_remembers_taint() {
         SessionRow { key: "s".into(), title: "Greeting".into(), created_ms: 3, updated_ms: 4, meta: meta.clone() };
     let batch = Batch::new().session_upsert(named).append(row("s", "user", "hi")).append(tainted);
     store.commit(batch).await.unwrap();
-    let nothing_new = SessionRow { key: "s".into(), updated_ms: 1, ..SessionRow::default() };
+    let nothing_new = SessionRow { key: "s".into(), title: "Later".into(), updated_ms: 1, ..SessionRow::default() };
     store.commit(Batch::new().session_upsert(nothing_new).append(row("other", "user", "x"))).await.unwrap();
     let found = store.sessions(10).await.unwrap();
     let (s, other) = (&found[0], &found[1]);

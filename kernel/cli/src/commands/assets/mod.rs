@@ -9,6 +9,7 @@ use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::carry_out;
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::control::ControlRequest;
+use carapace_contract::manifest::AssetDecl;
 use carapace_contract::{AssetName, ComponentId, Digest};
 use carapace_egress::Door;
 use carapace_registry::AssetFiles;
@@ -60,7 +61,8 @@ pub(crate) async fn list(paths: &StatePaths, config: Arc<ConfigHandle>, as_json:
     }
     for w in all {
         let license = w.license.as_ref().map(|l| format!(", {l}")).unwrap_or_default();
-        let standing = if w.here { "here" } else { "missing: carapace assets fetch, or carapace assets add FILE" };
+        let standing =
+            if w.here { "here".to_owned() } else { format!("missing: {}", AssetDecl::how_to_bring(&w.sources)) };
         println!("{} of {} ({} MB{license}): {standing}", w.name, w.component, w.megabytes());
     }
     Ok(())
@@ -145,7 +147,8 @@ pub(crate) async fn remove(paths: &StatePaths, config: Arc<ConfigHandle>, name: 
     if !removed {
         return Err(Failure::new(Exit::Failed, format!("there is no file `{name}` here")).help("carapace assets list"));
     }
-    println!("{name} is removed. `carapace assets fetch {name}` brings it again.");
+    let sources = all.iter().find(|w| w.name.as_str() == name).map(|w| w.sources.as_slice()).unwrap_or_default();
+    println!("{name} is removed. What brings it again: {}.", AssetDecl::how_to_bring(sources));
     Ok(())
 }
 
