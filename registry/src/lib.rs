@@ -6,6 +6,10 @@
 //! no deny-list names it, and it is not older than what was seen before. Nothing here compiles or runs a component, and
 //! nothing here grants.
 //!
+//! Packages are found through registries: a directory (or the same behind HTTPS) with a signed [`index::Index`], whose
+//! keys the owner pinned in a [`RegistryBook`]; [`mod@resolve`] turns a name into one package, and [`source`] brings it. The
+//! network is a port, [`Fetch`]: nothing here opens a socket.
+//!
 //! ```
 //! use carapace_registry::{PublisherBook, SigningKey};
 //! let key = SigningKey::generate()?;
@@ -20,11 +24,19 @@ pub mod assets;
 pub mod bundle;
 pub mod deny;
 pub mod dsse;
+pub mod error;
+pub mod fetch;
 mod files;
 pub mod imports;
+pub mod index;
 pub mod key;
+pub mod location;
+pub mod lock;
 pub mod package;
 pub mod publisher;
+pub mod registries;
+pub mod resolve;
+pub mod source;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 #[allow(clippy::expect_used, clippy::panic, reason = "fixtures for tests")]
@@ -33,6 +45,10 @@ pub mod verify;
 
 pub use assets::{Asset, AssetError, AssetFiles};
 pub use deny::DenyList;
+pub use error::RegistryError;
+pub use fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 pub use key::{Fingerprint, PublicKey, SigningKey};
+pub use location::Location;
 pub use publisher::PublisherBook;
+pub use registries::RegistryBook;
 pub use verify::{Trust, TrustError, VerifiedPackage, verify, verify_as};
