@@ -1,12 +1,14 @@
-//! Bundles that the public Sigstore instance made, verified with the built-in root. They come with the sources of
+//! Bundles that Sigstore's public instances made, verified with the built-in root. They come with the sources of
 //! `sigstore-verify`, where cargo put them, and none of them is kept here:
 //!
 //! - a conda package attested by a GitHub workflow (Rekor 1: inclusion proof, checkpoint, signed entry time),
-//! - the same package attested by a person (Rekor 2: inclusion proof, checkpoint, RFC 3161 timestamp),
+//! - the same package attested by a person on the staging instance, which has a root of its own (Rekor 2: inclusion
+//!   proof, checkpoint, RFC 3161 timestamp),
 //! - npm's provenance of `sigstore` 2.0.0 (bundle 0.1, certificate chain).
 
 use super::*;
 use serde_json::{Value, json};
+use sigstore_verify::trust_root::SIGSTORE_STAGING_TRUSTED_ROOT;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -32,8 +34,23 @@ fn open(bundle: &Value) -> Result<Opened, Problem> {
     TrustedRoot::built_in().open(&Bundle::parse(bundle.to_string().as_bytes())?)
 }
 
+fn open_staged(bundle: &Value) -> Result<Opened, Problem> {
+    let root = crate::testing::trusted_root(&serde_json::from_str(SIGSTORE_STAGING_TRUSTED_ROOT).unwrap());
+    root.open(&Bundle::parse(bundle.to_string().as_bytes())?)
+}
+
 #[track_caller]
 fn refused(bundle: &Value, code: &str, change: impl FnOnce(&mut Value)) {
+    refused_by(open, bundle, code, change);
+}
+
+#[track_caller]
+fn refused_by(
+    open: fn(&Value) -> Result<Opened, Problem>,
+    bundle: &Value,
+    code: &str,
+    change: impl FnOnce(&mut Value),
+) {
     let mut changed = bundle.clone();
     change(&mut changed);
     let problem = open(&changed).expect_err("the bundle was accepted");
@@ -42,10 +59,15 @@ fn refused(bundle: &Value, code: &str, change: impl FnOnce(&mut Value)) {
 
 /// Changes one character of what stands there in base64.
 fn spoil(place: &mut Value) {
+    spoil_at(place, 4);
+}
+
+/// The same after so many eighths of it.
+fn spoil_at(place: &mut Value, eighths: usize) {
     let mut text = place.as_str().unwrap().to_owned();
-    let middle = text.len() / 2;
-    let other = if &text[middle..=middle] == "A" { "B" } else { "A" };
-    text.replace_range(middle..=middle, other);
+    let at = text.len() * eighths / 8;
+    let other = if &text[at..=at] == "A" { "B" } else { "A" };
+    text.replace_range(at..=at, other);
     *place = text.into();
 }
 
@@ -74,12 +96,14 @@ fn a_package_that_a_public_workflow_attested_is_verified() {
     assert_eq!(opened.names(&package, CONDA), Ok(true));
     assert_eq!(opened.names(&package[1..], CONDA), Ok(false), "another file");
     assert!(opened.names(&package, release::PROVENANCE).unwrap_err().contains("predicateType"));
-    assert_eq!(opened.signed_ms / 86_400_000, 20_331, "1 September 2025");
+    assert_eq!(opened.signed_ms / 86_400_000, 20_332, "1 September 2025");
 }
 
 #[test]
 fn a_package_that_a_person_attested_with_a_timestamp_is_verified() {
-    let opened = open(&read("conda-attestation-rekor2.sigstore.json")).unwrap();
+    let bundle = read("conda-attestation-rekor2.sigstore.json");
+    refused(&bundle, "E-TRUST-025", |_| ());
+    let opened = open_staged(&bundle).unwrap();
     assert_eq!(opened.identity.build, None);
     let rule = opened.identity.rule().unwrap().to_string();
     assert!(rule.starts_with("issuer=https://github.com/login/oauth email="), "{rule}");
@@ -111,19 +135,26 @@ fn each_part_of_a_public_bundle_is_refused_by_its_name_when_it_is_changed() {
     // The statement of another bundle, for which this one's log entry and signature do not speak.
     let two = read("conda-attestation-rekor2.sigstore.json");
     refused(&one, "E-TRUST-031", |b| b["dsseEnvelope"]["payload"] = two["dsseEnvelope"]["payload"].clone());
-    refused(&two, "E-TRUST-030", |b| {
-        spoil(&mut b["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"][0]["signedTimestamp"]);
+    // What it says, what is signed about it, the signature. (In the middle lies a copy of the authority's certificate,
+    // which nothing relies on: the trusted root has its own.)
+    for eighths in [1, 6, 7] {
+        refused_by(open_staged, &two, "E-TRUST-030", |b| {
+            let times = &mut b["verificationMaterial"]["timestampVerificationData"];
+            spoil_at(&mut times["rfc3161Timestamps"][0]["signedTimestamp"], eighths);
+        });
+    }
+    refused_by(open_staged, &two, "E-TRUST-030", |b| {
+        b["verificationMaterial"]["timestampVerificationData"] = json!({})
     });
-    refused(&two, "E-TRUST-030", |b| b["verificationMaterial"]["timestampVerificationData"] = json!({}));
     // The time of another signature.
     let token = read("cosign-v3-blob.sigstore.json");
-    refused(&two, "E-TRUST-030", |b| {
+    refused_by(open_staged, &two, "E-TRUST-030", |b| {
         let times = "timestampVerificationData";
         b["verificationMaterial"][times] = token["verificationMaterial"][times].clone();
     });
-    refused(&two, "E-TRUST-026", |b| spoil(&mut entry(b)["inclusionProof"]["hashes"][0]));
-    // The certificate of another signer does not fit the entry, the times or the signature.
-    refused(&one, "E-TRUST-023", |b| {
+    refused_by(open_staged, &two, "E-TRUST-026", |b| spoil(&mut entry(b)["inclusionProof"]["hashes"][0]));
+    // Another signer's certificate, by an authority that this root does not name.
+    refused(&one, "E-TRUST-022", |b| {
         b["verificationMaterial"]["certificate"] = two["verificationMaterial"]["certificate"].clone();
     });
 }
