@@ -16,15 +16,18 @@ use sha2::{Digest as _, Sha256};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 use x509_cert::certificate::{Certificate, TbsCertificate, Version};
-use x509_cert::der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString};
+use x509_cert::der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UtcTime};
 use x509_cert::der::{Any, Encode, EncodePem as _};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
+    SubjectKeyIdentifier,
+};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
-use x509_cert::time::Validity;
+use x509_cert::time::{Time, Validity};
 
 const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
 const P256: &str = "1.2.840.10045.3.1.7";
@@ -69,6 +72,17 @@ impl Key {
     fn id(&self) -> [u8; 32] {
         sha256(&self.der())
     }
+    /// How certificates name it.
+    fn short_id(&self) -> OctetString {
+        OctetString::new(&self.id()[..20]).expect("short")
+    }
+    fn is_subject(&self) -> Extension {
+        extension("2.5.29.14", false, SubjectKeyIdentifier(self.short_id()).to_der().expect("der"))
+    }
+    fn is_issuer(&self) -> Extension {
+        let id = AuthorityKeyIdentifier { key_identifier: Some(self.short_id()), ..Default::default() };
+        extension("2.5.29.35", false, id.to_der().expect("der"))
+    }
     fn in_root(&self, url: &str, since: SystemTime) -> Value {
         json!({ "baseUrl": url, "hashAlgorithm": "SHA2_256", "logId": { "keyId": BASE64.encode(self.id()) },
             "publicKey": { "rawBytes": BASE64.encode(self.der()), "keyDetails": "PKIX_ECDSA_P256_SHA_256",
@@ -79,6 +93,11 @@ impl Key {
 /// RFC 3339.
 fn utc(time: SystemTime) -> String {
     x509_cert::der::DateTime::from_system_time(time).expect("a date").to_string()
+}
+
+/// RFC 5280 wants the short form before 2050.
+fn date(time: SystemTime) -> Time {
+    Time::UtcTime(UtcTime::from_system_time(time).expect("before 2050"))
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -188,9 +207,10 @@ impl Sigstore {
     pub fn new() -> Self {
         let since = SystemTime::now() - YEAR;
         let (root, authority) = (Key::new(), Key::new());
-        let own = seal(body("test root", "test root", &root, (since, since + YEAR * 10), for_authority()), &root);
+        let own = seal(body("test root", "test root", &root, (since, since + YEAR * 10), for_authority(&root)), &root);
         let usage = ExtendedKeyUsage(vec![oid(CODE_SIGNING)]).to_der().expect("der");
-        let extensions = [for_authority(), vec![extension("2.5.29.37", false, usage)]].concat();
+        let extensions =
+            [for_authority(&authority), vec![root.is_issuer(), extension("2.5.29.37", false, usage)]].concat();
         let life = (since, since + YEAR * 9);
         let intermediate = seal(body("test root", "test authority", &authority, life, extensions), &root);
         Self {
@@ -284,6 +304,7 @@ impl Sigstore {
 
     fn certificate(&self, holder: &Holder, key: &Key, issued: SystemTime, wrong: Wrong) -> Certificate {
         let mut tbs = body("test authority", "", key, (issued, issued + LIFE), holder.extensions());
+        tbs.extensions.get_or_insert_default().push(self.authority.is_issuer());
         if wrong != Wrong::NoSct {
             let list = self.promise(&tbs.to_der().expect("der"), issued);
             let inner = OctetString::new(list).expect("short").to_der().expect("der");
@@ -313,10 +334,10 @@ impl Sigstore {
     }
 }
 
-fn for_authority() -> Vec<Extension> {
+fn for_authority(key: &Key) -> Vec<Extension> {
     let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign).to_der().expect("der");
     let constraints = BasicConstraints { ca: true, path_len_constraint: None }.to_der().expect("der");
-    vec![extension("2.5.29.15", true, usage), extension("2.5.29.19", true, constraints)]
+    vec![extension("2.5.29.15", true, usage), extension("2.5.29.19", true, constraints), key.is_subject()]
 }
 
 fn signature_algorithm() -> AlgorithmIdentifierOwned {
@@ -342,7 +363,7 @@ fn body(
         serial_number: SerialNumber::new(&serial).expect("a number"),
         signature: signature_algorithm(),
         issuer: name(issuer),
-        validity: Validity { not_before: from.try_into().expect("a date"), not_after: to.try_into().expect("a date") },
+        validity: Validity { not_before: date(from), not_after: date(to) },
         subject: name(subject),
         subject_public_key_info: key.spki(),
         issuer_unique_id: None,
