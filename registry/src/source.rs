@@ -4,6 +4,7 @@ use crate::bundle;
 use crate::error::RegistryError;
 use crate::fetch::Fetch;
 use crate::index::{INDEX_FILE, Index, MAX_BYTES, package_files};
+use crate::keyless::TrustedRoot;
 use crate::location::{read_url, web};
 use crate::package;
 use crate::registries::{Registry, RegistryBook};
@@ -71,6 +72,7 @@ pub async fn read_index(
 pub async fn read_package(
     registry: &Registry,
     resolution: &Resolution<'_>,
+    root: &TrustedRoot,
     fetch: &dyn Fetch,
 ) -> Result<Fetched, RegistryError> {
     let entry = resolution.entry;
@@ -82,7 +84,7 @@ pub async fn read_package(
     // Not one byte more than the index says is read.
     let package = registry.location.read(&component, size, fetch).await?;
     let bundle = registry.location.read(&signature, bundle::MAX_BYTES, fetch).await?;
-    entry.holds_for(&registry.id, &package, &bundle)?;
+    entry.holds_for(&registry.id, &package, &bundle, root)?;
     Ok(Fetched { package, bundles: vec![bundle], source: registry.id.to_string() })
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Whom to trust.
     #[command(subcommand)]
     Publisher(PublisherCommand),
+    /// Check that a release of Carapace was made by the project's own release workflow.
+    VerifyRelease(VerifyReleaseArgs),
     /// Secrets of component instances.
     #[command(subcommand)]
     Secrets(SecretsCommand),
@@ -59,6 +61,21 @@ pub(crate) struct OutputArgs {
     /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `verify-release`.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct VerifyReleaseArgs {
+    /// What was downloaded, such as carapace-x86_64-linux.tar.gz.
+    pub file: PathBuf,
+    /// Its bundle (default: FILE.sigstore.json).
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// The rule to check by, in place of the one that releases have compiled in.
+    #[arg(long, value_name = "PART", num_args = 2..=3)]
+    pub keyless: Vec<String>,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Options of `setup`.
@@ -250,6 +267,20 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Sign a `trusted_root.json` of Sigstore's for those who pinned your key for it.
+    TrustedRoot {
+        /// As fetched, just now, from where it is kept.
+        file: PathBuf,
+        /// The key file of those who sign such roots.
+        #[arg(long, value_name = "PEM")]
+        key: PathBuf,
+        /// Higher than that of the last root.
+        #[arg(long)]
+        root_version: u64,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 /// `publisher …`
@@ -257,12 +288,16 @@ pub(crate) enum PluginCommand {
 pub(crate) enum PublisherCommand {
     /// The pinned publishers.
     List(OutputArgs),
-    /// Pin a publisher's key.
+    /// Pin a publisher's key, or the rule by which it is recognised without one.
     Add {
         /// Its id.
         id: String,
         /// `ed25519:<base64>`
-        key: String,
+        #[arg(required_unless_present = "keyless", conflicts_with = "keyless")]
+        key: Option<String>,
+        /// `issuer=URL repository-id=NUMBER workflow=PATH`, or `issuer=URL email=ADDRESS`
+        #[arg(long, value_name = "PART", num_args = 2..=3)]
+        keyless: Vec<String>,
     },
     /// Forget a publisher; what it signed no longer runs.
     Remove {
@@ -282,6 +317,16 @@ pub(crate) enum PublisherCommand {
     /// Take a newer deny-list; what it names is stopped at once.
     Deny {
         /// What `plugin deny-list` made.
+        file: PathBuf,
+    },
+    /// Pin the key that may sign trusted roots.
+    PinRootKey {
+        /// `ed25519:<base64>`
+        key: String,
+    },
+    /// Take a newer trusted root for keyless signatures.
+    TrustedRoot {
+        /// What `plugin trusted-root` made.
         file: PathBuf,
     },
 }

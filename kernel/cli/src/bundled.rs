@@ -243,7 +243,7 @@ fn show(pending: &[Pending]) {
     for p in pending {
         let component = &p.package.manifest().component;
         eprintln!("  {} {} — {}", p.package.id(), component.version, component.description);
-        eprintln!("    signed by {} ({})", p.package.id().publisher, p.package.key_fingerprint());
+        eprintln!("    signed by {} ({})", p.package.id().publisher, p.package.signer().brief());
         match &p.growth {
             None => {
                 for s in p.package.capabilities().sentences(Some(&p.instance)) {

@@ -20,7 +20,9 @@ use args::{AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginComma
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
-use commands::{assets as assets_command, audit, chat, config, grant, plugin, publisher, secrets, start, status};
+use commands::{
+    assets as assets_command, audit, chat, config, grant, plugin, publisher, release, secrets, start, status,
+};
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -93,11 +95,20 @@ fn run(cli: Cli) -> Outcome {
             publisher::make_deny_list(&list, &key, &out)
         }
         Command::Publisher(PublisherCommand::List(output)) => publisher::list(&paths, output.json),
-        Command::Publisher(PublisherCommand::Add { id, key }) => publisher::add(&paths, &id, &key),
+        Command::Publisher(PublisherCommand::Add { id, key, keyless }) => match key {
+            Some(key) => publisher::add(&paths, &id, &key),
+            None => publisher::add_rule(&paths, &id, &keyless),
+        },
         Command::Publisher(PublisherCommand::Remove { id }) => publisher::remove(&paths, &id),
         Command::Publisher(PublisherCommand::Rotate { file }) => publisher::rotate(&paths, &file),
         Command::Publisher(PublisherCommand::PinDenyKey { key }) => publisher::pin_deny_key(&paths, &key),
         Command::Publisher(PublisherCommand::Deny { file }) => publisher::deny(&paths, &file),
+        Command::Publisher(PublisherCommand::PinRootKey { key }) => publisher::pin_root_key(&paths, &key),
+        Command::Publisher(PublisherCommand::TrustedRoot { file }) => publisher::trusted_root(&paths, &file),
+        Command::Plugin(PluginCommand::TrustedRoot { file, key, root_version, out }) => {
+            publisher::make_trusted_root(&file, root_version, &key, &out)
+        }
+        Command::VerifyRelease(args) => release::verify(&paths, &args),
         Command::Config(ConfigCommand::Path) => {
             println!("{}", paths.config().display());
             Ok(())
@@ -153,7 +164,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         }
         Command::Assets(AssetsCommand::Rm { name }) => assets_command::remove(&paths, config, &name).await,
         Command::Audit(AuditCommand::Verify(output)) => audit::verify(&paths, config, output.json).await,
-        Command::Doctor(_) | Command::Publisher(_) | Command::Config(_) => Ok(()),
+        Command::Doctor(_) | Command::Publisher(_) | Command::Config(_) | Command::VerifyRelease(_) => Ok(()),
     }
 }
 
@@ -162,6 +173,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Setup(a) => a.json,
         Command::Start(a) => a.json,
         Command::Chat(a) => a.json,
+        Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
         Command::Status(o)
         | Command::Plugin(PluginCommand::List(o))

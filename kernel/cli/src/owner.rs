@@ -128,7 +128,7 @@ impl Owner {
             grown.unwrap_or_default().iter().map(|g| format!("{}: {}", g.capability, g.text)).collect();
         Ok(json!({
             "component": package.id(), "version": package.version(), "digest": package.digest(),
-            "publisher": format!("{} ({})", package.id().publisher, package.key_fingerprint()),
+            "publisher": format!("{} ({})", package.id().publisher, package.signer().brief()),
             "standing": standing, "lines": lines, "grown": grown,
         }))
     }

@@ -3,6 +3,7 @@
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::{Digest, Name};
+use carapace_registry::keyless::TrustedRoot;
 use carapace_registry::{DenyList, PublisherBook, SigningKey, Trust, VerifiedPackage};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,6 +54,7 @@ pub(crate) fn load(paths: &StatePaths) -> Outcome<Trust> {
     Ok(Trust {
         publishers: PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")?,
         deny: DenyList::load(&paths.deny_list()).or_fail("cannot read the deny-list")?,
+        root: TrustedRoot::load(&paths.trusted_root()).or_fail("cannot read the trusted root")?,
         now_ms: now_ms(),
         ..Trust::default()
     })

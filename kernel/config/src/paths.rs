@@ -86,6 +86,10 @@ impl StatePaths {
     pub fn deny_list(&self) -> PathBuf {
         self.root.join("deny-list.json")
     }
+    /// The signed trusted root for keyless signatures, where it replaces the built-in one.
+    pub fn trusted_root(&self) -> PathBuf {
+        self.root.join("trusted-root.json")
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What an index says of a package, computed from its bytes; and the comparison of the two.
 
-use super::Entry;
-use crate::bundle::Bundle;
+use super::{Entry, SignedBy};
+use crate::bundle::AnyBundle;
 use crate::error::{RegistryError, Release};
-use crate::key::Fingerprint;
+use crate::keyless::TrustedRoot;
 use crate::package;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::Manifest;
@@ -40,9 +40,9 @@ impl Entry {
     ///
     /// # Errors
     /// The bytes are no package, or the bundle is none.
-    pub fn describe(publisher: Name, bytes: &[u8], bundle_json: &[u8]) -> Result<Self, String> {
+    pub fn describe(publisher: Name, bytes: &[u8], bundle_json: &[u8], root: &TrustedRoot) -> Result<Self, String> {
         let (manifest, _) = package::read_manifest(bytes).map_err(|e| e.to_string())?;
-        let signer = signer(bundle_json)?;
+        let signer = signer(bundle_json, root)?;
         let c = &manifest.component;
         Ok(Self {
             id: ComponentId { publisher, name: c.name.clone() },
@@ -62,7 +62,13 @@ impl Entry {
     ///
     /// # Errors
     /// Names the first field that differs.
-    pub fn holds_for(&self, registry: &Name, bytes: &[u8], bundle_json: &[u8]) -> Result<(), RegistryError> {
+    pub fn holds_for(
+        &self,
+        registry: &Name,
+        bytes: &[u8],
+        bundle_json: &[u8],
+        root: &TrustedRoot,
+    ) -> Result<(), RegistryError> {
         let swapped = |why: String| RegistryError::Swapped {
             registry: registry.clone(),
             package: Release::boxed(&self.id, &self.version),
@@ -75,7 +81,7 @@ impl Entry {
         if digest != self.digest {
             return Err(swapped(format!("its digest is {digest}, and the index says {}", self.digest)));
         }
-        let package = Self::describe(self.id.publisher.clone(), bytes, bundle_json).map_err(swapped)?;
+        let package = Self::describe(self.id.publisher.clone(), bytes, bundle_json, root).map_err(swapped)?;
         let words = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
         let fields = [
             ("the name", self.id.name.to_string(), package.id.name.to_string()),
@@ -99,8 +105,14 @@ impl Entry {
     }
 }
 
-/// Whose signature a bundle says it holds.
-fn signer(bundle_json: &[u8]) -> Result<Fingerprint, String> {
-    let bundle = Bundle::parse(bundle_json).map_err(|e| format!("its signature: {e}"))?;
-    Ok(bundle.hint().clone())
+/// Whose signature a bundle holds: as it says, for a key; as its certificate proves, without one.
+fn signer(bundle_json: &[u8], root: &TrustedRoot) -> Result<SignedBy, String> {
+    match AnyBundle::parse(bundle_json).map_err(|e| format!("its signature: {e}"))? {
+        AnyBundle::Key(bundle) => Ok(SignedBy::Key(bundle.hint().clone())),
+        AnyBundle::Keyless(bundle) => {
+            let opened = root.open(&bundle).map_err(|e| format!("its signature: {e}"))?;
+            let rule = opened.identity.rule().map(Box::new).map(SignedBy::Keyless);
+            rule.ok_or_else(|| format!("it is signed by {}, for which there can be no rule", opened.identity))
+        }
+    }
 }

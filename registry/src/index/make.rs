@@ -1,6 +1,6 @@
 //! Making and renewing the index of a directory.
 
-use super::{Entry, FORMAT, Index, MAX_BYTES};
+use super::{Entry, FORMAT, Index, MAX_BYTES, SignedBy};
 use crate::error::RegistryError;
 use crate::key::{PublicKey, SigningKey};
 use crate::verify::{Trust, verify};
@@ -60,7 +60,7 @@ pub struct Made {
 pub fn place(dir: &Path, bytes: &[u8], bundle_json: &[u8]) -> Result<Digest, RegistryError> {
     let refused = |why: String| RegistryError::NotIndexed { what: "the package".to_owned(), why };
     package::read_manifest(bytes).map_err(|e| refused(e.to_string()))?;
-    bundle::Bundle::parse(bundle_json).map_err(|e| refused(e.to_string()))?;
+    bundle::AnyBundle::parse(bundle_json).map_err(|e| refused(e.to_string()))?;
     let digest = Digest::of(bytes);
     let failed = |e: std::io::Error| RegistryError::Unreachable {
         what: dir.join(PACKAGES).display().to_string(),
@@ -92,7 +92,9 @@ pub fn make(dir: &Path, how: &Making<'_>) -> Result<Made, RegistryError> {
     for path in components(&dir.join(PACKAGES))? {
         let mut entry = one(&path, how.trust)?;
         entry.yanked = yanked.get(&entry.digest).cloned();
-        if let Some((publisher, pinned)) = how.trust.publishers.by_fingerprint(&entry.signer) {
+        if let SignedBy::Key(fingerprint) = &entry.signer
+            && let Some((publisher, pinned)) = how.trust.publishers.by_fingerprint(fingerprint)
+        {
             keys.entry(publisher.id.clone()).or_default().insert(pinned.key);
         }
         packages.push(entry);
@@ -173,7 +175,7 @@ fn one(path: &Path, trust: &Trust) -> Result<Entry, RegistryError> {
         return Err(refused(format!("its digest is {digest}, and it is not called so")));
     }
     let package = verify(bytes, &bundle, trust).map_err(|e| refused(e.denial().to_string()))?;
-    Entry::describe(package.id().publisher.clone(), package.bytes(), &bundle).map_err(refused)
+    Entry::describe(package.id().publisher.clone(), package.bytes(), &bundle, &trust.root).map_err(refused)
 }
 
 /// The digests of the packages that `names` stand for: a digest, or `publisher/name@version`.

@@ -16,11 +16,14 @@ pub use search::{Hit, search};
 use crate::dsse::{Envelope, EnvelopeError};
 use crate::error::RegistryError;
 use crate::key::{Fingerprint, PublicKey, SigningKey};
+use crate::keyless::Rule;
+use crate::publisher::{KeyState, Publisher, PublisherBook};
 use carapace_contract::manifest::deceives;
 use carapace_contract::{ComponentId, Digest, Name};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// The payload type of an index's envelope.
 pub const PAYLOAD_TYPE: &str = "application/vnd.carapace.registry-index.v1+json";
@@ -29,7 +32,7 @@ pub const MAX_BYTES: usize = 32 << 20;
 /// The format that this kernel reads and writes.
 pub const FORMAT: u32 = 1;
 /// The longest text of an entry, characters.
-const MAX_TEXT: usize = 300;
+const MAX_TEXT: usize = 600;
 /// The most words in `kinds` or `asks`.
 const MAX_WORDS: usize = 200;
 
@@ -54,10 +57,41 @@ pub struct Entry {
     /// What it asks for: `http:api.example.com`, `secret:token`, `kv`, …
     pub asks: BTreeSet<String>,
     /// Who signed it.
-    pub signer: Fingerprint,
+    pub signer: SignedBy,
     /// Why the registry withdrew it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+}
+
+/// Who signed a package, in the form in which publishers are pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignedBy {
+    /// The key with this fingerprint.
+    Key(Fingerprint),
+    /// Whom this rule names.
+    Keyless(Box<Rule>),
+}
+
+impl SignedBy {
+    /// The publisher here whose signature that is, and whether it still counts.
+    pub fn known<'p>(&self, book: &'p PublisherBook) -> Option<(&'p Publisher, bool)> {
+        match self {
+            Self::Key(fingerprint) => book.by_fingerprint(fingerprint).map(|(p, k)| (p, k.state == KeyState::Active)),
+            Self::Keyless(rule) => {
+                book.iter().find(|p| p.keyless.iter().any(|k| k.rule == **rule)).map(|publisher| (publisher, true))
+            }
+        }
+    }
+}
+
+impl fmt::Display for SignedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(fingerprint) => write!(f, "the key {fingerprint}"),
+            Self::Keyless(rule) => rule.fmt(f),
+        }
+    }
 }
 
 /// What an index says.
@@ -166,7 +200,8 @@ impl Entry {
         if self.kinds.len() > MAX_WORDS || self.asks.len() > MAX_WORDS {
             return Err(format!("more than {MAX_WORDS} words in `kinds` or `asks`"));
         }
-        let texts = [self.contract.as_str(), &self.description, self.signer.as_str()];
+        let signer = self.signer.to_string();
+        let texts = [self.contract.as_str(), &self.description, &signer];
         let mut texts = texts.into_iter().chain(words).chain(self.yanked.as_deref());
         match texts.find(|t| t.chars().count() > MAX_TEXT || t.chars().any(deceives)) {
             Some(text) => Err(format!("`{}` is too long or holds characters that deceive", text.escape_debug())),

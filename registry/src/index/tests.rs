@@ -1,4 +1,5 @@
 use super::*;
+use crate::keyless::TrustedRoot;
 use crate::testing::{self, key, trust};
 use crate::verify::Trust;
 use std::fs;
@@ -55,10 +56,10 @@ fn an_index_says_what_the_packages_say() {
     assert_eq!((entry.description.as_str(), entry.contract.as_str()), ("A fixture", "0.1"));
     assert_eq!(entry.kinds, BTreeSet::from(["tool".to_owned()]));
     assert_eq!(entry.asks, BTreeSet::from(["kv".to_owned()]));
-    assert_eq!(entry.signer, key(0).public().fingerprint());
+    assert_eq!(entry.signer, SignedBy::Key(key(0).public().fingerprint()));
     assert_eq!(index.expires_ms, NOW + 30 * 86_400_000);
     assert!(index.keys[&"local".parse::<Name>().unwrap()].contains(&key(0).public()));
-    entry.holds_for(&registry(), &bytes, &bundle).unwrap();
+    entry.holds_for(&registry(), &bytes, &bundle, &TrustedRoot::built_in()).unwrap();
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn two_packages_of_one_version_are_both_named() {
 #[test]
 fn an_author_cannot_write_an_entry_because_every_field_is_compared() {
     let (bytes, bundle) = package("notes", "1.2.0");
-    let honest = Entry::describe("local".parse().unwrap(), &bytes, &bundle).unwrap();
+    let honest = Entry::describe("local".parse().unwrap(), &bytes, &bundle, &TrustedRoot::built_in()).unwrap();
     let lies: Vec<(&str, Entry)> = vec![
         ("the name", Entry { id: "local/nodes".parse().unwrap(), ..honest.clone() }),
         ("the version", Entry { version: Version::new(1, 3, 0), ..honest.clone() }),
@@ -151,16 +152,16 @@ fn an_author_cannot_write_an_entry_because_every_field_is_compared() {
         ("the description", Entry { description: "Better".into(), ..honest.clone() }),
         ("the kinds", Entry { kinds: BTreeSet::from(["provider".into()]), ..honest.clone() }),
         ("that it asks for", Entry { asks: BTreeSet::new(), ..honest.clone() }),
-        ("the signer", Entry { signer: key(3).public().fingerprint(), ..honest.clone() }),
+        ("the signer", Entry { signer: SignedBy::Key(key(3).public().fingerprint()), ..honest.clone() }),
     ];
     for (field, lie) in lies {
-        let error = lie.holds_for(&registry(), &bytes, &bundle).unwrap_err();
+        let error = lie.holds_for(&registry(), &bytes, &bundle, &TrustedRoot::built_in()).unwrap_err();
         assert!(matches!(&error, RegistryError::Misdescribed { what, .. } if *what == field), "{field}: {error}");
     }
     let resized = Entry { size: honest.size + 1, ..honest.clone() };
-    assert_eq!(code(resized.holds_for(&registry(), &bytes, &bundle)), "E-REG-012");
+    assert_eq!(code(resized.holds_for(&registry(), &bytes, &bundle, &TrustedRoot::built_in())), "E-REG-012");
     let swapped = package("notes", "1.2.1");
-    assert_eq!(code(honest.holds_for(&registry(), &swapped.0, &swapped.1)), "E-REG-012");
+    assert_eq!(code(honest.holds_for(&registry(), &swapped.0, &swapped.1, &TrustedRoot::built_in())), "E-REG-012");
 }
 
 /// An index with `n` packages that nobody made.
@@ -175,7 +176,7 @@ fn index(n: u64) -> Index {
             description: format!("Does the {i}th thing"),
             kinds: BTreeSet::from(["tool".into()]),
             asks: BTreeSet::from(["http:api.example.com".into(), "secret:token".into()]),
-            signer: key(0).public().fingerprint(),
+            signer: SignedBy::Key(key(0).public().fingerprint()),
             yanked: None,
         })
         .collect();

@@ -8,8 +8,8 @@ pub use request::Request;
 
 use crate::deny::DenyList;
 use crate::error::{RegistryError, Release};
-use crate::index::{Entry, Index};
-use crate::publisher::{KeyState, PublisherBook};
+use crate::index::{Entry, Index, SignedBy};
+use crate::publisher::PublisherBook;
 use carapace_contract::manifest::CONTRACT;
 use carapace_contract::{ComponentId, Name};
 use semver::Version;
@@ -54,8 +54,7 @@ impl Known<'_> {
     /// The publisher's local name if the signer is pinned, else the registry's name for it, unless that is taken here.
     fn local<'i>(&self, registry: &'i Name, entry: &'i Entry) -> Result<Candidate<'i>, RegistryError> {
         let name = entry.id.name.clone();
-        let known = self.publishers.by_fingerprint(&entry.signer);
-        if let Some((publisher, _)) = known.filter(|(_, key)| key.state == KeyState::Active) {
+        if let Some((publisher, true)) = entry.signer.known(self.publishers) {
             let id = ComponentId { publisher: publisher.id.clone(), name };
             return Ok(Candidate { registry, entry, id, pinned: true });
         }
@@ -173,9 +172,11 @@ fn same_everywhere(candidates: &[Candidate<'_>]) -> Result<(), RegistryError> {
 fn usable(candidate: &Candidate<'_>, request: &Request, known: &Known<'_>) -> Result<Option<String>, RegistryError> {
     let Candidate { entry, id, registry, .. } = candidate;
     let package = || Release::boxed(id, &entry.version);
-    if let Some((publisher, pinned)) = known.publishers.by_fingerprint(&entry.signer)
-        && let Some(what) = known.deny.denies(&entry.digest, &publisher.id, &pinned.key)
-    {
+    let key = match &entry.signer {
+        SignedBy::Key(fingerprint) => known.publishers.by_fingerprint(fingerprint).map(|(_, pinned)| &pinned.key),
+        SignedBy::Keyless(_) => None,
+    };
+    if let Some(what) = known.deny.denies(&entry.digest, &id.publisher, key) {
         return Err(RegistryError::Denied { package: package(), what });
     }
     if entry.contract != CONTRACT {

@@ -50,7 +50,7 @@ fn index(registry: &str, packages: &[(&str, &str, u8)]) -> Index {
         description: "A thing".into(),
         kinds: BTreeSet::new(),
         asks: BTreeSet::new(),
-        signer: key(*by).public().fingerprint(),
+        signer: SignedBy::Key(key(*by).public().fingerprint()),
         yanked: None,
     };
     Index {

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod grant;
 pub(crate) mod plugin;
 pub(crate) mod publisher;
+pub(crate) mod release;
 pub(crate) mod secrets;
 pub(crate) mod start;
 pub(crate) mod status;

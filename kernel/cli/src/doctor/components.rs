@@ -32,12 +32,18 @@ pub(crate) fn opened(config: &Config) -> Vec<Finding> {
 
 /// Publishers and deny-list.
 pub(crate) fn publishers(paths: &StatePaths) -> Vec<Finding> {
-    let check = Check("publishers", "publishers and deny-list can be read, and somebody is trusted");
+    let check = Check("publishers", "publishers, deny-list and trusted root can be read, and somebody is trusted");
     match trust::load(paths) {
         Ok(t) => {
             let mut findings = Vec::new();
             if let Some(warning) = t.deny.warning(t.now_ms) {
                 findings.push(check.hint(warning, "get a newer list, then carapace publisher deny FILE"));
+            }
+            // Whoever has no publisher without a key has no use for a newer root.
+            if t.publishers.iter().any(|p| !p.keyless.is_empty())
+                && let Some(warning) = t.root.warning(t.now_ms)
+            {
+                findings.push(check.hint(warning, "get a newer root, then carapace publisher trusted-root FILE"));
             }
             if t.publishers.iter().next().is_none() {
                 findings.push(check.hint(
