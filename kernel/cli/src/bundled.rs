@@ -228,6 +228,9 @@ async fn record(
         version: package.version().clone(),
         enabled: true,
         at_ms,
+        older: false,
+        by_hand: false,
+        note: None,
     };
     let batch = Batch::new()
         .package_put(row)
