@@ -332,5 +332,7 @@ fn status(live: &Live) -> InstanceStatus {
         kinds,
         state,
         meter: live.runtime.meter().snapshot(),
+        previous: None,
+        note: None,
     }
 }
