@@ -112,10 +112,10 @@ mod tests {
     fn the_last_refusals_are_kept_and_only_so_many_and_so_much_of_each() {
         let meter = InstanceMeter::default();
         for n in 0..RECENT_DENIALS + 5 {
-            meter.denial(&Denial::new("E-TEST-001", format!("{n}\u{1b}[2J{}", "x".repeat(9_000)), "fix"));
+            meter.denial(&Denial::new("E-GRANT-002", format!("{n}\u{1b}[2J{}", "x".repeat(9_000)), "fix"));
         }
         let recent = meter.recent_denials();
-        assert_eq!((recent.len(), meter.snapshot().denials["E-TEST-001"]), (RECENT_DENIALS, 25));
+        assert_eq!((recent.len(), meter.snapshot().denials["E-GRANT-002"]), (RECENT_DENIALS, 25));
         let (_, first) = &recent[0];
         assert!(first.message.starts_with("5 [2J") && first.message.chars().count() == MAX_TEXT, "{}", first.message);
     }

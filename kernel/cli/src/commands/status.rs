@@ -35,6 +35,9 @@ pub(crate) async fn run(paths: &StatePaths, as_json: bool) -> Outcome {
             meter["peak_memory"].as_u64().unwrap_or(0) >> 10,
             meter["denials"].as_object().map_or(0, |d| d.values().filter_map(Value::as_u64).sum::<u64>()),
         );
+        if let Some(note) = i["note"].as_str() {
+            println!("    {note}");
+        }
     }
     println!("\nModels:");
     for m in status["models"].as_array().into_iter().flatten() {
