@@ -349,7 +349,9 @@ impl TrustError {
                 "get the .wasm and the .sigstore.json again, both from the publisher".to_owned()
             }
             TrustProblem::Downgrade { seen, digest, .. } => {
-                format!("install {seen} or a newer version; this kernel lets no older one in (digest {digest})")
+                format!(
+                    "install {seen} or a newer version; `carapace plugin update --allow-downgrade` lets this one in all the same (digest {digest})"
+                )
             }
             TrustProblem::Package(_) | TrustProblem::Mismatch { .. } | TrustProblem::Imports(_) => {
                 "its author must build and sign it again with `carapace plugin build`".to_owned()

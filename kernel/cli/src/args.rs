@@ -168,6 +168,66 @@ pub(crate) struct ChatStart {
 pub(crate) enum PluginCommand {
     /// What is installed and how it stands.
     List(OutputArgs),
+    /// Install a component from a file: shows who signed it and everything it asks, and asks you.
+    Install {
+        #[command(flatten)]
+        bring: BringArgs,
+        /// Name of the instance (default: `main`); another name beside an installed one makes a further instance.
+        #[arg(long, value_name = "ID")]
+        instance: Option<String>,
+    },
+    /// Bring in another version of an installed component; calls in flight finish on the old one.
+    Update {
+        /// `publisher/name`
+        name: String,
+        #[command(flatten)]
+        bring: BringArgs,
+    },
+    /// Go back to the version before.
+    Rollback {
+        /// `publisher/name`
+        name: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Load a disabled instance again.
+    Enable {
+        /// `publisher/name[/instance]`
+        instance: String,
+    },
+    /// Keep an instance from being loaded.
+    Disable {
+        /// `publisher/name[/instance]`
+        instance: String,
+    },
+    /// Uninstall a component and end the grants of all its instances.
+    Uninstall {
+        /// `publisher/name`
+        name: String,
+        /// Keep its data and secrets (the default).
+        #[arg(long, conflicts_with = "delete_data")]
+        keep_data: bool,
+        /// Delete its data and secrets, too.
+        #[arg(long)]
+        delete_data: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// What stands granted, since when, by whom.
+    Grants {
+        /// `publisher/name[/instance]`; all without it.
+        instance: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// What was refused to an instance lately, and what would allow it.
+    Why {
+        /// `publisher/name[/instance]`
+        instance: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Who signed a file, what it asks for, what it could do.
     Inspect {
         /// A `.wasm` file.
@@ -281,6 +341,25 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+}
+
+/// What `plugin install` and `plugin update` bring in.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct BringArgs {
+    /// A `.wasm` file with its `.sigstore.json` beside it.
+    pub file: PathBuf,
+    /// Its bundle, if elsewhere.
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// Agree, without a terminal, to exactly this package: `sha256:<hex>`.
+    #[arg(long, value_name = "DIGEST")]
+    pub accept: Option<carapace_contract::Digest>,
+    /// Let it in although a newer version was here before.
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `publisher …`

@@ -21,7 +21,7 @@ use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, chat, config, grant, plugin, publisher, release, secrets, start, status,
+    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, release, secrets, start, status,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
@@ -147,6 +147,33 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             Ok(())
         }
         Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
+        Command::Plugin(PluginCommand::Install { bring, instance }) => {
+            let instance = instance.map(|id| {
+                id.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
+            });
+            packages::bring(&paths, config, &bring, packages::Bring::Install(instance.transpose()?)).await
+        }
+        Command::Plugin(PluginCommand::Update { name, bring }) => {
+            let update = packages::Bring::Update(packages::component_id(&name)?);
+            packages::bring(&paths, config, &bring, update).await
+        }
+        Command::Plugin(PluginCommand::Rollback { name, output }) => {
+            packages::rollback(&paths, config, &name, output.json).await
+        }
+        Command::Plugin(PluginCommand::Enable { instance }) => packages::enable(&paths, config, &instance, true).await,
+        Command::Plugin(PluginCommand::Disable { instance }) => {
+            packages::enable(&paths, config, &instance, false).await
+        }
+        Command::Plugin(PluginCommand::Uninstall { name, keep_data, delete_data, yes }) => {
+            let data = (keep_data || delete_data).then_some(delete_data);
+            packages::uninstall(&paths, config, &name, data, yes).await
+        }
+        Command::Plugin(PluginCommand::Grants { instance, output }) => {
+            packages::grants(&paths, config, instance.as_deref(), output.json).await
+        }
+        Command::Plugin(PluginCommand::Why { instance, output }) => {
+            packages::why(&paths, config, &instance, output.json).await
+        }
         Command::Plugin(_) => {
             status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await
         }
@@ -175,8 +202,14 @@ fn wants_json(command: &Command) -> bool {
         Command::Chat(a) => a.json,
         Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
+        Command::Plugin(PluginCommand::Install { bring, .. } | PluginCommand::Update { bring, .. }) => bring.json,
         Command::Status(o)
         | Command::Plugin(PluginCommand::List(o))
+        | Command::Plugin(
+            PluginCommand::Rollback { output: o, .. }
+            | PluginCommand::Grants { output: o, .. }
+            | PluginCommand::Why { output: o, .. },
+        )
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
         | Command::Secrets(SecretsCommand::List(o))

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod grant;
+pub(crate) mod packages;
 pub(crate) mod plugin;
 pub(crate) mod publisher;
 pub(crate) mod release;

@@ -139,7 +139,15 @@ pub(crate) fn loaded(status: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     for i in status["instances"].as_array().into_iter().flatten() {
         let (id, state) = (i["instance"].as_str().unwrap_or("?"), i["state"].as_str().unwrap_or("?"));
+        if let Some(note) = i["note"].as_str() {
+            let fix = format!("carapace plugin update with a mended version, or carapace plugin enable {id}");
+            findings.push(LOADED.hint(format!("{id}: {note}"), fix));
+        }
         if state == "ready" {
+            continue;
+        }
+        if state == "disabled" {
+            findings.push(LOADED.hint(format!("{id} is disabled"), format!("carapace plugin enable {id}")));
             continue;
         }
         // A reason ends with its code and what would mend it; a state is one word.
