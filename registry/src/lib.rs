@@ -33,6 +33,7 @@ pub mod key;
 pub mod keyless;
 pub mod location;
 pub mod lock;
+pub mod oci;
 pub mod package;
 pub mod publisher;
 pub mod registries;
