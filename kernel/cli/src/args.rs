@@ -1,5 +1,9 @@
 //! The command line.
 
+mod registry;
+
+pub(crate) use registry::RegistryCommand;
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -41,6 +45,9 @@ pub(crate) enum Command {
     Publisher(PublisherCommand),
     /// Check that a release of Carapace was made by the project's own release workflow.
     VerifyRelease(VerifyReleaseArgs),
+    /// Where components are looked up by name.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Secrets of component instances.
     #[command(subcommand)]
     Secrets(SecretsCommand),
@@ -168,8 +175,37 @@ pub(crate) struct ChatStart {
 pub(crate) enum PluginCommand {
     /// What is installed and how it stands.
     List(OutputArgs),
-    /// Install a component from a file: shows who signed it and everything it asks, and asks you.
+    /// Look for components in the registries.
+    Search {
+        /// All of these words, in names, descriptions and what is asked for; everything without them.
+        words: Vec<String>,
+        #[command(flatten)]
+        reading: ReadingArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// What the registries have in a newer version than is installed.
+    Outdated {
+        #[command(flatten)]
+        reading: ReadingArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Put a signed package into a registry.
+    Publish {
+        /// A `.wasm` file with its `.sigstore.json` beside it.
+        file: PathBuf,
+        /// Its bundle, if elsewhere.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
+        /// The directory of a registry, or `oci://HOST/REPOSITORY[:TAG]`.
+        #[arg(long, value_name = "DIR|OCI")]
+        to: String,
+    },
+    /// Install a component: shows who signed it and everything it asks, and asks you.
     Install {
+        /// `NAME[@VERSION]` in a registry, `oci://HOST/REPOSITORY[:TAG]`, `https://….wasm`, or a `.wasm` file.
+        source: String,
         #[command(flatten)]
         bring: BringArgs,
         /// Name of the instance (default: `main`); another name beside an installed one makes a further instance.
@@ -180,6 +216,8 @@ pub(crate) enum PluginCommand {
     Update {
         /// `publisher/name`
         name: String,
+        /// As for `install`; without it, the newest version in the registries.
+        source: Option<String>,
         #[command(flatten)]
         bring: BringArgs,
     },
@@ -346,9 +384,7 @@ pub(crate) enum PluginCommand {
 /// What `plugin install` and `plugin update` bring in.
 #[derive(Debug, Args, Clone)]
 pub(crate) struct BringArgs {
-    /// A `.wasm` file with its `.sigstore.json` beside it.
-    pub file: PathBuf,
-    /// Its bundle, if elsewhere.
+    /// A file's bundle, if not beside it.
     #[arg(long, value_name = "FILE")]
     pub signature: Option<PathBuf>,
     /// Agree, without a terminal, to exactly this package: `sha256:<hex>`.
@@ -357,9 +393,23 @@ pub(crate) struct BringArgs {
     /// Let it in although a newer version was here before.
     #[arg(long)]
     pub allow_downgrade: bool,
+    /// How registries are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How registries are read.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct ReadingArgs {
+    /// Look in this registry only.
+    #[arg(long, value_name = "ID")]
+    pub registry: Option<carapace_contract::Name>,
+    /// Take an index although it has expired.
+    #[arg(long)]
+    pub accept_expired: bool,
 }
 
 /// `publisher …`

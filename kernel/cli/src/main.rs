@@ -11,17 +11,23 @@ mod commands;
 mod doctor;
 mod failure;
 mod hidden;
+mod network;
 mod owner;
 mod records;
 mod setup;
+mod sources;
 mod trust;
 
-use args::{AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
+use args::{
+    AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, RegistryCommand,
+    SecretsCommand,
+};
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, release, secrets, start, status,
+    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
+    start, status,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
@@ -109,6 +115,16 @@ fn run(cli: Cli) -> Outcome {
             publisher::make_trusted_root(&file, root_version, &key, &out)
         }
         Command::VerifyRelease(args) => release::verify(&paths, &args),
+        Command::Registry(command) => runtime()?.block_on(registry::run(&paths, command)),
+        Command::Plugin(PluginCommand::Search { words, reading, output }) => {
+            runtime()?.block_on(registry::search(&paths, &words, &reading.into(), output.json))
+        }
+        Command::Plugin(PluginCommand::Outdated { reading, output }) => {
+            runtime()?.block_on(registry::outdated(&paths, &reading.into(), output.json))
+        }
+        Command::Plugin(PluginCommand::Publish { file, signature, to }) => {
+            runtime()?.block_on(registry::publish(&file, signature.as_deref(), &to))
+        }
         Command::Config(ConfigCommand::Path) => {
             println!("{}", paths.config().display());
             Ok(())
@@ -147,15 +163,16 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             Ok(())
         }
         Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
-        Command::Plugin(PluginCommand::Install { bring, instance }) => {
+        Command::Plugin(PluginCommand::Install { source, bring, instance }) => {
             let instance = instance.map(|id| {
                 id.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
             });
-            packages::bring(&paths, config, &bring, packages::Bring::Install(instance.transpose()?)).await
+            packages::bring(&paths, config, &source, &bring, packages::Bring::Install(instance.transpose()?)).await
         }
-        Command::Plugin(PluginCommand::Update { name, bring }) => {
-            let update = packages::Bring::Update(packages::component_id(&name)?);
-            packages::bring(&paths, config, &bring, update).await
+        Command::Plugin(PluginCommand::Update { name, source, bring }) => {
+            let component = packages::component_id(&name)?;
+            let source = source.unwrap_or_else(|| component.to_string());
+            packages::bring(&paths, config, &source, &bring, packages::Bring::Update(component)).await
         }
         Command::Plugin(PluginCommand::Rollback { name, output }) => {
             packages::rollback(&paths, config, &name, output.json).await
@@ -191,7 +208,11 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         }
         Command::Assets(AssetsCommand::Rm { name }) => assets_command::remove(&paths, config, &name).await,
         Command::Audit(AuditCommand::Verify(output)) => audit::verify(&paths, config, output.json).await,
-        Command::Doctor(_) | Command::Publisher(_) | Command::Config(_) | Command::VerifyRelease(_) => Ok(()),
+        Command::Doctor(_)
+        | Command::Publisher(_)
+        | Command::Registry(_)
+        | Command::Config(_)
+        | Command::VerifyRelease(_) => Ok(()),
     }
 }
 
@@ -207,11 +228,14 @@ fn wants_json(command: &Command) -> bool {
         | Command::Plugin(PluginCommand::List(o))
         | Command::Plugin(
             PluginCommand::Rollback { output: o, .. }
+            | PluginCommand::Search { output: o, .. }
+            | PluginCommand::Outdated { output: o, .. }
             | PluginCommand::Grants { output: o, .. }
             | PluginCommand::Why { output: o, .. },
         )
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
+        | Command::Registry(RegistryCommand::List(o))
         | Command::Secrets(SecretsCommand::List(o))
         | Command::Assets(AssetsCommand::List(o))
         | Command::Config(ConfigCommand::Check(o))

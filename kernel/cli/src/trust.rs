@@ -137,11 +137,16 @@ pub(crate) fn install(paths: &StatePaths, from: &Path, package: &VerifiedPackage
 
 /// Puts a verified package and the bundle it was verified with where installed ones lie. Without a row that names it, it is nothing.
 pub(crate) fn stage(paths: &StatePaths, package: &VerifiedPackage, signature: &Path) -> Outcome {
+    let bundle = read_up_to(signature, carapace_registry::bundle::MAX_BYTES).or_fail("cannot read the signature")?;
+    stage_bytes(paths, package, &bundle)
+}
+
+/// The same with the bundle's bytes.
+pub(crate) fn stage_bytes(paths: &StatePaths, package: &VerifiedPackage, bundle: &[u8]) -> Outcome {
     make_private_dir(&paths.packages())?;
     let to = installed(paths, &package.digest());
     write_whole(&to, package.bytes())?;
-    let bundle = read_up_to(signature, carapace_registry::bundle::MAX_BYTES).or_fail("cannot read the signature")?;
-    write_whole(&signature_path(&to), &bundle)
+    write_whole(&signature_path(&to), bundle)
 }
 
 /// Puts the signature that lies beside `from` beside the installed package, if it is another one.

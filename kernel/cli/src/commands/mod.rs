@@ -8,6 +8,7 @@ pub(crate) mod grant;
 pub(crate) mod packages;
 pub(crate) mod plugin;
 pub(crate) mod publisher;
+pub(crate) mod registry;
 pub(crate) mod release;
 pub(crate) mod secrets;
 pub(crate) mod start;

@@ -8,34 +8,39 @@ use crate::assembly::instance_id;
 use crate::bundled;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::owner::carry_out;
+use crate::sources::{self, Brought, Source};
 use crate::trust;
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::control::ControlRequest;
 use carapace_contract::{ComponentId, Digest, InstanceId, Name};
 use serde_json::Value;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where a package comes from. A registry is one more of these: whatever brings a package's bytes and its signature.
-enum Source {
-    /// A file of this machine, and its signature's.
-    File { package: PathBuf, signature: PathBuf },
-}
-
-impl Source {
-    fn of(args: &BringArgs) -> Self {
-        let signature = args.signature.clone().unwrap_or_else(|| trust::signature_path(&args.file));
-        Self::File { package: args.file.clone(), signature }
+/// Verifies a package and puts it where the kernel finds it, by its digest. Without a row it is nothing there.
+async fn stage(paths: &StatePaths, source: &Source, args: &BringArgs) -> Outcome<Digest> {
+    let trust = trust::load(paths)?;
+    if let Source::File(file) = source {
+        let signature = args.signature.clone().unwrap_or_else(|| trust::signature_path(file));
+        let verified = trust::verify_file(file, Some(&signature), &trust)?;
+        trust::stage(paths, &verified, &signature)?;
+        return Ok(verified.digest());
     }
-
-    /// Verifies it and puts it where the kernel finds it, by its digest. Without a row it is nothing there.
-    fn stage(&self, paths: &StatePaths) -> Outcome<Digest> {
-        let Self::File { package, signature } = self;
-        let verified = trust::verify_file(package, Some(signature), &trust::load(paths)?)?;
-        trust::stage(paths, &verified, signature)?;
-        Ok(verified.digest())
+    let Brought { fetched, expected, told } =
+        sources::bring(paths, source, &args.reading.clone().into(), &trust).await?;
+    let (verified, bundle) = fetched.verify(&trust).map_err(|e| {
+        let failure = Failure::from(e.denial()).context(&fetched.source);
+        match &told {
+            Some(told) => failure.and_help(told),
+            None => failure,
+        }
+    })?;
+    if let Some(expected) = expected.filter(|id| id != verified.id()) {
+        let why = format!("{}: this is `{}`, and `{expected}` was expected", fetched.source, verified.id());
+        return Err(Failure::coded(Exit::Refused, "E-TRUST-013", why));
     }
+    trust::stage_bytes(paths, &verified, &bundle)?;
+    Ok(verified.digest())
 }
 
 /// What `install` is for, and `update`.
@@ -48,9 +53,15 @@ pub(crate) enum Bring {
 }
 
 /// Shows what a package is and asks, asks the owner, brings it in.
-pub(crate) async fn bring(paths: &StatePaths, config: Arc<ConfigHandle>, args: &BringArgs, what: Bring) -> Outcome {
+pub(crate) async fn bring(
+    paths: &StatePaths,
+    config: Arc<ConfigHandle>,
+    source: &str,
+    args: &BringArgs,
+    what: Bring,
+) -> Outcome {
     trust::make_state_dir(paths)?;
-    let digest = Source::of(args).stage(paths)?;
+    let digest = stage(paths, &sources::parse(source)?, args).await?;
     let brought = brought(paths, config.clone(), args, what, digest).await;
     if brought.is_err() {
         // What was not agreed to does not stay. If it cannot be removed now, the next start does it.
