@@ -1,8 +1,15 @@
-//! A signature bundle is a stranger's JSON, read before anything about it is trusted.
+//! A signature bundle is a stranger's JSON, read before anything about it is trusted; a keyless one brings certificates,
+//! proofs and timestamps of its own.
 #![no_main]
 
-use carapace_registry::bundle::Bundle;
+use carapace_registry::bundle::AnyBundle;
+use carapace_registry::keyless::TrustedRoot;
+use std::sync::LazyLock;
+
+static ROOT: LazyLock<TrustedRoot> = LazyLock::new(TrustedRoot::built_in);
 
 libfuzzer_sys::fuzz_target!(|json: &[u8]| {
-    let _ = Bundle::parse(json);
+    if let Ok(AnyBundle::Keyless(bundle)) = AnyBundle::parse(json) {
+        let _ = ROOT.open(&bundle);
+    }
 });

@@ -4,7 +4,9 @@
 
 use crate::dsse::{Envelope, EnvelopeError};
 use crate::key::{Fingerprint, PublicKey, SigningKey};
+use crate::keyless;
 use carapace_contract::Digest;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// A bundle's media type.
@@ -33,6 +35,12 @@ pub enum BundleError {
     /// Transparency-log entries cannot be checked here, and what is not checked must not look as if it were.
     #[error("it holds transparency-log entries, which are not verified for key-signed bundles; sign without a log")]
     LogEntries,
+    /// Both, or neither.
+    #[error("it must hold either a `publicKey` or a `certificate`")]
+    Material,
+    /// Signed without a key, and malformed.
+    #[error(transparent)]
+    Keyless(#[from] keyless::Problem),
     /// The envelope.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
@@ -145,7 +153,67 @@ pub struct PackagePredicate {
     pub contract: String,
 }
 
-/// A package's bundle, parsed and not yet verified.
+impl PackagePredicate {
+    /// Parses a package's statement: `(digest of the package, what is said about it)`.
+    ///
+    /// # Errors
+    /// Not a statement about one package.
+    pub fn parse(statement: &[u8]) -> Result<(Digest, Self), BundleError> {
+        let (name, digest, predicate) = Statement::<Self>::parse(statement, PACKAGE_PREDICATE)?;
+        if name != format!("{}.wasm", predicate.name) {
+            return Err(BundleError::Statement(format!("its subject is `{name}`, not `{}.wasm`", predicate.name)));
+        }
+        Ok((digest, predicate))
+    }
+}
+
+/// A package's bundle of either kind, parsed and not yet verified.
+#[derive(Debug, Clone)]
+pub enum AnyBundle {
+    /// Signed with a key.
+    Key(Bundle),
+    /// Signed without one.
+    Keyless(Box<keyless::Bundle>),
+}
+
+/// As much of a bundle as tells its kind.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline {
+    media_type: String,
+    verification_material: OutlineMaterial,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OutlineMaterial {
+    public_key: Option<IgnoredAny>,
+    certificate: Option<IgnoredAny>,
+}
+
+impl AnyBundle {
+    /// Parses JSON, strictly.
+    ///
+    /// # Errors
+    /// Anything that is not a v0.3 bundle with one DSSE envelope, signed with a key or by a certificate's.
+    pub fn parse(json: &[u8]) -> Result<Self, BundleError> {
+        if json.len() > MAX_BYTES {
+            return Err(BundleError::TooBig(json.len()));
+        }
+        let outline: Outline = serde_json::from_slice(json).map_err(|e| BundleError::Json(e.to_string()))?;
+        if outline.media_type != MEDIA_TYPE {
+            return Err(BundleError::MediaType(outline.media_type.chars().take(120).collect()));
+        }
+        let material = outline.verification_material;
+        match (material.public_key, material.certificate) {
+            (Some(_), None) => Bundle::parse(json).map(Self::Key),
+            (None, Some(_)) => Ok(Self::Keyless(Box::new(keyless::Bundle::parse(json)?))),
+            _ => Err(BundleError::Material),
+        }
+    }
+}
+
+/// A package's bundle that was signed with a key, parsed and not yet verified.
 #[derive(Debug, Clone)]
 pub struct Bundle(Raw);
 
@@ -179,11 +247,7 @@ impl Bundle {
     /// Not signed by `key`, or not a statement about one package.
     pub fn open(&self, key: &PublicKey) -> Result<(Digest, PackagePredicate), BundleError> {
         let payload = self.0.dsse_envelope.open(IN_TOTO, key)?;
-        let (name, digest, predicate) = Statement::<PackagePredicate>::parse(&payload, PACKAGE_PREDICATE)?;
-        if name != format!("{}.wasm", predicate.name) {
-            return Err(BundleError::Statement(format!("its subject is `{name}`, not `{}.wasm`", predicate.name)));
-        }
-        Ok((digest, predicate))
+        PackagePredicate::parse(&payload)
     }
 }
 

@@ -19,32 +19,48 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-fn private() -> OpenOptions {
+/// A new file, for its owner alone or (where a registry is served by another user) for everybody to read.
+fn new_file(private: bool) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
+        options.mode(if private { 0o600 } else { 0o644 });
     }
+    #[cfg(not(unix))]
+    let _ = private;
     options
 }
 
-/// Makes a file that must not exist yet.
-pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = private().open(path)?;
+fn write_new(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+    let mut file = new_file(private).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
+/// Makes a file that must not exist yet.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_new(path, bytes, true)
+}
+
 /// Replaces a file: a crash leaves the old one or the new one, never half of either.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, true)
+}
+
+/// The same for a file that others may read.
+pub(crate) fn replace_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, bytes, false)
+}
+
+fn replace_with(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let temporary: PathBuf = directory.join(format!(".{name}.{}", hex::encode(random)));
-    let written = create(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, bytes, private).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The error that matters is the first one.
         fs::remove_file(&temporary).ok();

@@ -1,9 +1,11 @@
-//! Who is trusted: publishers that the owner pinned, each with its keys. An empty book trusts nobody.
+//! Who is trusted: publishers that the owner pinned, each with its keys and the rules by which it is recognised when it
+//! signs without one. An empty book trusts nobody.
 
 use crate::bundle::{BundleError, IN_TOTO, Statement};
 use crate::dsse::{Envelope, EnvelopeError};
 use crate::files;
 use crate::key::{Fingerprint, PublicKey, SigningKey};
+use crate::keyless::{Identity, Rule};
 use carapace_contract::{Digest, Name};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -35,6 +37,14 @@ pub enum PublisherError {
         publisher: Name,
         /// `pinned` or `retired`.
         state: &'static str,
+    },
+    /// The rule is there already.
+    #[error("the rule `{rule}` is pinned for `{owner}` already; two publishers cannot share one")]
+    KnownRule {
+        /// The rule.
+        rule: Box<Rule>,
+        /// Whose it is.
+        owner: Name,
     },
     /// No such publisher.
     #[error("there is no publisher `{0}`; `carapace publisher list` shows those there are")]
@@ -87,6 +97,16 @@ pub struct PinnedKey {
     pub added_ms: u64,
 }
 
+/// A rule of a publisher who signs without a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedRule {
+    /// The rule.
+    pub rule: Rule,
+    /// When it was pinned, ms since the epoch.
+    pub added_ms: u64,
+}
+
 /// A publisher: a local record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +115,9 @@ pub struct Publisher {
     pub id: Name,
     /// Its keys.
     pub keys: Vec<PinnedKey>,
+    /// By what it is recognised without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keyless: Vec<PinnedRule>,
     /// When it was pinned, ms since the epoch.
     pub added_ms: u64,
 }
@@ -157,9 +180,12 @@ impl PublisherBook {
             if book.get(&publisher.id).is_some() {
                 return Err(wrong(format!("`{}` stands there twice", publisher.id)));
             }
-            book.publishers.push(Publisher { keys: Vec::new(), ..publisher.clone() });
+            book.publishers.push(Publisher { keys: Vec::new(), keyless: Vec::new(), ..publisher.clone() });
             for key in publisher.keys {
                 book.add(&publisher.id, key).map_err(|e| wrong(e.to_string()))?;
+            }
+            for pinned in publisher.keyless {
+                book.add_rule(&publisher.id, pinned).map_err(|e| wrong(e.to_string()))?;
             }
         }
         Ok(book)
@@ -182,10 +208,18 @@ impl PublisherBook {
     /// The key is pinned already, here or for somebody else.
     pub fn pin(&mut self, id: Name, key: PublicKey, now_ms: u64) -> Result<(), PublisherError> {
         self.vacant(&key, &id)?;
-        if self.get(&id).is_none() {
-            self.publishers.push(Publisher { id: id.clone(), keys: Vec::new(), added_ms: now_ms });
-        }
+        self.join(&id, now_ms);
         self.add(&id, PinnedKey { key, state: KeyState::Active, added_ms: now_ms })
+    }
+
+    /// Pins a rule for a publisher, who is added if new. Only an owner's own command may lead here.
+    ///
+    /// # Errors
+    /// The rule is pinned already, here or for somebody else.
+    pub fn pin_rule(&mut self, id: Name, rule: Rule, now_ms: u64) -> Result<(), PublisherError> {
+        self.vacant_rule(&rule)?;
+        self.join(&id, now_ms);
+        self.add_rule(&id, PinnedRule { rule, added_ms: now_ms })
     }
 
     /// Forgets a publisher: nothing of it loads any more.
@@ -244,6 +278,16 @@ impl PublisherBook {
         self.keys().find(|(_, k)| &k.key.fingerprint() == fingerprint)
     }
 
+    /// Who that is, signing without a key.
+    pub fn by_identity(&self, identity: &Identity) -> Option<&Publisher> {
+        self.rules().find(|(_, pinned)| pinned.rule.matches(identity)).map(|(publisher, _)| publisher)
+    }
+
+    /// Whether any rule names that issuer.
+    pub fn knows_issuer(&self, issuer: &str) -> bool {
+        self.rules().any(|(_, pinned)| pinned.rule.issuer() == issuer)
+    }
+
     /// All, in the order they were pinned.
     pub fn iter(&self) -> impl Iterator<Item = &Publisher> {
         self.publishers.iter()
@@ -256,6 +300,31 @@ impl PublisherBook {
 
     fn keys(&self) -> impl Iterator<Item = (&Publisher, &PinnedKey)> {
         self.publishers.iter().flat_map(|p| p.keys.iter().map(move |k| (p, k)))
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (&Publisher, &PinnedRule)> {
+        self.publishers.iter().flat_map(|p| p.keyless.iter().map(move |r| (p, r)))
+    }
+
+    fn join(&mut self, id: &Name, now_ms: u64) {
+        if self.get(id).is_none() {
+            let (keys, keyless) = (Vec::new(), Vec::new());
+            self.publishers.push(Publisher { id: id.clone(), keys, keyless, added_ms: now_ms });
+        }
+    }
+
+    fn vacant_rule(&self, rule: &Rule) -> Result<(), PublisherError> {
+        match self.rules().find(|(_, pinned)| pinned.rule == *rule) {
+            None => Ok(()),
+            Some((p, _)) => Err(PublisherError::KnownRule { rule: Box::new(rule.clone()), owner: p.id.clone() }),
+        }
+    }
+
+    fn add_rule(&mut self, id: &Name, pinned: PinnedRule) -> Result<(), PublisherError> {
+        self.vacant_rule(&pinned.rule)?;
+        let publisher = self.publishers.iter_mut().find(|p| &p.id == id);
+        publisher.ok_or_else(|| PublisherError::Unknown(id.clone()))?.keyless.push(pinned);
+        Ok(())
     }
 
     fn vacant(&self, key: &PublicKey, id: &Name) -> Result<(), PublisherError> {

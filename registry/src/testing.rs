@@ -1,10 +1,15 @@
 //! Signed packages from component text, for the tests of this and of other rooms.
 
-use crate::bundle::{self, PackagePredicate};
+pub mod sigstore;
+
+use crate::bundle::{self, PACKAGE_PREDICATE, PackagePredicate, Statement};
 use crate::key::SigningKey;
+use crate::keyless::root::{self, RootContent};
+use crate::keyless::{Rule, TrustedRoot};
 use crate::package;
 use crate::publisher::PublisherBook;
 use crate::verify::{Trust, VerifiedPackage, verify};
+use carapace_contract::Digest;
 use carapace_contract::manifest::Manifest;
 
 /// The key of a test; the same number gives the same key.
@@ -17,6 +22,33 @@ pub fn trust(publisher: &str, key: &SigningKey) -> Trust {
     let mut publishers = PublisherBook::empty();
     publishers.pin(publisher.parse().expect("a name"), key.public(), 0).expect("a first pin");
     Trust { publishers, ..Trust::default() }
+}
+
+/// Trust in `publisher` by that keyless rule, on a trusted root of a test's own, and in nobody else.
+pub fn trust_keyless(publisher: &str, rule: &str, root: &serde_json::Value) -> Trust {
+    let mut publishers = PublisherBook::empty();
+    let rule: Rule = rule.parse().unwrap_or_else(|e| panic!("the fixture's rule: {e}"));
+    publishers.pin_rule(publisher.parse().expect("a name"), rule, 0).expect("a first pin");
+    Trust { publishers, root: trusted_root(root), ..Trust::default() }
+}
+
+/// A trusted root of a test's own, as an owner would take it: signed by a pinned key.
+pub fn trusted_root(root: &serde_json::Value) -> TrustedRoot {
+    let content = RootContent { version: 1, fetched_ms: 0, root: root.clone() };
+    let mut trusted = TrustedRoot::built_in();
+    trusted.pin(key(99).public()).expect("a first pin");
+    let signed = root::sign(&content, &key(99)).unwrap_or_else(|e| panic!("the fixture's root: {e}"));
+    trusted.update(&signed).expect("a first root");
+    trusted
+}
+
+/// The statement about a package that a keyless signature signs.
+pub fn statement(package: &[u8], manifest: &Manifest) -> Vec<u8> {
+    let c = &manifest.component;
+    let (name, version) = (c.name.to_string(), c.version.to_string());
+    let subject = format!("{name}.wasm");
+    let predicate = PackagePredicate { name, version, contract: c.contract.clone() };
+    Statement::new(PACKAGE_PREDICATE, &subject, Digest::of(package), predicate).to_json().expect("json")
 }
 
 /// A package and its bundle, from a component (text or bytes) and its manifest. The two are not compared, so that a

@@ -1,12 +1,13 @@
 //! The only maker of a [`VerifiedPackage`].
 
-use crate::bundle::{Bundle, BundleError};
+use crate::bundle::{AnyBundle, BundleError, PackagePredicate};
 use crate::deny::DenyList;
 use crate::dsse::EnvelopeError;
 use crate::imports;
-use crate::key::{Fingerprint, PublicKey};
+use crate::key::PublicKey;
+use crate::keyless::{Identity, Problem as KeylessProblem, TrustedRoot};
 use crate::package::{self, PackageError};
-use crate::publisher::{KeyState, PublisherBook};
+use crate::publisher::{KeyState, Publisher, PublisherBook};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::Manifest;
 use carapace_contract::{ComponentId, Denial, Digest, Name};
@@ -22,6 +23,8 @@ pub struct Trust {
     pub publishers: PublisherBook,
     /// What must not run.
     pub deny: DenyList,
+    /// What signatures without a key rest on.
+    pub root: TrustedRoot,
     /// The highest version ever seen of a component; survives its removal.
     pub highest_seen: BTreeMap<ComponentId, Version>,
     /// Packages that the owner explicitly let in although they are older.
@@ -31,25 +34,121 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Whether a package that was verified before would still be let in: its key is pinned for the same publisher and
+    /// Whether a package that was verified before would still be let in: its signer is pinned for the same publisher and
     /// not retired, and the deny-list doesn't name it.
     ///
     /// # Errors
     /// What has changed since.
     pub fn still(&self, package: &VerifiedPackage) -> Result<(), TrustError> {
-        let fingerprint = package.key.fingerprint();
-        let Some((publisher, pinned)) =
-            self.publishers.by_fingerprint(&fingerprint).filter(|(p, _)| p.id == package.id.publisher)
-        else {
-            return Err(TrustError::anonymous(TrustProblem::UnknownPublisher(fingerprint.to_string())));
+        let publisher = match &package.signer {
+            Signer::Key(key) => {
+                let fingerprint = key.fingerprint();
+                let known = self.publishers.by_fingerprint(&fingerprint).filter(|(p, _)| p.id == package.id.publisher);
+                let (publisher, pinned) = known
+                    .ok_or_else(|| TrustError::anonymous(TrustProblem::UnknownPublisher(fingerprint.to_string())))?;
+                if pinned.state == KeyState::Retired {
+                    return Err(TrustError::by(publisher, TrustProblem::RetiredKey));
+                }
+                publisher
+            }
+            Signer::Keyless(identity) => {
+                self.recognise(identity).and_then(|publisher| match publisher.id == package.id.publisher {
+                    true => Ok(publisher),
+                    false => Err(TrustError::anonymous(KeylessProblem::Identity(identity.clone()).into())),
+                })?
+            }
         };
-        let refuse = |problem| TrustError { problem: Box::new(problem), publisher: Some(publisher.id.clone()) };
-        if pinned.state == KeyState::Retired {
-            return Err(refuse(TrustProblem::RetiredKey));
-        }
-        match self.deny.denies(&package.digest, &publisher.id, &pinned.key) {
-            Some(what) => Err(refuse(TrustProblem::Denied(what))),
+        self.not_denied(&package.digest, publisher, &package.signer)
+    }
+
+    /// Whose rule names that identity.
+    fn recognise(&self, identity: &Identity) -> Result<&Publisher, TrustError> {
+        self.publishers.by_identity(identity).ok_or_else(|| {
+            let stranger = Box::new(identity.clone());
+            TrustError::anonymous(match self.publishers.knows_issuer(&identity.issuer) {
+                true => KeylessProblem::Identity(stranger).into(),
+                false => KeylessProblem::Issuer(stranger).into(),
+            })
+        })
+    }
+
+    fn not_denied(&self, digest: &Digest, publisher: &Publisher, signer: &Signer) -> Result<(), TrustError> {
+        match self.deny.denies(digest, &publisher.id, signer.key()) {
+            Some(what) => Err(TrustError::by(publisher, TrustProblem::Denied(what))),
             None => Ok(()),
+        }
+    }
+
+    /// Opens a bundle: who signed, and what about which digest.
+    fn open(&self, bundle: &AnyBundle) -> Result<(&Publisher, Signer, Digest, PackagePredicate), TrustError> {
+        match bundle {
+            AnyBundle::Key(bundle) => {
+                let Some((publisher, pinned)) = self.publishers.by_fingerprint(bundle.hint()) else {
+                    let hint = bundle.hint().as_str().chars().filter(|c| !c.is_control()).take(64).collect();
+                    return Err(TrustError::anonymous(TrustProblem::UnknownPublisher(hint)));
+                };
+                let (digest, predicate) = bundle.open(&pinned.key).map_err(|e| match e {
+                    BundleError::Envelope(EnvelopeError::Signature(key)) => {
+                        TrustError::anonymous(TrustProblem::Signature(key))
+                    }
+                    BundleError::Statement(why) => TrustError::by(publisher, TrustProblem::Statement(why)),
+                    e => TrustError::anonymous(TrustProblem::Bundle(e)),
+                })?;
+                if pinned.state == KeyState::Retired {
+                    return Err(TrustError::by(publisher, TrustProblem::RetiredKey));
+                }
+                Ok((publisher, Signer::Key(pinned.key), digest, predicate))
+            }
+            AnyBundle::Keyless(bundle) => {
+                let opened = self.root.open(bundle).map_err(|e| TrustError::anonymous(e.into()))?;
+                let publisher = self.recognise(&opened.identity)?;
+                let (digest, predicate) = PackagePredicate::parse(&opened.statement).map_err(|e| {
+                    TrustError::by(
+                        publisher,
+                        match e {
+                            BundleError::Statement(why) => TrustProblem::Statement(why),
+                            e => TrustProblem::Bundle(e),
+                        },
+                    )
+                })?;
+                Ok((publisher, Signer::Keyless(Box::new(opened.identity)), digest, predicate))
+            }
+        }
+    }
+}
+
+/// Who signed a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signer {
+    /// A pinned key.
+    Key(PublicKey),
+    /// Whom a publisher's rule names.
+    Keyless(Box<Identity>),
+}
+
+impl Signer {
+    /// The key, if it was one.
+    pub fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Keyless(_) => None,
+        }
+    }
+
+    /// For a line: the key's fingerprint, or the identity in words.
+    pub fn brief(&self) -> String {
+        match self {
+            Self::Key(key) => key.fingerprint().to_string(),
+            Self::Keyless(identity) => identity.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => key.fmt(f),
+            Self::Keyless(identity) => identity.fmt(f),
         }
     }
 }
@@ -63,7 +162,7 @@ pub struct VerifiedPackage {
     manifest_text: String,
     capabilities: CapabilitySet,
     bytes: Arc<[u8]>,
-    key: PublicKey,
+    signer: Signer,
     warnings: Vec<String>,
 }
 
@@ -96,13 +195,9 @@ impl VerifiedPackage {
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
-    /// The key that signed it.
-    pub fn key(&self) -> &PublicKey {
-        &self.key
-    }
-    /// The fingerprint of that key.
-    pub fn key_fingerprint(&self) -> Fingerprint {
-        self.key.fingerprint()
+    /// Who signed it.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
     /// What is odd about it and no reason to refuse it.
     pub fn warnings(&self) -> &[String] {
@@ -186,6 +281,15 @@ pub enum TrustProblem {
         /// Found.
         actual: ComponentId,
     },
+    /// `E-TRUST-020` and on
+    #[error(transparent)]
+    Keyless(KeylessProblem),
+}
+
+impl From<KeylessProblem> for TrustProblem {
+    fn from(problem: KeylessProblem) -> Self {
+        Self::Keyless(problem)
+    }
 }
 
 /// Why a package was refused, and by whom it is if that much is sure.
@@ -198,6 +302,10 @@ pub struct TrustError {
 impl TrustError {
     fn anonymous(problem: TrustProblem) -> Self {
         Self { problem: Box::new(problem), publisher: None }
+    }
+
+    fn by(publisher: &Publisher, problem: TrustProblem) -> Self {
+        Self { problem: Box::new(problem), publisher: Some(publisher.id.clone()) }
     }
 
     /// What was wrong.
@@ -226,6 +334,7 @@ impl TrustError {
             TrustProblem::Denied(_) => "E-TRUST-011",
             TrustProblem::Downgrade { .. } => "E-TRUST-012",
             TrustProblem::Unexpected { .. } => "E-TRUST-013",
+            TrustProblem::Keyless(ref problem) => problem.code(),
         }
     }
 
@@ -240,7 +349,9 @@ impl TrustError {
                 "get the .wasm and the .sigstore.json again, both from the publisher".to_owned()
             }
             TrustProblem::Downgrade { seen, digest, .. } => {
-                format!("install {seen} or a newer version; this kernel lets no older one in (digest {digest})")
+                format!(
+                    "install {seen} or a newer version; `carapace plugin update --allow-downgrade` lets this one in all the same (digest {digest})"
+                )
             }
             TrustProblem::Package(_) | TrustProblem::Mismatch { .. } | TrustProblem::Imports(_) => {
                 "its author must build and sign it again with `carapace plugin build`".to_owned()
@@ -249,6 +360,7 @@ impl TrustError {
                 "its author must sign it again with `carapace plugin sign`".to_owned()
             }
             TrustProblem::Unexpected { actual, .. } => format!("to use the other one, name it: `{actual}`"),
+            TrustProblem::Keyless(problem) => problem.fix(),
             TrustProblem::TooBig(_) | TrustProblem::Denied(_) => String::new(),
         }
     }
@@ -285,29 +397,14 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
     if bytes.len() > package::MAX_BYTES {
         return Err(TrustError::anonymous(TrustProblem::TooBig(bytes.len())));
     }
-    let bundle = Bundle::parse(bundle_json).map_err(|e| TrustError::anonymous(TrustProblem::Bundle(e)))?;
-    let Some((publisher, pinned)) = trust.publishers.by_fingerprint(bundle.hint()) else {
-        let hint = bundle.hint().as_str().chars().filter(|c| !c.is_control()).take(64).collect();
-        return Err(TrustError::anonymous(TrustProblem::UnknownPublisher(hint)));
-    };
-    let (signed, predicate) = bundle.open(&pinned.key).map_err(|e| match e {
-        BundleError::Envelope(EnvelopeError::Signature(key)) => TrustError::anonymous(TrustProblem::Signature(key)),
-        BundleError::Statement(why) => {
-            TrustError { problem: Box::new(TrustProblem::Statement(why)), publisher: Some(publisher.id.clone()) }
-        }
-        e => TrustError::anonymous(TrustProblem::Bundle(e)),
-    })?;
-    let refuse = |problem| TrustError { problem: Box::new(problem), publisher: Some(publisher.id.clone()) };
-    if pinned.state == KeyState::Retired {
-        return Err(refuse(TrustProblem::RetiredKey));
-    }
+    let bundle = AnyBundle::parse(bundle_json).map_err(|e| TrustError::anonymous(TrustProblem::Bundle(e)))?;
+    let (publisher, signer, signed, predicate) = trust.open(&bundle)?;
+    let refuse = |problem| TrustError::by(publisher, problem);
     let actual = Digest::of(&bytes);
     if actual != signed {
         return Err(refuse(TrustProblem::Digest { signed, actual }));
     }
-    if let Some(what) = trust.deny.denies(&actual, &publisher.id, &pinned.key) {
-        return Err(refuse(TrustProblem::Denied(what)));
-    }
+    trust.not_denied(&actual, publisher, &signer)?;
     let (manifest, manifest_text) = package::read_manifest(&bytes).map_err(|e| refuse(TrustProblem::Package(e)))?;
     let component = &manifest.component;
     for (what, signed, manifest) in [
@@ -332,6 +429,9 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
     }
     let mut warnings = report.warnings;
     warnings.extend(trust.deny.warning(trust.now_ms));
+    if signer.key().is_none() {
+        warnings.extend(trust.root.warning(trust.now_ms));
+    }
     Ok(VerifiedPackage {
         id,
         digest: actual,
@@ -339,7 +439,7 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
         manifest,
         manifest_text,
         bytes: bytes.into(),
-        key: pinned.key,
+        signer,
         warnings,
     })
 }

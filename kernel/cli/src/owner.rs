@@ -2,6 +2,10 @@
 
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
+mod packages;
+
+pub(crate) use packages::sweep;
+
 use crate::failure::{Failure, Outcome};
 use crate::{assembly, assets, bundled, trust};
 use async_trait::async_trait;
@@ -128,7 +132,7 @@ impl Owner {
             grown.unwrap_or_default().iter().map(|g| format!("{}: {}", g.capability, g.text)).collect();
         Ok(json!({
             "component": package.id(), "version": package.version(), "digest": package.digest(),
-            "publisher": format!("{} ({})", package.id().publisher, package.key_fingerprint()),
+            "publisher": format!("{} ({})", package.id().publisher, package.signer().brief()),
             "standing": standing, "lines": lines, "grown": grown,
         }))
     }
@@ -248,6 +252,10 @@ impl Control for Owner {
                 Ok(Value::Array(list))
             }
             ControlRequest::GrantRevoke { instance } => {
+                // At once, whatever else is being changed; recorded when that is done.
+                if let Some(host) = &self.host {
+                    host.set_revoked(&instance, true);
+                }
                 let _alone = self.changing.lock().await;
                 self.revoke(&instance).await?;
                 Ok(json!({}))
@@ -257,6 +265,53 @@ impl Control for Owner {
                 let _alone = self.changing.lock().await;
                 self.restore(&instance, digest).await?;
                 Ok(json!({}))
+            }
+            ControlRequest::PackageShow { digest, instance, allow_downgrade } => {
+                let _alone = self.changing.lock().await;
+                let change = self.change(digest, instance, allow_downgrade).await?;
+                self.shown(&change).await
+            }
+            ControlRequest::PackageBring { digest, instance, allow_downgrade } => {
+                let _alone = self.changing.lock().await;
+                let change = self.change(digest, instance, allow_downgrade).await?;
+                self.bring(change).await
+            }
+            ControlRequest::PackageDiscard { .. } => {
+                let _alone = self.changing.lock().await;
+                self.clean().await?;
+                Ok(json!({}))
+            }
+            ControlRequest::PackageRollback { component } => {
+                let _alone = self.changing.lock().await;
+                self.rollback(&component, None).await
+            }
+            ControlRequest::PackageUninstall { component, delete_data } => {
+                let _alone = self.changing.lock().await;
+                self.uninstall(&component, delete_data).await
+            }
+            ControlRequest::PackageData { component } => {
+                let data = self.store.component_data(&component).await.map_err(|e| unreadable(&e))?;
+                serde_json::to_value(data).map_err(|e| Denial::new("E-STORE-012", e.to_string(), ""))
+            }
+            ControlRequest::InstanceEnable { instance, enabled } => {
+                let _alone = self.changing.lock().await;
+                self.enable(&instance, enabled).await?;
+                Ok(json!({}))
+            }
+            ControlRequest::GrantList => {
+                let grants = self.store.grants().await.map_err(|e| unreadable(&e))?;
+                let one = |g: &Grant| {
+                    let lines: Vec<String> =
+                        g.capabilities.sentences(Some(&g.instance)).into_iter().map(|s| s.text).collect();
+                    json!({ "instance": g.instance, "by": g.by, "at_ms": g.at_ms, "revoked": g.revoked,
+                        "digest": g.digest, "lines": lines })
+                };
+                Ok(Value::Array(grants.iter().map(one).collect()))
+            }
+            ControlRequest::Denials { instance } => {
+                let recent = self.host.as_ref().map(|h| h.recent_denials(&instance)).unwrap_or_default();
+                let one = |(at, d): &(std::time::SystemTime, Denial)| json!({ "at_ms": trust::ms_of(*at), "code": d.code, "message": d.message, "fix": d.fix });
+                Ok(Value::Array(recent.iter().map(one).collect()))
             }
             ControlRequest::TrustChanged => {
                 let _alone = self.changing.lock().await;
@@ -287,7 +342,30 @@ impl Status for Owner {
                 kinds: Vec::new(),
                 state: why.clone(),
                 meter: carapace_contract::meter::Meter::default(),
+                previous: None,
+                note: None,
             });
+        }
+        let rows = self.store.packages().await.unwrap_or_default();
+        let before = self.store.packages_before().await.unwrap_or_default();
+        for row in &rows {
+            if !row.enabled && instances.iter().all(|i| i.instance != row.instance) {
+                instances.push(carapace_contract::turn::InstanceStatus {
+                    instance: row.instance.clone(),
+                    digest: row.digest,
+                    version: row.version.to_string(),
+                    kinds: Vec::new(),
+                    state: "disabled".to_owned(),
+                    meter: carapace_contract::meter::Meter::default(),
+                    previous: None,
+                    note: None,
+                });
+            }
+        }
+        for instance in &mut instances {
+            let component = instance.instance.component();
+            instance.previous = before.iter().find(|e| &e.component == component).map(|e| e.version.to_string());
+            instance.note = rows.iter().find(|r| r.instance == instance.instance).and_then(|r| r.note.clone());
         }
         let mut not_ready = Vec::new();
         if !self.host.as_ref().is_some_and(|h| h.has_provider()) {

@@ -3,6 +3,7 @@
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::{Digest, Name};
+use carapace_registry::keyless::TrustedRoot;
 use carapace_registry::{DenyList, PublisherBook, SigningKey, Trust, VerifiedPackage};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -53,6 +54,7 @@ pub(crate) fn load(paths: &StatePaths) -> Outcome<Trust> {
     Ok(Trust {
         publishers: PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")?,
         deny: DenyList::load(&paths.deny_list()).or_fail("cannot read the deny-list")?,
+        root: TrustedRoot::load(&paths.trusted_root()).or_fail("cannot read the trusted root")?,
         now_ms: now_ms(),
         ..Trust::default()
     })
@@ -87,12 +89,35 @@ pub(crate) fn signature_path(package: &Path) -> PathBuf {
 /// Verifies a package file with the bundle beside it (or elsewhere).
 pub(crate) fn verify_file(package: &Path, signature: Option<&Path>, trust: &Trust) -> Outcome<VerifiedPackage> {
     let signature = signature.map_or_else(|| signature_path(package), Path::to_path_buf);
-    let bytes = std::fs::read(package).or_fail(format!("cannot read {}", package.display()))?;
-    let bundle = std::fs::read(&signature).map_err(|e| {
+    let bytes = read_package(package)?;
+    let bundle = read_up_to(&signature, carapace_registry::bundle::MAX_BYTES).map_err(|e| {
         Failure::new(Exit::Refused, format!("{} has no signature ({}: {e})", package.display(), signature.display()))
             .help(format!("carapace plugin sign {}", package.display()))
     })?;
     carapace_registry::verify(bytes, &bundle, trust).map_err(|e| Failure::from(e.denial()).context(package.display()))
+}
+
+/// Reads a package file: a plain one, and no more of it than a package may have.
+pub(crate) fn read_package(file: &Path) -> Outcome<Vec<u8>> {
+    let max = carapace_registry::package::MAX_BYTES;
+    let bytes = read_up_to(file, max).or_fail(format!("cannot read {}", file.display()))?;
+    if bytes.len() > max {
+        let why = format!("{} is larger than a package may be ({max} bytes)", file.display());
+        return Err(Failure::coded(Exit::Refused, "E-TRUST-001", why));
+    }
+    Ok(bytes)
+}
+
+/// At most `max` bytes and one more, which tells that there are more. Nothing is waited for: a pipe or a device is no file.
+fn read_up_to(file: &Path, max: usize) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where an installed package lies.
@@ -108,6 +133,20 @@ pub(crate) fn install(paths: &StatePaths, from: &Path, package: &VerifiedPackage
     write_whole(&to, package.bytes())?;
     let bundle = std::fs::read(signature_path(from)).or_fail("cannot read the signature again")?;
     write_whole(&signature_path(&to), &bundle)
+}
+
+/// Puts a verified package and the bundle it was verified with where installed ones lie. Without a row that names it, it is nothing.
+pub(crate) fn stage(paths: &StatePaths, package: &VerifiedPackage, signature: &Path) -> Outcome {
+    let bundle = read_up_to(signature, carapace_registry::bundle::MAX_BYTES).or_fail("cannot read the signature")?;
+    stage_bytes(paths, package, &bundle)
+}
+
+/// The same with the bundle's bytes.
+pub(crate) fn stage_bytes(paths: &StatePaths, package: &VerifiedPackage, bundle: &[u8]) -> Outcome {
+    make_private_dir(&paths.packages())?;
+    let to = installed(paths, &package.digest());
+    write_whole(&to, package.bytes())?;
+    write_whole(&signature_path(&to), bundle)
 }
 
 /// Puts the signature that lies beside `from` beside the installed package, if it is another one.

@@ -82,9 +82,17 @@ impl StatePaths {
     pub fn publishers(&self) -> PathBuf {
         self.root.join("publishers.json")
     }
+    /// Registries, and which versions of their indexes were seen.
+    pub fn registries(&self) -> PathBuf {
+        self.root.join("registries.json")
+    }
     /// The signed deny-list.
     pub fn deny_list(&self) -> PathBuf {
         self.root.join("deny-list.json")
+    }
+    /// The signed trusted root for keyless signatures, where it replaces the built-in one.
+    pub fn trusted_root(&self) -> PathBuf {
+        self.root.join("trusted-root.json")
     }
 }
 

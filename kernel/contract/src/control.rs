@@ -1,7 +1,7 @@
 //! What an owner may tell a running kernel: the CLI's door to it, behind the owner's token.
 
 use crate::digest::Digest;
-use crate::name::{InstanceId, SecretName};
+use crate::name::{ComponentId, InstanceId, SecretName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -62,6 +62,65 @@ pub enum ControlRequest {
     /// Publishers or the deny-list changed on the disk: what they no longer allow is stopped and unloaded at once.
     /// Answer: `{"unloaded": [{"instance", "why"}]}`.
     TrustChanged,
+    /// What bringing in a staged package would mean, for a person to read. Nothing changes. Answer: `{"component", "version", "digest",
+    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text]}`.
+    PackageShow {
+        /// Which file; it lies in the state directory already.
+        digest: Digest,
+        /// Whose it becomes if its component is not installed yet: `main` without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<crate::name::Name>,
+        /// Although it is older than a version that was here before.
+        #[serde(default)]
+        allow_downgrade: bool,
+    },
+    /// Installs a staged package that [`Self::PackageShow`] showed, or lets it follow what is installed. Answer: as there.
+    PackageBring {
+        /// Which file; that the owner agreed to it is said by naming it.
+        digest: Digest,
+        /// See [`Self::PackageShow`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<crate::name::Name>,
+        /// See [`Self::PackageShow`].
+        #[serde(default)]
+        allow_downgrade: bool,
+    },
+    /// Removes a staged package that nothing refers to. Answer: `{}`.
+    PackageDiscard {
+        /// Which file.
+        digest: Digest,
+    },
+    /// Goes back to the version before. Answer: `{"from", "to"}`.
+    PackageRollback {
+        /// Of what.
+        component: ComponentId,
+    },
+    /// Uninstalls a component with all its instances and their grants. Answer: `{"removed": [instance]}`.
+    PackageUninstall {
+        /// Which.
+        component: ComponentId,
+        /// Also what its instances kept: kv, memory, secrets.
+        delete_data: bool,
+    },
+    /// What the instances of a component keep. Answer: `{"kv_bytes", "notes", "secrets"}`.
+    PackageData {
+        /// Which.
+        component: ComponentId,
+    },
+    /// Loads an installed instance again, or keeps it from being loaded. Answer: `{}`.
+    InstanceEnable {
+        /// Which.
+        instance: InstanceId,
+        /// Or not.
+        enabled: bool,
+    },
+    /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text]}]`.
+    GrantList,
+    /// The last refusals of an instance, oldest first; in memory, since it was loaded. Answer: `[{"at_ms", "code", "message", "fix"}]`.
+    Denials {
+        /// Which.
+        instance: InstanceId,
+    },
     /// Walks every chain. Answer: the report.
     AuditVerify,
     /// Stops the kernel as a signal would. Answer: `{}`.

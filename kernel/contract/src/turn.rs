@@ -249,6 +249,12 @@ pub struct InstanceStatus {
     pub state: String,
     /// What it used.
     pub meter: crate::meter::Meter,
+    /// The version that a rollback would go back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// What the owner should know and has not looked at: why it was rolled back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What runs.

@@ -2,28 +2,28 @@
 
 use crate::behind::{Behind, Handed};
 use crate::convert;
-use crate::grants::{GrantCell, GrantSnapshot};
-use crate::instance::{Eviction, Live, Rate};
+use crate::instance::{Live, Slot};
 use crate::models::{self, Listings};
+use crate::probation::Relapse;
 use crate::services::Services;
 use crate::state::HostState;
 use crate::tools;
 use arc_swap::ArcSwap;
 use carapace_contract::completion::{CompletionEvent, CompletionFailure, FailureKind, ModelInfo};
 use carapace_contract::decision::PlannedCall;
-use carapace_contract::diff;
 use carapace_contract::grant::Grant;
-use carapace_contract::limits::{Life, Limits};
+use carapace_contract::limits::Limits;
 use carapace_contract::name::EndpointName;
 use carapace_contract::ports::ToolFailure;
 use carapace_contract::turn::{InstanceStatus, ToolInfo};
-use carapace_contract::{Denial, HostPort, InstanceId};
+use carapace_contract::{Denial, Digest, HostPort, InstanceId};
 use carapace_egress::Policy;
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::bindings::{provider, tools as wit};
-use carapace_runtime::{Admission, Class, Core, Entry, Instance, Loader, Warm};
+use carapace_runtime::{Admission, Class, Core, Entry, Loader};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -64,20 +64,26 @@ pub struct HostOptions {
 /// The loaded instances. Implements the ports `Tools` and `Models`.
 pub struct Host {
     services: Arc<Services>,
-    loader: Loader,
+    pub(crate) loader: Loader,
     route: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     timezone: Option<String>,
-    instances: ArcSwap<BTreeMap<InstanceId, Arc<Live>>>,
-    catalog: ArcSwap<Vec<ToolInfo>>,
+    pub(crate) instances: ArcSwap<BTreeMap<InstanceId, Slot>>,
+    pub(crate) catalog: ArcSwap<Vec<ToolInfo>>,
     pub(crate) listings: Listings,
     /// Loads happen one after the other, so that two cannot both find a tool's name free.
-    loading: tokio::sync::Mutex<()>,
+    pub(crate) loading: Arc<tokio::sync::Mutex<()>>,
+    /// What was replaced or unloaded, and may still be called.
+    pub(crate) retired: Mutex<Vec<Weak<Live>>>,
+    pub(crate) relapses: mpsc::UnboundedSender<Relapse>,
+    relapsed: Mutex<Option<mpsc::UnboundedReceiver<Relapse>>>,
+    pub(crate) me: Weak<Self>,
 }
 
 impl Host {
     /// With no instance yet.
     pub fn new(options: HostOptions) -> Arc<Self> {
-        Arc::new(Self {
+        let (relapses, relapsed) = mpsc::unbounded_channel();
+        Arc::new_cyclic(|me| Self {
             services: options.services,
             loader: options.loader,
             route: options.route,
@@ -85,93 +91,17 @@ impl Host {
             instances: ArcSwap::default(),
             catalog: ArcSwap::default(),
             listings: Listings::default(),
-            loading: tokio::sync::Mutex::default(),
+            loading: Arc::default(),
+            retired: Mutex::default(),
+            relapses,
+            relapsed: Mutex::new(Some(relapsed)),
+            me: me.clone(),
         })
     }
 
-    /// Loads an instance, or replaces it: calls in flight finish on the old code.
-    ///
-    /// # Errors
-    /// The grant does not cover what the code needs, the code cannot be loaded, or it lists tools that its manifest does not have.
-    pub async fn load(&self, spec: InstanceSpec) -> Result<(), InstallError> {
-        let InstanceSpec { id, package, grant, endpoints, public_allow, config, limits } = spec;
-        let _one_at_a_time = self.loading.lock().await;
-        covered(&id, &grant, &package)?;
-        let policy = self.policy(&id, &grant, endpoints, limits)?.opening(public_allow);
-        let loaded = self.loader.load::<HostState>(&package).await.map_err(|e| match e {
-            carapace_runtime::LoadError::Denied(denial) => denial,
-            other => {
-                Denial::new("E-HOST-001", other.to_string(), format!("carapace plugin inspect, or disable `{id}`"))
-            }
-        })?;
-        let keeps = package.manifest().provider.is_some() && grant.capabilities.life == Life::Warm;
-        let live = Arc::new(Live {
-            warm: keeps.then(|| Warm::new(loaded.clone())),
-            runtime: Instance::new(id.clone(), limits),
-            grant: GrantCell::new(GrantSnapshot { grant, policy: Arc::new(policy) }),
-            id: id.clone(),
-            package,
-            config,
-            loaded,
-            log_rate: Rate::default(),
-            eviction: Eviction::default(),
-        });
-        let tools = if live.package.manifest().tools.is_empty() { Vec::new() } else { self.list_tools(&live).await? };
-        if live.package.manifest().provider.is_some() {
-            // Fails now, with the command that helps, rather than in the first conversation.
-            let granted = live.grant.load();
-            if !granted.grant.revoked {
-                live.loaded.plan(&id, &granted.grant.capabilities, Entry::Provider)?;
-            }
-        }
-        self.check_names(&live, &tools)?;
-        self.instances.rcu(|old| {
-            let mut new = BTreeMap::clone(old);
-            new.insert(id.clone(), live.clone());
-            new
-        });
-        self.catalog.rcu(|old| {
-            let mut new: Vec<ToolInfo> = old.iter().filter(|t| t.instance != id).cloned().collect();
-            new.extend(tools.iter().cloned());
-            new.sort_by(|a, b| a.name.cmp(&b.name));
-            new
-        });
-        self.listings.forget(Some(&id));
-        Ok(())
-    }
-
-    /// Takes an instance out: calls in flight finish.
-    pub fn unload(&self, id: &InstanceId) -> bool {
-        let known = self.instances.load().contains_key(id);
-        self.instances.rcu(|old| {
-            let mut new = BTreeMap::clone(old);
-            new.remove(id);
-            new
-        });
-        self.catalog.rcu(|old| old.iter().filter(|t| &t.instance != id).cloned().collect::<Vec<_>>());
-        self.listings.forget(Some(id));
-        known
-    }
-
-    /// Throws an instance out: unlike after [`Self::unload`], calls in flight end now, with `why`. False if there is none.
-    pub fn evict(&self, id: &InstanceId, why: Denial) -> bool {
-        let Some(live) = self.instances.load().get(id).cloned() else { return false };
-        live.grant.set_revoked(true);
-        live.eviction.evict(why);
-        self.unload(id)
-    }
-
-    /// What is loaded.
-    pub fn packages(&self) -> Vec<(InstanceId, Arc<VerifiedPackage>)> {
-        self.instances.load().iter().map(|(id, live)| (id.clone(), live.package.clone())).collect()
-    }
-
-    /// Revokes a grant or gives it back; bites on the next host call of every call in flight. False if there is no such instance.
-    pub fn set_revoked(&self, id: &InstanceId, revoked: bool) -> bool {
-        let instances = self.instances.load();
-        let Some(live) = instances.get(id) else { return false };
-        live.grant.set_revoked(revoked);
-        true
+    /// Where it is told that an instance broke within its probation. For one listener: none the second time.
+    pub fn relapses(&self) -> Option<mpsc::UnboundedReceiver<Relapse>> {
+        self.relapsed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Forgets what providers said they have: after a secret was set.
@@ -181,7 +111,7 @@ impl Host {
 
     /// Every instance with what it used.
     pub fn statuses(&self) -> Vec<InstanceStatus> {
-        self.instances.load().values().map(|live| status(live)).collect()
+        self.instances.load().values().map(|slot| status(&slot.now)).collect()
     }
 
     /// Whether any provider may answer.
@@ -200,7 +130,7 @@ impl Host {
     pub(crate) fn tool_catalog(&self) -> Arc<Vec<ToolInfo>> {
         let catalog = self.catalog.load_full();
         let instances = self.instances.load();
-        let revoked = |id: &InstanceId| instances.get(id).is_none_or(|l| l.grant.load().grant.revoked);
+        let revoked = |id: &InstanceId| instances.get(id).is_none_or(|slot| slot.now.grant.load().grant.revoked);
         if catalog.iter().any(|t| revoked(&t.instance)) {
             return Arc::new(catalog.iter().filter(|t| !revoked(&t.instance)).cloned().collect());
         }
@@ -212,20 +142,35 @@ impl Host {
             let grant = l.grant.load();
             l.package.manifest().provider.is_some() && grant.grant.capabilities.provider && !grant.grant.revoked
         };
-        self.instances.load().values().filter(offers).cloned().collect()
+        self.instances.load().values().map(|slot| &slot.now).filter(offers).cloned().collect()
+    }
+
+    fn slot(&self, id: &InstanceId) -> Result<Slot, Denial> {
+        self.instances
+            .load()
+            .get(id)
+            .cloned()
+            .ok_or_else(|| Denial::new("E-HOST-002", format!("no instance `{id}` is loaded"), "carapace plugin list"))
     }
 
     pub(crate) fn instance(&self, id: &InstanceId) -> Result<Arc<Live>, Denial> {
-        let instances = self.instances.load();
-        let live = instances.get(id).ok_or_else(|| {
-            Denial::new("E-HOST-002", format!("no instance `{id}` is loaded"), "carapace plugin list")
-        })?;
+        let live = self.slot(id)?.now;
         live.grant.load().runnable(id)?;
-        Ok(live.clone())
+        Ok(live)
+    }
+
+    /// The instance as the call was planned for it: one that was replaced a moment ago still answers what was planned before.
+    pub(crate) fn instance_of(&self, id: &InstanceId, digest: Digest) -> Result<Option<Arc<Live>>, Denial> {
+        let Slot { now, before } = self.slot(id)?;
+        let Some(live) = [Some(now), before].into_iter().flatten().find(|l| l.package.digest() == digest) else {
+            return Ok(None);
+        };
+        live.grant.load().runnable(id)?;
+        Ok(Some(live))
     }
 
     /// What egress enforces: the granted endpoints, where the operator pointed them.
-    fn policy(
+    pub(crate) fn policy(
         &self,
         id: &InstanceId,
         grant: &Grant,
@@ -268,7 +213,7 @@ impl Host {
         })
     }
 
-    async fn list_tools(&self, live: &Arc<Live>) -> Result<Vec<ToolInfo>, Denial> {
+    pub(crate) async fn list_tools(&self, live: &Arc<Live>) -> Result<Vec<ToolInfo>, Denial> {
         if live.grant.load().grant.revoked {
             return Ok(Vec::new());
         }
@@ -300,24 +245,6 @@ impl Host {
         Ok(tools)
     }
 
-    /// Two instances cannot offer a tool of the same name: the model could not tell them apart.
-    fn check_names(&self, live: &Live, tools: &[ToolInfo]) -> Result<(), Denial> {
-        let catalog = self.catalog.load();
-        for tool in tools {
-            if let Some(other) = catalog.iter().find(|t| t.name == tool.name && t.instance != live.id) {
-                return Err(Denial::new(
-                    "E-HOST-006",
-                    format!("`{}` and `{}` both offer a tool `{}`", other.instance, live.id, tool.name),
-                    format!(
-                        "instances: {{ \"{}\": {{ enabled: false }} }} in carapace.json5 for one of them",
-                        live.id.name()
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
     pub(crate) async fn tool_call(
         &self,
         live: &Arc<Live>,
@@ -325,7 +252,8 @@ impl Host {
         handed: Handed,
         cancel: CancellationToken,
     ) -> Result<Vec<wit::Content>, ToolFailure> {
-        let mut state = self.state(live, Entry::Tool(&call.tool), cancel).map_err(|d| tools::denied(&d))?;
+        let state = self.state(live, Entry::Tool(&call.tool), cancel);
+        let mut state = state.inspect_err(|d| live.runtime.meter().denial(d)).map_err(|d| tools::denied(&d))?;
         state.behind = Some(Behind::of(call, handed));
         let context = wit::Context {
             call_id: call.call_id.clone(),
@@ -337,6 +265,7 @@ impl Host {
         let admission = Admission::new(Class::Tool);
         let answer = live.loaded.call_tool(state, admission, call.tool.clone(), arguments, context);
         let answer = live.eviction.or(answer).await.map_err(|d| tools::denied(&d))?;
+        self.watch(live, answer.as_ref().err());
         answer.map_err(|e| tools::broken(&e))?.map_err(convert::tool_failure)
     }
 
@@ -344,6 +273,7 @@ impl Host {
         let state = self.state(live, Entry::Provider, CancellationToken::new()).map_err(models::denied)?;
         let answer = live.loaded.models(state, Admission::new(Class::Provider));
         let answer = live.eviction.or(answer).await.map_err(models::denied)?;
+        self.watch(live, answer.as_ref().err());
         let listed = answer.map_err(|e| models::broken(&e))?.map_err(convert::failure)?;
         Ok(listed.into_iter().map(|m| convert::model(&live.id, m)).collect())
     }
@@ -355,7 +285,8 @@ impl Host {
         sink: mpsc::Sender<CompletionEvent>,
         cancel: CancellationToken,
     ) -> Result<(), CompletionFailure> {
-        let mut state = self.state(live, Entry::Provider, cancel).map_err(models::denied)?;
+        let state = self.state(live, Entry::Provider, cancel);
+        let mut state = state.inspect_err(|d| live.runtime.meter().denial(d)).map_err(models::denied)?;
         state.sink = Some(sink.clone());
         let admission = Admission::new(Class::Provider);
         let answer = async {
@@ -370,26 +301,15 @@ impl Host {
             // Nobody reads any more: a guest that takes no notice of that is stopped by dropping its call.
             () = sink.closed() => return Err(models::failure(FailureKind::Cancelled, "nobody reads the answer any more", false)),
         };
+        self.watch(live, answer.as_ref().err());
         answer.map_err(|e| models::broken(&e))?.map_err(convert::failure)
     }
-}
 
-/// A grant belongs to the package it was given for; another one is carried by it only if it asks for nothing more.
-fn covered(id: &InstanceId, grant: &Grant, package: &VerifiedPackage) -> Result<(), Denial> {
-    if grant.revoked || grant.digest == package.digest() {
-        return Ok(());
+    /// The last refusals of an instance, oldest first; none if it is not loaded.
+    pub fn recent_denials(&self, id: &InstanceId) -> Vec<(SystemTime, Denial)> {
+        let live = self.instances.load().get(id).map(|slot| slot.now.clone());
+        live.map(|live| live.runtime.meter().recent_denials()).unwrap_or_default()
     }
-    let asked = package.capabilities();
-    let grown = diff::growth(&grant.capabilities, &asked.without_optional(&grant.capabilities.refused(asked)));
-    if grown.is_empty() {
-        return Ok(());
-    }
-    let more: Vec<String> = grown.iter().map(|g| format!("{}: {}", g.capability, g.text)).collect();
-    Err(Denial::new(
-        "E-GRANT-005",
-        format!("`{id}` asks for more than it was granted for an earlier version ({})", more.join("; ")),
-        format!("carapace plugin grant {id}"),
-    ))
 }
 
 fn status(live: &Live) -> InstanceStatus {
@@ -412,5 +332,7 @@ fn status(live: &Live) -> InstanceStatus {
         kinds,
         state,
         meter: live.runtime.meter().snapshot(),
+        previous: None,
+        note: None,
     }
 }

@@ -1,6 +1,7 @@
 //! A live instance: its package, grant and loaded code.
 
 use crate::grants::GrantCell;
+use crate::probation::Probation;
 use crate::state::HostState;
 use carapace_contract::{Denial, InstanceId};
 use carapace_registry::VerifiedPackage;
@@ -22,6 +23,16 @@ pub(crate) struct Live {
     pub(crate) warm: Option<Warm<HostState>>,
     pub(crate) log_rate: Rate,
     pub(crate) eviction: Eviction,
+    /// It replaced an earlier version not long ago.
+    pub(crate) probation: Option<Probation>,
+}
+
+/// An instance's place: what answers, and what answered a moment ago.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    pub(crate) now: Arc<Live>,
+    /// The code that was replaced, for calls that were planned before it was.
+    pub(crate) before: Option<Arc<Live>>,
 }
 
 impl Live {

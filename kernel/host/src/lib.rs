@@ -10,11 +10,15 @@ mod grants;
 mod host;
 mod imports;
 mod instance;
+mod loading;
 mod models;
+mod probation;
 mod services;
 mod state;
 mod tools;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};
+pub use loading::{DRAINING, Prepared};
+pub use probation::{PROBATION, PROBATION_BROKEN, PROBATION_CALLS, Relapse};
 pub use services::{Environment, Services, Settings};

@@ -41,12 +41,11 @@ impl Tools for Host {
 
     async fn call(&self, call: &Authorized<PlannedCall>, cancel: CancellationToken) -> Result<ToolOutput, ToolFailure> {
         let planned = call.get();
-        let live = self.instance(&planned.instance).map_err(|d| denied(&d))?;
         // What was authorized is this package's tool; another package of the same name has to be asked for anew.
-        if live.package.digest() != planned.digest {
+        let Some(live) = self.instance_of(&planned.instance, planned.digest).map_err(|d| denied(&d))? else {
             let message = format!("`{}` was replaced while the call was planned; ask again", planned.instance);
             return Err(failure("unavailable", message));
-        }
+        };
         let handed = Handed::default();
         let answer = self.tool_call(&live, planned, handed.clone(), cancel).await;
         // A failure is told in the guest's own words, which are made of the same things.

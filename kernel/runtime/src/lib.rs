@@ -48,7 +48,7 @@ pub use engine::{Allocation, EngineError, EngineOptions, Engines, PoolOptions, T
 pub use instance::Loaded;
 pub use linker::{Entry, Interface, LinkPlan};
 pub use loader::{LoadError, Loader};
-pub use meter::InstanceMeter;
+pub use meter::{InstanceMeter, RECENT_DENIALS};
 pub use permits::{Admission, Class, MAX_DEPTH, PermitOptions};
 pub use state::{Core, Guest, Imports, Instance, Stop};
 pub use warm::Warm;

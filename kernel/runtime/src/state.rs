@@ -68,15 +68,22 @@ impl<T> Imports for T where
 pub struct Instance {
     id: InstanceId,
     limits: Limits,
-    meter: InstanceMeter,
+    meter: Arc<InstanceMeter>,
     pub(crate) gate: Arc<Semaphore>,
 }
 
 impl Instance {
     /// `limits`: what is in force, that is the manifest's with the operator's ceiling above it.
     pub fn new(id: InstanceId, limits: Limits) -> Arc<Self> {
+        Self::metered(id, limits, Arc::default())
+    }
+    /// What replaces this one: what it uses is added to what was used so far.
+    pub fn succeeded_by(&self, limits: Limits) -> Arc<Self> {
+        Self::metered(self.id.clone(), limits, self.meter.clone())
+    }
+    fn metered(id: InstanceId, limits: Limits, meter: Arc<InstanceMeter>) -> Arc<Self> {
         let permits = usize::try_from(limits.concurrency.max(1)).unwrap_or(1);
-        Arc::new(Self { id, limits, meter: InstanceMeter::default(), gate: Arc::new(Semaphore::new(permits)) })
+        Arc::new(Self { id, limits, meter, gate: Arc::new(Semaphore::new(permits)) })
     }
     /// Which.
     pub fn id(&self) -> &InstanceId {
@@ -192,7 +199,7 @@ impl Core {
 
     /// Counts a denial and puts it into the contract's words.
     pub fn deny(&mut self, denial: &Denial) -> types::Error {
-        self.instance.meter.denial(&denial.code);
+        self.instance.meter.denial(denial);
         types::Error::Denied(denial.to_string())
     }
 

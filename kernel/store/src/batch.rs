@@ -1,8 +1,8 @@
 //! What is committed together: all of it, or nothing.
 
 use crate::rows::{
-    ApprovalChange, ApprovalRow, AuditRow, CallRow, InboxRow, InboxState, KvWrite, LogRow, MemoryRow, OutboxChange,
-    OutboxRow, PackageRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, UsageRow,
+    ApprovalChange, ApprovalRow, AuditRow, CallRow, EarlierPackage, InboxRow, InboxState, KvWrite, LogRow, MemoryRow,
+    OutboxChange, OutboxRow, PackageRow, PassedOver, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};
@@ -36,9 +36,15 @@ pub(crate) enum Op {
     KvDelete(String, String),
     Grant(Box<Grant>),
     GrantRevoke(InstanceId),
+    GrantDelete(InstanceId),
     Package(PackageRow),
     PackageState(InstanceId, bool),
     PackageDelete(InstanceId),
+    PackageBefore(Box<EarlierPackage>),
+    PackageForgetBefore { component: ComponentId, only_last: bool },
+    PassOver(PassedOver),
+    TakeAgain(ComponentId),
+    ForgetData(ComponentId),
     HighestVersion(ComponentId, semver::Version),
     Usage(UsageRow),
     Audit(AuditRow),
@@ -170,17 +176,45 @@ impl Batch {
     pub fn grant_revoke(self, instance: InstanceId) -> Self {
         self.op(Op::GrantRevoke(instance))
     }
+    /// Ends an instance's grant: it leaves the record of grants, not the audit log. Whether there was one is in [`Receipt::deleted`].
+    pub fn grant_delete(self, instance: InstanceId) -> Self {
+        self.op(Op::GrantDelete(instance))
+    }
     /// Records an installed package; it replaces the instance's earlier one.
     pub fn package_put(self, row: PackageRow) -> Self {
         self.op(Op::Package(row))
     }
-    /// Enables or disables it.
+    /// Enables or disables it. Enabled, it has been looked at: its note goes.
     pub fn package_state(self, instance: InstanceId, enabled: bool) -> Self {
         self.op(Op::PackageState(instance, enabled))
     }
     /// Uninstalls it. The highest version seen stays.
     pub fn package_delete(self, instance: InstanceId) -> Self {
         self.op(Op::PackageDelete(instance))
+    }
+    /// Keeps what is replaced, on top of what was replaced earlier; the last [`EarlierPackage::KEPT`] of a component stay.
+    pub fn package_before(self, earlier: EarlierPackage) -> Self {
+        self.op(Op::PackageBefore(Box::new(earlier)))
+    }
+    /// Forgets what was replaced last.
+    pub fn package_forget_last(self, component: ComponentId) -> Self {
+        self.op(Op::PackageForgetBefore { component, only_last: true })
+    }
+    /// Forgets everything that was replaced.
+    pub fn package_forget_before(self, component: ComponentId) -> Self {
+        self.op(Op::PackageForgetBefore { component, only_last: false })
+    }
+    /// Keeps the bundle directory from bringing a package (back) in.
+    pub fn pass_over(self, row: PassedOver) -> Self {
+        self.op(Op::PassOver(row))
+    }
+    /// Passes nothing of a component over any more.
+    pub fn take_again(self, component: ComponentId) -> Self {
+        self.op(Op::TakeAgain(component))
+    }
+    /// Deletes what the instances of a component kept: kv, memory, secrets.
+    pub fn forget_data(self, component: ComponentId) -> Self {
+        self.op(Op::ForgetData(component))
     }
     /// Notes a version of a component; the highest one ever noted is kept.
     pub fn highest_version(self, component: ComponentId, version: semver::Version) -> Self {
@@ -232,6 +266,6 @@ pub struct Receipt {
     pub duplicate_of: Option<Ulid>,
     /// The new version of each `kv_set` and `kv_swap`, in order.
     pub kv_versions: Vec<u64>,
-    /// Of each `kv_delete`, `secret_delete`, `memory_delete` and `package_delete`, in order: whether there was something.
+    /// Of each `kv_delete`, `secret_delete`, `memory_delete`, `grant_delete` and `package_delete`, in order: whether there was something.
     pub deleted: Vec<bool>,
 }

@@ -54,9 +54,10 @@ pub use error::{Space, StoreError};
 pub use files::Holder;
 pub use reader::Reader;
 pub use rows::{
-    ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow, InboxEntry,
-    InboxRow, InboxState, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange, OutboxRow, OutboxState,
-    PackageRow, RunPhase, RunRow, SecretId, SecretInfo, SessionRow, SessionSummary, StoreStats, UsageRow,
+    ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow, ComponentData,
+    EarlierPackage, InboxEntry, InboxRow, InboxState, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange,
+    OutboxRow, OutboxState, PackageRow, PassedOver, RunPhase, RunRow, SecretId, SecretInfo, SessionRow, SessionSummary,
+    StoreStats, UsageRow,
 };
 pub use secrets::Unlocker;
 pub use store::{Store, StoreOptions};

@@ -1,5 +1,9 @@
 //! What is stored, as plain rows. Times are milliseconds since the Unix epoch.
 
+mod package;
+
+pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
+
 use carapace_contract::{Digest, InstanceId, SecretName};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -305,21 +309,6 @@ pub struct KvWrite {
     pub quota_bytes: u64,
     /// Text from outside had a hand in it.
     pub tainted: bool,
-}
-
-/// An installed package of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageRow {
-    /// Whose.
-    pub instance: InstanceId,
-    /// Which file.
-    pub digest: Digest,
-    /// Its version.
-    pub version: semver::Version,
-    /// It is loaded at start.
-    pub enabled: bool,
-    /// When it was installed.
-    pub at_ms: u64,
 }
 
 /// What a model used on a day. Added to what is there.

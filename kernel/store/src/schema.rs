@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
-pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX, SPACE_AND_TAINT];
+pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -124,6 +124,19 @@ CREATE TABLE memory_space (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL) W
 INSERT INTO memory_space (namespace, bytes)
   SELECT namespace, sum(length(CAST(key AS BLOB)) + length(CAST(text AS BLOB))) FROM memory GROUP BY namespace;
 ALTER TABLE kv ADD COLUMN tainted INTEGER NOT NULL DEFAULT 1;
+";
+
+/// How packages follow each other: what was there before, what was let in although it is older, what the bundle may not bring back.
+const PACKAGE_HISTORY: &str = "
+ALTER TABLE package ADD COLUMN older INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE package ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE package ADD COLUMN note TEXT;
+CREATE TABLE package_before (
+  component TEXT NOT NULL, place INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (component, place)
+) WITHOUT ROWID;
+CREATE TABLE passed_over (
+  component TEXT NOT NULL, digest TEXT NOT NULL, why TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (component, digest)
+) WITHOUT ROWID;
 ";
 
 /// The version this program writes.

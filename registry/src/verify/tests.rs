@@ -60,7 +60,7 @@ fn a_package_by_a_pinned_publisher_is_verified() {
     assert_eq!(package.version().to_string(), "1.2.3");
     assert_eq!(package.digest(), Digest::of(&f.bytes));
     assert_eq!(&package.bytes()[..], &f.bytes[..]);
-    assert_eq!(package.key_fingerprint(), f.key.public().fingerprint());
+    assert_eq!(package.signer(), &Signer::Key(f.key.public()));
     assert_eq!(package.manifest_text(), testing::manifest("echo", "1.2.3", TOOL));
     assert!(package.capabilities().tools.contains_key("echo"));
     assert!(package.warnings().is_empty(), "{:?}", package.warnings());

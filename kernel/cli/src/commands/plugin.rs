@@ -5,7 +5,7 @@ use crate::trust;
 use carapace_config::StatePaths;
 use carapace_contract::Digest;
 use carapace_contract::capability::CapabilitySet;
-use carapace_registry::{SigningKey, imports, package};
+use carapace_registry::{Signer, SigningKey, imports, package};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ pub(crate) fn inspect(paths: &StatePaths, file: &Path, as_json: bool) -> Outcome
     let capabilities = CapabilitySet::from(&manifest);
     let verified = trust::load(paths).and_then(|t| trust::verify_file(file, None, &t));
     let publisher = match &verified {
-        Ok(p) => json!({ "trusted": true, "id": p.id().publisher, "key": p.key().to_string() }),
+        Ok(p) => with_signer(json!({ "trusted": true, "id": p.id().publisher }), p.signer()),
         Err(e) => json!({ "trusted": false, "problem": e.to_string() }),
     };
     let component = &manifest.component;
@@ -84,7 +84,10 @@ pub(crate) fn inspect(paths: &StatePaths, file: &Path, as_json: bool) -> Outcome
     }
     println!("{} {} — {}", component.name, component.version, component.description);
     match &verified {
-        Ok(p) => println!("publisher  {} ({})", p.id().publisher, p.key()),
+        Ok(p) => {
+            println!("publisher  {}", p.id().publisher);
+            show_signer(p.signer());
+        }
         Err(e) => println!("publisher  NOT TRUSTED: {e}"),
     }
     println!("digest     {}", Digest::of(&bytes));
@@ -112,13 +115,40 @@ fn list<'a>(title: &str, items: impl ExactSizeIterator<Item = &'a String>) {
 pub(crate) fn verify(paths: &StatePaths, file: &Path, signature: Option<&Path>, as_json: bool) -> Outcome {
     let package = trust::verify_file(file, signature, &trust::load(paths)?)?;
     if as_json {
-        print_json(&json!({ "verified": true, "component": package.id(), "version": package.version(),
-            "digest": package.digest(), "key": package.key().to_string(), "warnings": package.warnings() }));
+        let verified = json!({ "verified": true, "component": package.id(), "version": package.version(),
+            "digest": package.digest(), "warnings": package.warnings() });
+        print_json(&with_signer(verified, package.signer()));
     } else {
-        println!("{} {} {}: good, signed by {}", package.id(), package.version(), package.digest(), package.key());
+        println!("{} {} {}: good, signed by {}", package.id(), package.version(), package.digest(), package.signer());
         package.warnings().iter().for_each(|w| println!("warning: {w}"));
     }
     Ok(())
+}
+
+/// Who signed, for a person. What the certificate says of names is what they were when it was made.
+fn show_signer(signer: &Signer) {
+    match signer {
+        Signer::Key(key) => println!("key        {key}"),
+        Signer::Keyless(identity) => {
+            println!("signed by  {}", identity.subject);
+            println!("issuer     {}", identity.issuer);
+            if let Some(build) = &identity.build {
+                println!("repository number {}, called {} by the certificate", build.repository_id, build.repository);
+                println!("workflow   {} at {}", build.workflow, build.workflow_ref);
+            }
+        }
+    }
+}
+
+/// Who signed, for scripts: `key` or `keyless`.
+fn with_signer(mut value: Value, signer: &Signer) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        match signer {
+            Signer::Key(key) => fields.insert("key".to_owned(), key.to_string().into()),
+            Signer::Keyless(identity) => fields.insert("keyless".to_owned(), json!(identity)),
+        };
+    }
+    value
 }
 
 /// Prints JSON for scripts.

@@ -10,6 +10,8 @@ use carapace_config::StatePaths;
 use carapace_contract::control::ControlRequest;
 use carapace_contract::{Digest, Name};
 use carapace_registry::deny::{self, DenyContent};
+use carapace_registry::keyless::{RootContent, Rule, TrustedRoot, root};
+use carapace_registry::signed::SignedError;
 use carapace_registry::{DenyList, PublicKey, PublisherBook, SigningKey, publisher};
 use std::path::Path;
 use std::str::FromStr;
@@ -37,6 +39,9 @@ pub(crate) fn list(paths: &StatePaths, as_json: bool) -> Outcome {
         for key in &publisher.keys {
             println!("{:<16} {} ({:?})", publisher.id, key.key, key.state);
         }
+        for pinned in &publisher.keyless {
+            println!("{:<16} {}", publisher.id, pinned.rule);
+        }
     }
     Ok(())
 }
@@ -49,6 +54,21 @@ pub(crate) fn add(paths: &StatePaths, name: &str, key: &str) -> Outcome {
     book.pin(id(name)?, key, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
     println!("{name} is pinned: what {key} signs may be installed. A running assistant sees it after its next start.");
+    Ok(())
+}
+
+/// Pins the rule by which one is recognised without a key.
+pub(crate) fn add_rule(paths: &StatePaths, name: &str, parts: &[String]) -> Outcome {
+    trust::make_state_dir(paths)?;
+    let rule =
+        Rule::from_parts(parts.iter().map(String::as_str)).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    let mut book = book(paths)?;
+    let pinned = book.pin_rule(id(name)?, rule.clone(), trust::now_ms());
+    pinned.map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
+    book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
+    println!(
+        "{name} is pinned: what is signed by {rule} may be installed. A running assistant sees it after its next start."
+    );
     Ok(())
 }
 
@@ -91,7 +111,7 @@ pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
     let mut list = deny_list(paths)?;
     let changed = list.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
-            deny::DenyError::NoKey => "get the key of those who sign it, then `carapace publisher pin-deny-key KEY`",
+            deny::DenyError::NoKey(_) => "get the key of those who sign it, then `carapace publisher pin-deny-key KEY`",
             _ => "",
         })
     })?;
@@ -133,6 +153,51 @@ pub(crate) fn make_deny_list(content: &DenyContent, key: &Path, out: &Path) -> O
     trust::write_whole(out, &deny::sign(content, &key).or_fail("cannot sign the list")?)?;
     println!("{}: version {}, signed with {}", out.display(), content.version, key.public());
     Ok(())
+}
+
+/// Pins who may sign trusted roots.
+pub(crate) fn pin_root_key(paths: &StatePaths, key: &str) -> Outcome {
+    trust::make_state_dir(paths)?;
+    let key: PublicKey = parsed(key)?;
+    let mut root = load_root(paths)?;
+    root.pin(key).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
+    root.save(&paths.trusted_root()).or_fail("cannot save the trusted root")?;
+    println!("{key} may sign trusted roots.");
+    Ok(())
+}
+
+/// Takes a newer trusted root.
+pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
+    let envelope = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let mut root = load_root(paths)?;
+    let changed = root.update(&envelope).map_err(|e| {
+        Failure::new(Exit::Refused, e.to_string()).help(match e {
+            SignedError::NoKey(_) => "get the key of those who sign it, then `carapace publisher pin-root-key KEY`",
+            _ => "",
+        })
+    })?;
+    root.save(&paths.trusted_root()).or_fail("cannot save the trusted root")?;
+    let version = root.content().map_or(0, |c| c.version);
+    println!("The trusted root is {} version {version}.", if changed { "now" } else { "still" });
+    tell(paths)
+}
+
+/// Makes a root for [`trusted_root()`].
+pub(crate) fn make_trusted_root(file: &Path, version: u64, key: &Path, out: &Path) -> Outcome {
+    let text = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let content =
+        serde_json::from_slice(&text).map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
+    let key = SigningKey::load(key).or_fail(format!("cannot read the key {}", key.display()))?;
+    let content = RootContent { version, fetched_ms: trust::now_ms(), root: content };
+    let signed =
+        root::sign(&content, &key).map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
+    trust::write_whole(out, &signed)?;
+    println!("{}: version {version}, signed with {}", out.display(), key.public());
+    Ok(())
+}
+
+fn load_root(paths: &StatePaths) -> Outcome<TrustedRoot> {
+    TrustedRoot::load(&paths.trusted_root()).or_fail("cannot read the trusted root")
 }
 
 fn deny_list(paths: &StatePaths) -> Outcome<DenyList> {

@@ -35,6 +35,9 @@ pub(crate) async fn run(paths: &StatePaths, as_json: bool) -> Outcome {
             meter["peak_memory"].as_u64().unwrap_or(0) >> 10,
             meter["denials"].as_object().map_or(0, |d| d.values().filter_map(Value::as_u64).sum::<u64>()),
         );
+        if let Some(note) = i["note"].as_str() {
+            println!("    {note}");
+        }
     }
     println!("\nModels:");
     for m in status["models"].as_array().into_iter().flatten() {
@@ -60,7 +63,11 @@ pub(crate) async fn plugins(paths: &StatePaths, as_json: bool) -> Outcome {
     }
     for i in list.as_array().into_iter().flatten() {
         let digest: String = text(&i["digest"]).trim_start_matches("sha256:").chars().take(12).collect();
-        println!("{:<28} {:<8} {digest} {}", text(&i["instance"]), text(&i["version"]), text(&i["state"]));
+        let before = i["previous"].as_str().map(|v| format!(" (before: {v})")).unwrap_or_default();
+        println!("{:<28} {:<8} {digest} {}{before}", text(&i["instance"]), text(&i["version"]), text(&i["state"]));
+        if let Some(note) = i["note"].as_str() {
+            println!("  {note}");
+        }
     }
     Ok(())
 }
@@ -72,15 +79,20 @@ async fn installed(paths: &StatePaths) -> Outcome<Value> {
     let reader = Store::open_reader(paths.root(), store_options()).or_fail("cannot read the state")?;
     let grants = reader.grants().await.or_fail("cannot read the grants")?;
     let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
+    let before = reader.packages_before().await.or_fail("cannot read the earlier packages")?;
+    let previous = |row: &carapace_store::PackageRow| {
+        before.iter().find(|e| &e.component == row.instance.component()).map(|e| e.version.to_string())
+    };
     let state = |row: &carapace_store::PackageRow| match grants.iter().find(|g| g.instance == row.instance) {
         Some(g) if g.revoked => "revoked",
         Some(_) if row.enabled => "installed",
         Some(_) => "disabled",
         None => "not granted",
     };
-    let list = rows
-        .iter()
-        .map(|r| json!({ "instance": r.instance, "digest": r.digest, "version": r.version, "state": state(r) }));
+    let list = rows.iter().map(|r| {
+        json!({ "instance": r.instance, "digest": r.digest, "version": r.version, "state": state(r),
+            "previous": previous(r), "note": r.note })
+    });
     Ok(Value::Array(list.collect()))
 }
 

@@ -33,12 +33,18 @@ pub(crate) fn opened(config: &Config) -> Vec<Finding> {
 
 /// Publishers and deny-list.
 pub(crate) fn publishers(paths: &StatePaths) -> Vec<Finding> {
-    let check = Check("publishers", "publishers and deny-list can be read, and somebody is trusted");
+    let check = Check("publishers", "publishers, deny-list and trusted root can be read, and somebody is trusted");
     match trust::load(paths) {
         Ok(t) => {
             let mut findings = Vec::new();
             if let Some(warning) = t.deny.warning(t.now_ms) {
                 findings.push(check.hint(warning, "get a newer list, then carapace publisher deny FILE"));
+            }
+            // Whoever has no publisher without a key has no use for a newer root.
+            if t.publishers.iter().any(|p| !p.keyless.is_empty())
+                && let Some(warning) = t.root.warning(t.now_ms)
+            {
+                findings.push(check.hint(warning, "get a newer root, then carapace publisher trusted-root FILE"));
             }
             if t.publishers.iter().next().is_none() {
                 findings.push(check.hint(
@@ -134,7 +140,15 @@ pub(crate) fn loaded(status: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
     for i in status["instances"].as_array().into_iter().flatten() {
         let (id, state) = (i["instance"].as_str().unwrap_or("?"), i["state"].as_str().unwrap_or("?"));
+        if let Some(note) = i["note"].as_str() {
+            let fix = format!("carapace plugin update with a mended version, or carapace plugin enable {id}");
+            findings.push(LOADED.hint(format!("{id}: {note}"), fix));
+        }
         if state == "ready" {
+            continue;
+        }
+        if state == "disabled" {
+            findings.push(LOADED.hint(format!("{id} is disabled"), format!("carapace plugin enable {id}")));
             continue;
         }
         // A reason ends with its code and what would mend it; a state is one word.

@@ -13,6 +13,7 @@ mod values;
 
 pub use asset::AssetDecl;
 pub use parse::ManifestError;
+pub use values::deceives;
 
 use crate::decision::Effects;
 use crate::limits::{Life, Limits, Profile};

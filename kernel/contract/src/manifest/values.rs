@@ -15,8 +15,8 @@ pub(super) fn shown(text: &str) -> String {
     out
 }
 
-/// Characters that make a consent screen lie: controls, invisible ones, and those that reverse the direction of text.
-fn deceives(c: char) -> bool {
+/// Whether a character can make a consent screen, or a list of packages, lie: controls, invisible ones, and those that reverse the direction of text.
+pub fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'

@@ -299,6 +299,8 @@ impl Status for Fake {
                 kinds: vec!["provider".into()],
                 state: "ready".into(),
                 meter,
+                previous: None,
+                note: None,
             }],
             not_ready,
             route: vec!["fake/one".into()],

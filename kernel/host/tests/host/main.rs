@@ -18,4 +18,5 @@ mod models;
 mod owners;
 mod route;
 mod secrets;
+mod swap;
 mod world;

@@ -6,6 +6,7 @@ mod erase;
 pub(crate) mod kv;
 mod lease;
 mod memory;
+mod package;
 mod trust;
 
 use crate::batch::{Batch, Op, Receipt};
@@ -128,10 +129,16 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::KvDelete(instance, key) => kv::delete(c, instance, key)?,
         Op::Grant(grant) => trust::grant(c, grant)?,
         Op::GrantRevoke(instance) => trust::grant_revoke(c, instance)?,
-        Op::Package(row) => trust::package(c, row)?,
-        Op::PackageState(instance, enabled) => trust::package_state(c, instance, *enabled)?,
-        Op::PackageDelete(instance) => trust::package_delete(c, instance)?,
-        Op::HighestVersion(component, version) => trust::highest_version(c, component, version)?,
+        Op::GrantDelete(instance) => trust::grant_delete(c, instance)?,
+        Op::Package(row) => package::put(c, row)?,
+        Op::PackageState(instance, enabled) => package::state(c, instance, *enabled)?,
+        Op::PackageDelete(instance) => package::delete(c, instance)?,
+        Op::PackageBefore(earlier) => package::before(c, earlier)?,
+        Op::PackageForgetBefore { component, only_last } => package::forget_before(c, component, *only_last)?,
+        Op::PassOver(row) => package::pass_over(c, row)?,
+        Op::TakeAgain(component) => package::take_again(c, component)?,
+        Op::ForgetData(component) => package::forget_data(c, component)?,
+        Op::HighestVersion(component, version) => package::highest_version(c, component, version)?,
         Op::Usage(row) => trust::usage(c, row)?,
         Op::Audit(row) => c.chain.audit(row)?,
         // Sealed before it is handed to the writer: the writer never sees a value.

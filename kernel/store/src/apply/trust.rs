@@ -1,12 +1,12 @@
-//! Grants, packages, versions, usage, secrets, approvals.
+//! Grants, usage, secrets, approvals.
 
 use super::{Context, run};
 use crate::error::{Attempt, StoreError};
-use crate::rows::{ApprovalChange, ApprovalRow, ApprovalState, PackageRow, SealedSecret, SecretId, UsageRow};
+use crate::rows::{ApprovalChange, ApprovalRow, ApprovalState, SealedSecret, SecretId, UsageRow};
 use crate::secrets::Slot;
 use crate::sql::{Columns, int, text};
+use carapace_contract::InstanceId;
 use carapace_contract::grant::Grant;
-use carapace_contract::{ComponentId, InstanceId};
 use rusqlite::{Connection, params};
 use ulid::Ulid;
 
@@ -25,36 +25,11 @@ pub(super) fn grant_revoke(c: &Context<'_>, instance: &InstanceId) -> Result<(),
     grant(c, &Grant { revoked: true, ..found })
 }
 
-pub(super) fn package(c: &Context<'_>, row: &PackageRow) -> Result<(), StoreError> {
-    let sql = "INSERT OR REPLACE INTO package (instance, digest, version, enabled, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let (instance, digest, version) = (row.instance.to_string(), row.digest.to_string(), row.version.to_string());
-    c.run("write a package", sql, params![instance, digest, version, row.enabled, int(row.at_ms)]).map(|_| ())
-}
-
-pub(super) fn package_state(c: &Context<'_>, instance: &InstanceId, enabled: bool) -> Result<(), StoreError> {
-    let sql = "UPDATE package SET enabled = ?2 WHERE instance = ?1";
-    if c.run("change a package", sql, params![instance.to_string(), enabled])? == 0 {
-        return Err(StoreError::missing(format!("package of {instance}")));
-    }
-    Ok(())
-}
-
-pub(super) fn package_delete(c: &mut Context<'_>, instance: &InstanceId) -> Result<(), StoreError> {
-    let sql = "DELETE FROM package WHERE instance = ?1";
-    let deleted = c.run("remove a package", sql, [instance.to_string()])? > 0;
+/// Ends it for good, as when its component is uninstalled.
+pub(super) fn grant_delete(c: &mut Context<'_>, instance: &InstanceId) -> Result<(), StoreError> {
+    let deleted = c.run("remove a grant", "DELETE FROM granted WHERE instance = ?1", [instance.to_string()])? > 0;
     c.receipt.deleted.push(deleted);
     Ok(())
-}
-
-pub(super) fn highest_version(c: &Context<'_>, id: &ComponentId, version: &semver::Version) -> Result<(), StoreError> {
-    let component = id.to_string();
-    let sql = "SELECT version FROM highest_version WHERE component = ?1";
-    let found: Option<semver::Version> = c.one("read the highest version", sql, [&component], |r| r.parsed(0))?;
-    if found.is_some_and(|found| found >= *version) {
-        return Ok(());
-    }
-    let sql = "INSERT OR REPLACE INTO highest_version (component, version) VALUES (?1, ?2)";
-    c.run("note a version", sql, params![component, version.to_string()]).map(|_| ())
 }
 
 pub(super) fn usage(c: &Context<'_>, row: &UsageRow) -> Result<(), StoreError> {

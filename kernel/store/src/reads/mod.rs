@@ -4,4 +4,5 @@ mod conversation;
 mod delivery;
 mod kv;
 mod memory;
+mod package;
 mod trust;

@@ -1,20 +1,19 @@
-//! Grants, packages, usage, the audit log, secrets' names, approvals, leases.
+//! Grants, usage, the audit log, secrets' names, approvals, leases.
 
 use crate::error::{Attempt, StoreError};
 use crate::reader::{Reader, all, one};
 use crate::rows::{
-    ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, Lease, PackageRow, SecretId, SecretInfo, UsageRow,
+    ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, Lease, SecretId, SecretInfo, UsageRow,
 };
 use crate::sql::{Columns, size};
+use carapace_contract::InstanceId;
 use carapace_contract::grant::Grant;
-use carapace_contract::{ComponentId, InstanceId};
 use rusqlite::{Row, params};
 use serde_json::Value;
 use ulid::Ulid;
 
 const APPROVAL: &str = "SELECT id, session, run, call_id, tool, instance, digest, arguments, reason, at_ms, expires_ms, state, scope, \
                         decided_by, decided_ms FROM approval";
-const PACKAGE: &str = "SELECT instance, digest, version, enabled, at_ms FROM package";
 
 fn approval(r: &Row<'_>) -> rusqlite::Result<ApprovalEntry> {
     Ok(ApprovalEntry {
@@ -35,16 +34,6 @@ fn approval(r: &Row<'_>) -> rusqlite::Result<ApprovalEntry> {
         scope: r.get(12)?,
         decided_by: r.get(13)?,
         decided_ms: r.opt_u64(14)?,
-    })
-}
-
-fn package(r: &Row<'_>) -> rusqlite::Result<PackageRow> {
-    Ok(PackageRow {
-        instance: r.parsed(0)?,
-        digest: r.parsed(1)?,
-        version: r.parsed(2)?,
-        enabled: r.get(3)?,
-        at_ms: r.u64(4)?,
     })
 }
 
@@ -99,28 +88,6 @@ impl Reader {
             let sql = "SELECT body FROM granted WHERE instance = ?1";
             let body: Option<String> = one(c, "read a grant", sql, [instance], |r| r.get(0))?;
             body.map(|b| serde_json::from_str(&b).attempt("a grant")).transpose()
-        })
-        .await
-    }
-
-    /// Installed packages.
-    pub async fn packages(&self) -> Result<Vec<PackageRow>, StoreError> {
-        self.read(|c| all(c, "list the packages", &format!("{PACKAGE} ORDER BY instance"), [], package)).await
-    }
-
-    /// An instance's package.
-    pub async fn package(&self, instance: &InstanceId) -> Result<Option<PackageRow>, StoreError> {
-        let instance = instance.to_string();
-        self.read(move |c| one(c, "read a package", &format!("{PACKAGE} WHERE instance = ?1"), [instance], package))
-            .await
-    }
-
-    /// The highest version of a component ever noted, installed or not.
-    pub async fn highest_version(&self, component: &ComponentId) -> Result<Option<semver::Version>, StoreError> {
-        let component = component.to_string();
-        self.read(move |c| {
-            let sql = "SELECT version FROM highest_version WHERE component = ?1";
-            one(c, "read the highest version", sql, [component], |r| r.parsed(0))
         })
         .await
     }

@@ -16,6 +16,7 @@ mod delivery;
 mod files;
 mod kv;
 mod memory;
+mod package;
 mod secrets;
 mod trust;
 

@@ -1,12 +1,10 @@
-//! Grants, packages, versions, usage, the audit log, approvals.
+//! Grants, usage, the audit log, approvals.
 
 use crate::{fresh, open};
 use carapace_contract::Digest;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::grant::Grant;
-use carapace_store::{
-    ApprovalChange, ApprovalRow, ApprovalState, AuditRow, Batch, PackageRow, StoreError, Ulid, UsageRow,
-};
+use carapace_store::{ApprovalChange, ApprovalRow, ApprovalState, AuditRow, Batch, StoreError, Ulid, UsageRow};
 use serde_json::json;
 
 fn grant(instance: &str) -> Grant {
@@ -32,30 +30,6 @@ async fn a_revoked_grant_stays_on_record() {
     assert_eq!(store.grant(&b.instance).await.unwrap(), Some(b));
     let unknown = Batch::new().grant_revoke("local/none".parse().unwrap());
     assert!(store.commit(unknown).await.unwrap_err().is_missing());
-}
-
-#[tokio::test]
-async fn the_highest_version_never_goes_down_and_survives_an_uninstall() {
-    let (_dir, store) = fresh();
-    let row = PackageRow {
-        instance: "local/a/main".parse().unwrap(),
-        digest: Digest::of(b"a"),
-        version: "1.10.0".parse().unwrap(),
-        enabled: true,
-        at_ms: 1,
-    };
-    let component: carapace_contract::ComponentId = "local/a".parse().unwrap();
-    let note = |v: &str| Batch::new().highest_version(component.clone(), v.parse().unwrap());
-    store.commit(note("1.9.0").package_put(row.clone())).await.unwrap();
-    store.commit(note("1.10.0")).await.unwrap();
-    store.commit(note("1.10.0-rc.1")).await.unwrap();
-    store.commit(Batch::new().package_state(row.instance.clone(), false)).await.unwrap();
-    assert_eq!(store.packages().await.unwrap(), [PackageRow { enabled: false, ..row.clone() }]);
-    let receipt = store.commit(Batch::new().package_delete(row.instance.clone())).await.unwrap();
-    assert_eq!(receipt.deleted, [true]);
-    assert_eq!(store.package(&row.instance).await.unwrap(), None);
-    assert!(store.commit(Batch::new().package_state(row.instance, true)).await.unwrap_err().is_missing());
-    assert_eq!(store.highest_version(&component).await.unwrap(), Some("1.10.0".parse().unwrap()));
 }
 
 #[tokio::test]
