@@ -25,6 +25,12 @@ impl F32x4 {
         (a + b) + (c + d)
     }
 
+    /// Sorts what was computed with rotations: lane `i` of the `k`th vector goes to lane `i` of the `i + k`th, counted round.
+    pub(crate) fn unrotate(rotated: [Self; 4]) -> [Self; 4] {
+        let [[a0, b1, c2, d3], [b0, c1, d2, a3], [c0, d1, a2, b3], [d0, a1, b2, c3]] = rotated.map(Self::to_array);
+        [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]].map(Self::from_array)
+    }
+
     /// The largest of the four.
     pub(crate) fn largest(self) -> f32 {
         let [a, b, c, d] = self.to_array();
