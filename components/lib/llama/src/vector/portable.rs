@@ -75,10 +75,6 @@ impl F32x4 {
         let Self([a, b, c, d]) = self;
         Self([b, a, d, c])
     }
-    /// Each lane in all four.
-    pub(crate) fn broadcasts(self) -> [Self; 4] {
-        self.0.map(Self::splat)
-    }
     /// Times 2^n, where `shifted` is `n` + 1.5 · 2^23.
     pub(super) fn scale_by_power(self, shifted: Self) -> Self {
         let factor = shifted.0.map(|s| f32::from_bits((s.to_bits() << 23).wrapping_add(0x3f80_0000)));

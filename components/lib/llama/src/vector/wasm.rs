@@ -87,16 +87,6 @@ impl F32x4 {
     pub(crate) fn swap_pairs(self) -> Self {
         Self(i32x4_shuffle::<1, 0, 3, 2>(self.0, self.0))
     }
-    /// Each lane in all four.
-    pub(crate) fn broadcasts(self) -> [Self; 4] {
-        let v = self.0;
-        [
-            Self(i32x4_shuffle::<0, 0, 0, 0>(v, v)),
-            Self(i32x4_shuffle::<1, 1, 1, 1>(v, v)),
-            Self(i32x4_shuffle::<2, 2, 2, 2>(v, v)),
-            Self(i32x4_shuffle::<3, 3, 3, 3>(v, v)),
-        ]
-    }
     /// Times 2^n, where `shifted` is `n` + 1.5 · 2^23.
     pub(super) fn scale_by_power(self, shifted: Self) -> Self {
         let factor = i32x4_add(i32x4_shl(shifted.0, 23), i32x4_splat(0x3f80_0000));
