@@ -12,8 +12,8 @@ use std::array::from_fn;
 const PAGE: usize = 64;
 /// Positions whose keys lie side by side.
 const STRIP: usize = 4;
-/// How far the innermost loops are unrolled: compilers keep no vector in a register from one round of a loop to the next.
-const UNROLLED: usize = 8;
+/// Weights come in multiples of this, so that the innermost loops can be unrolled.
+const WHOLE: usize = 8;
 
 /// Keys and values of [`PAGE`] positions, all layers.
 #[derive(Debug)]
@@ -128,16 +128,17 @@ impl Cache {
                 let [low, high]: [Lanes; 2] = [n, n + 4].map(|n| from_fn(|i| query(n + i)));
                 let head = layer * self.kv_heads + head;
                 if n + 4 < count {
-                    self.attend_together(head, [low, high], queries, scratch, out);
+                    self.attend_together::<2, 4>(head, [low, high], queries, scratch, out);
                 } else {
-                    self.attend_together(head, [low], queries, scratch, out);
+                    self.attend_together::<1, 8>(head, [low], queries, scratch, out);
                 }
             }
         }
     }
 
-    /// Some queries on one key head.
-    fn attend_together<const Q: usize>(
+    /// Some queries on one key head, `STEP` vectors of keys or values in a round of the innermost loops: compilers keep no vector in a
+    /// register from one round to the next, and put all of a round's loads first, so that it must neither be short nor long.
+    fn attend_together<const Q: usize, const STEP: usize>(
         &self,
         head: usize,
         lanes: [Lanes; Q],
@@ -157,11 +158,11 @@ impl Cache {
             scratch.queries.extend((0..4).flat_map(|n| fours.into_iter().filter_map(move |four| four.get(n).copied())));
         }
         let last = lanes.iter().flatten().flatten().map(|q| q.position).max().unwrap_or_default();
-        self.score::<Q>(head, last + 1, scratch);
+        self.score::<Q, STEP>(head, last + 1, scratch);
         let totals = softmax(scratch.weights.as_chunks_mut::<Q>().0, &lanes);
         let factors = totals.map(|total| F32x4::splat(1.0) / total);
         for quarter in 0..width {
-            let sums = self.mix::<Q>(head, quarter, &scratch.weights);
+            let sums = self.mix::<Q, STEP>(head, quarter, &scratch.weights);
             for ((four, sums), factor) in lanes.iter().zip(sums).zip(factors) {
                 let numbers = F32x4::transpose(F32x4::unrotate(sums).map(|sum| sum * factor));
                 for (query, numbers) in four.iter().zip(numbers) {
@@ -174,13 +175,13 @@ impl Cache {
     }
 
     /// Products of queries and the keys of the first `length` positions.
-    fn score<const Q: usize>(&self, head: usize, length: usize, scratch: &mut Scratch) {
+    fn score<const Q: usize, const STEP: usize>(&self, head: usize, length: usize, scratch: &mut Scratch) {
         scratch.weights.clear();
-        let queries = scratch.queries.as_chunks::<Q>().0.as_chunks::<UNROLLED>().0;
+        let queries = scratch.queries.as_chunks::<Q>().0.as_chunks::<STEP>().0;
         let pages = self.pages.iter().filter_map(|page| page.keys.chunks_exact(self.per_head()).nth(head));
         for strip in pages.flat_map(|keys| keys.chunks_exact(self.head_width)).take(length.div_ceil(STRIP)) {
             let mut sums = [[F32x4::ZERO; 4]; Q];
-            for (keys, queries) in strip.as_chunks::<UNROLLED>().0.iter().zip(queries) {
+            for (keys, queries) in strip.as_chunks::<STEP>().0.iter().zip(queries) {
                 for (key, queries) in keys.iter().zip(queries) {
                     add_products(*key, queries, &mut sums);
                 }
@@ -190,16 +191,21 @@ impl Cache {
                 .weights
                 .extend((0..STRIP).flat_map(|p| positions.into_iter().filter_map(move |four| four.get(p).copied())));
         }
-        scratch.weights.resize(length.next_multiple_of(UNROLLED) * Q, F32x4::ZERO);
+        scratch.weights.resize(length.next_multiple_of(WHOLE) * Q, F32x4::ZERO);
     }
 
     /// Sums of values with their weights: four numbers of them, rotated.
-    fn mix<const Q: usize>(&self, head: usize, quarter: usize, weights: &[F32x4]) -> [[F32x4; 4]; Q] {
-        let weights = weights.as_chunks::<Q>().0.as_chunks::<UNROLLED>().0;
+    fn mix<const Q: usize, const STEP: usize>(
+        &self,
+        head: usize,
+        quarter: usize,
+        weights: &[F32x4],
+    ) -> [[F32x4; 4]; Q] {
+        let weights = weights.as_chunks::<Q>().0.as_chunks::<STEP>().0;
         let mut sums = [[F32x4::ZERO; 4]; Q];
-        for (page, weights) in self.pages.iter().zip(weights.chunks(PAGE / UNROLLED)) {
+        for (page, weights) in self.pages.iter().zip(weights.chunks(PAGE / STEP)) {
             let values = page.values.chunks_exact(PAGE).nth(head * self.head_width / 4 + quarter).unwrap_or_default();
-            for (values, weights) in values.as_chunks::<UNROLLED>().0.iter().zip(weights) {
+            for (values, weights) in values.as_chunks::<STEP>().0.iter().zip(weights) {
                 for (value, weights) in values.iter().zip(weights) {
                     add_products(*value, weights, &mut sums);
                 }
