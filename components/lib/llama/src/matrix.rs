@@ -76,16 +76,20 @@ impl Matrix {
     /// Row by row, so that weights come from memory once for all tokens.
     fn multiply_blocks<B: Block>(&self, blocks: &[B], activations: &Activations, out: &mut [F32x4]) {
         let (per_row, groups) = (self.columns / 32, self.groups());
-        for (row, blocks) in blocks.chunks_exact(per_row).enumerate() {
-            let tiles = B::inputs(activations).chunks_exact(per_row);
-            for (inputs, out) in tiles.zip(out.chunks_mut(groups * TILE)) {
-                let alone = out.len() == groups;
-                let places = out.iter_mut().skip(row).step_by(groups);
-                if alone {
-                    places.zip(products::<B, 1>(blocks, inputs)).for_each(|(place, sums)| *place = sums);
-                } else {
-                    let sums = F32x4::unrotate(products::<B, TILE>(blocks, inputs));
-                    places.zip(sums).for_each(|(place, sums)| *place = sums);
+        let rows = blocks.chunks_exact(per_row);
+        let mut tiles = B::inputs(activations).chunks_exact(per_row);
+        let alone = out.len() / groups % TILE == 1;
+        let (out, last) = out.split_at_mut(out.len() - if alone { groups } else { 0 });
+        if let Some(inputs) = alone.then(|| tiles.next_back()).flatten() {
+            for (blocks, place) in rows.clone().zip(last) {
+                [*place] = products(blocks, inputs);
+            }
+        }
+        for (row, blocks) in rows.enumerate() {
+            for (inputs, out) in tiles.clone().zip(out.chunks_mut(groups * TILE)) {
+                let sums = F32x4::unrotate(products(blocks, inputs));
+                for (place, sums) in out.iter_mut().skip(row).step_by(groups).zip(sums) {
+                    *place = sums;
                 }
             }
         }
