@@ -25,6 +25,14 @@ pub fn bundle() -> PathBuf {
     }
 }
 
+/// Unsigned packages of the components that are different for engines without relaxed SIMD; `cargo xtask test` built them, too.
+pub fn plain_bundle() -> PathBuf {
+    match std::env::var_os("CARAPACE_TEST_PLAIN") {
+        Some(dir) => dir.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/plain"),
+    }
+}
+
 /// How to start a kernel.
 #[derive(Debug, Clone, Default)]
 pub struct KernelOptions {

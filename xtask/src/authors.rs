@@ -21,7 +21,7 @@ pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
     for folder in &folders {
         // The versions that the components are tested with; cargo drops what is not needed.
         copy(&root().join("components/Cargo.lock"), &folder.join("Cargo.lock"))?;
-        run(&mut route.cargo_build(folder, &[]))?;
+        run(&mut route.cargo_build(folder, &route.target_dir(), &[]))?;
         let built = built(folder)?;
         copy(&route.target_dir().join(&built), &folder.join("target").join(&built))?;
     }

@@ -10,6 +10,18 @@ use toml_edit::{DocumentMut, Item};
 
 const FAMILIES: [&str; 4] = ["providers", "tools", "channels", "filters"];
 
+/// What an engine need not have: it is a part of WebAssembly 3, but one that engines may leave out, and some do.
+const OPTIONAL: &str = "relaxed-simd";
+
+/// For which engines to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// This kernel's: with all that a component declares.
+    Usual,
+    /// Those without relaxed SIMD; only the components that declare it differ.
+    Plain,
+}
+
 /// One component's source.
 #[derive(Debug, Clone)]
 pub(crate) struct Component {
@@ -42,6 +54,15 @@ impl Component {
     /// Its `carapace.toml`.
     pub(crate) fn manifest(&self) -> PathBuf {
         self.folder.join("carapace.toml")
+    }
+
+    /// What its code may use in a variant; `None` where that is the usual one again.
+    fn features(&self, variant: Variant) -> Option<Vec<String>> {
+        let kept: Vec<String> = self.target_features.iter().filter(|f| *f != OPTIONAL).cloned().collect();
+        match variant {
+            Variant::Usual => Some(self.target_features.clone()),
+            Variant::Plain => (kept != self.target_features).then_some(kept),
+        }
     }
 
     /// The core module cargo makes.
@@ -140,25 +161,31 @@ fn mentions(folder: &Path, text: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Builds what changed; returns each component with its core module.
-pub(crate) fn build() -> Result<Vec<(Component, PathBuf)>> {
+/// Builds what changed; returns each component with its core module. Of the plain variant, only what differs from the usual one.
+pub(crate) fn build(variant: Variant) -> Result<Vec<(Component, PathBuf)>> {
     let folder = root().join("components");
     let all = discover(&folder)?;
     if all.is_empty() {
         return Ok(Vec::new());
     }
     let route = Route::find()?;
-    let (target_dir, shared) = (route.target_dir(), shared_inputs(&folder, &all)?);
+    let shared = shared_inputs(&folder, &all)?;
+    let target_dir = match variant {
+        Variant::Usual => route.target_dir(),
+        Variant::Plain => route.target_dir().join("plain"),
+    };
+    std::fs::create_dir_all(&target_dir).with_context(|| format!("cannot create {}", target_dir.display()))?;
     let compiler = route.describe()?;
     let mut built = Vec::new();
     for component in all {
+        let Some(features) = component.features(variant) else { continue };
         let core = component.core(&target_dir);
         let stamp = target_dir.join(format!("{}.stamp", component.name));
         let fingerprint = fingerprint(&compiler, shared, &component)?;
         if core.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint) {
             eprintln!("   {} is unchanged", component.name);
         } else {
-            let mut command = route.cargo_build(&folder, &component.target_features);
+            let mut command = route.cargo_build(&folder, &target_dir, &features);
             command.args(["-p", &component.package()]);
             if std::env::var_os("CI").is_some() && folder.join("Cargo.lock").is_file() {
                 command.arg("--locked");
@@ -300,6 +327,18 @@ mod tests {
         assert_eq!(wheels["m.gguf"], Wheel { package: "m==1".into(), path: "m/m.gguf".into() });
         let error = read("[package.metadata.carapace.assets]\n\"m.gguf\" = { wheel = \"m==1\" }\n").unwrap_err();
         assert!(error.to_string().contains("`m.gguf` needs a `wheel` and the `path` in it"), "{error}");
+    }
+
+    #[test]
+    fn the_plain_variant_is_of_those_that_declare_relaxed_simd_and_only_leaves_that_out() {
+        let folder = Folder::new("plain");
+        let mut component = time(&folder);
+        assert_eq!(component.features(Variant::Plain), None);
+        component.target_features = vec!["simd128".into()];
+        assert_eq!(component.features(Variant::Plain), None);
+        component.target_features.push("relaxed-simd".into());
+        assert_eq!(component.features(Variant::Plain), Some(vec!["simd128".into()]));
+        assert_eq!(component.features(Variant::Usual), Some(component.target_features.clone()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::args::Task;
 use crate::cargo::{cargo, output, program, root, run, target_dir, which};
+use crate::components::Variant;
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
 use crate::{authors, bundle, components, docs, fuzz, weights};
@@ -19,6 +20,10 @@ pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
         Task::Components { sign } => {
             let carapace = steps.run("build carapace (dev)", || binary(&["build", "-p", "carapace-cli"], "debug"))?;
             bundle_components(steps, &carapace, sign).map(|()| None)
+        }
+        Task::Plain => {
+            let carapace = steps.run("build carapace (dev)", || binary(&["build", "-p", "carapace-cli"], "debug"))?;
+            plain_components(steps, &carapace).map(|plain| Some(format!("see {}", plain.display())))
         }
         Task::Weights => {
             let components = components::discover(&root().join("components"))?;
@@ -52,7 +57,7 @@ fn binary(arguments: &[&str], profile: &str) -> Result<PathBuf> {
 }
 
 fn bundle_components(steps: &mut Steps, carapace: &Path, sign: bool) -> Result<()> {
-    let built = steps.run("build components", components::build)?;
+    let built = steps.run("build components", || components::build(Variant::Usual))?;
     let bundle = bundle_dir()?;
     steps.run("package components", || bundle::package(carapace, &built, &bundle))?;
     if sign {
@@ -60,6 +65,14 @@ fn bundle_components(steps: &mut Steps, carapace: &Path, sign: bool) -> Result<(
     }
     let components: Vec<_> = built.into_iter().map(|(component, _)| component).collect();
     steps.run("bring weights", || weights::bring(&components, &bundle))
+}
+
+/// Packages the variants for engines without relaxed SIMD; gives their folder.
+fn plain_components(steps: &mut Steps, carapace: &Path) -> Result<PathBuf> {
+    let plain = target_dir()?.join("plain");
+    let built = steps.run("build components, without relaxed SIMD", || components::build(Variant::Plain))?;
+    steps.run("package components, without relaxed SIMD", || bundle::package(carapace, &built, &plain))?;
+    Ok(plain)
 }
 
 /// Builds everything, then becomes `carapace COMMAND` with what was built.
@@ -97,6 +110,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     bundle_components(steps, &carapace, false)?;
     let unsigned = target_dir()?.join("test-bundle");
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
+    let plain = plain_components(steps, &carapace)?;
     let written = target_dir()?.join("authors");
     let samples = steps.run("build the tutorial and the templates", || authors::build(&written))?;
 
@@ -104,7 +118,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     let mut broken: Vec<&str> = Vec::new();
     let mut part = |steps: &mut Steps, name: &'static str, runner: Runner, command: &mut Command| {
         command.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace);
-        command.env("CARAPACE_TEST_AUTHORS", &written);
+        command.env("CARAPACE_TEST_PLAIN", &plain).env("CARAPACE_TEST_AUTHORS", &written);
         let outcome = steps.run(name, || {
             let (counts, good) = run_counted(runner, command)?;
             total.add(counts);
@@ -168,13 +182,16 @@ fn bench(steps: &mut Steps, args: &[String]) -> Result<()> {
     bundle_components(steps, &carapace, false)?;
     let unsigned = target_dir()?.join("test-bundle");
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
+    let plain = plain_components(steps, &carapace)?;
     let bench = steps.run("build benches (release)", || {
         let arguments = ["build", "--release", "-p", "carapace-tests", "--bench", "bench"];
         let messages = output(cargo().args(arguments).arg("--message-format=json-render-diagnostics"))?;
         bench_executable(&messages).context("cargo succeeded, but names no bench executable")
     })?;
     steps.run("measure", || {
-        run(program(bench).args(args).env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace))
+        let mut bench = program(bench);
+        bench.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_TEST_PLAIN", &plain).env("CARAPACE_BIN", &carapace);
+        run(bench.args(args))
     })
 }
 

@@ -69,8 +69,8 @@ impl Route {
         root().join("components/target").join(name)
     }
 
-    /// A cargo that builds for [`TARGET`] with these target features, run in a folder.
-    pub(crate) fn cargo_build(&self, folder: &Path, target_features: &[String]) -> Command {
+    /// A cargo that builds for [`TARGET`] with these target features, run in a folder; artefacts go to `target_dir`.
+    pub(crate) fn cargo_build(&self, folder: &Path, target_dir: &Path, target_features: &[String]) -> Command {
         let mut command = match self {
             Self::Installed => {
                 let mut command = cargo();
@@ -96,7 +96,7 @@ impl Route {
             }
         };
         command.current_dir(folder).args(["--target", TARGET, "--target-dir"]);
-        command.arg(self.target_dir());
+        command.arg(target_dir);
         if !target_features.is_empty() {
             // Beside the flags of the folder's own configuration; the caller's are meant for this machine, or for every component.
             command.env_remove("CARGO_ENCODED_RUSTFLAGS").env_remove("RUSTFLAGS");

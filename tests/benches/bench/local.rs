@@ -19,6 +19,8 @@ use std::sync::Arc;
 const ROUNDS: usize = 5;
 /// Tokens written at most, of which the first is the prompt's.
 const WRITTEN: u32 = 65;
+/// Who is compared; the last with the others.
+const SIDES: [&str; 3] = ["built-in", "built-in without relaxed SIMD", "llama.cpp"];
 const SYSTEM: &str = "You are a helpful assistant.";
 
 pub(crate) async fn measure(report: &mut Report) {
@@ -52,48 +54,53 @@ pub(crate) async fn measure(report: &mut Report) {
     }
     report.put("resident memory more than before: loaded", resident("self") - before, "MB", None, 1);
     llama.answer(&message(0, 999), 1).await;
-    for (name, filler) in [("short", 0), ("long", 470)] {
-        beside(report, name, filler, &ours, &llama).await;
-    }
+    ours.answer(&message(470, 999), 1).await;
     report.put("resident memory more than before: after 600 tokens", resident("self") - before, "MB", None, 1);
+    let plain = Ours::new(&engines, &kernel::plain_bundle().join("local.wasm"), &weights).await;
+    plain.answer(&message(0, 999), 1).await;
+    for (name, filler) in [("short", 0), ("long", 470)] {
+        beside(report, name, filler, [&ours, &plain], &llama).await;
+    }
+    drop(plain);
     report.put("resident memory of llama.cpp's process", resident(&llama.server.id().to_string()), "MB", None, 1);
     drop(ours);
     report.put("resident memory more than before: unloaded", resident("self") - before, "MB", None, 1);
 }
 
-/// Rates of both sides in turn, for prompts of one length.
-async fn beside(report: &mut Report, name: &str, filler: usize, ours: &Ours, llama: &Llama) {
-    let (mut reading, mut writing) =
-        ([Samples::default(), Samples::default()], [Samples::default(), Samples::default()]);
-    let (mut ratios, mut prompt) = ([Samples::default(), Samples::default()], 0);
+/// Rates of all sides in turn, for prompts of one length.
+async fn beside(report: &mut Report, name: &str, filler: usize, ours: [&Ours; 2], llama: &Llama) {
+    let mut reading: [Samples; SIDES.len()] = Default::default();
+    let (mut writing, mut prompt) = (reading.clone(), 0);
+    let mut ratios = [reading.clone(), reading.clone()];
     for n in 0..ROUNDS {
         let message = message(filler, n + filler);
         // Which side goes first changes every time.
-        let mut rates = [(0.0, 0.0); 2];
-        for side in [n % 2, (n + 1) % 2] {
-            let (read, wrote) = if side == 0 {
-                (ours.answer(&message, 1).await, ours.answer(&message, WRITTEN).await)
-            } else {
-                (llama.answer(&message, 1).await, llama.answer(&message, WRITTEN).await)
+        let mut rates = [(0.0, 0.0); SIDES.len()];
+        for side in (0..SIDES.len()).map(|side| (side + n) % SIDES.len()) {
+            let (read, wrote) = match ours.get(side) {
+                Some(ours) => (ours.answer(&message, 1).await, ours.answer(&message, WRITTEN).await),
+                None => (llama.answer(&message, 1).await, llama.answer(&message, WRITTEN).await),
             };
             prompt = read.read;
             rates[side] = (read.rate(read.read), wrote.rate(wrote.written));
         }
-        for side in 0..2 {
+        for side in 0..SIDES.len() {
             reading[side].add_us(rates[side].0);
             writing[side].add_us(rates[side].1);
+            ratios[0][side].add_us(rates[side].0 / rates[ours.len()].0);
+            ratios[1][side].add_us(rates[side].1 / rates[ours.len()].1);
         }
-        ratios[0].add_us(rates[0].0 / rates[1].0);
-        ratios[1].add_us(rates[0].1 / rates[1].1);
     }
-    for (what, samples, ratio) in [
+    for (what, samples, ratios) in [
         (format!("{name} prompt, {prompt} new tokens"), &reading, &ratios[0]),
         (format!("writing after a {name} prompt"), &writing, &ratios[1]),
     ] {
-        for (who, samples) in ["built-in", "llama.cpp"].iter().zip(samples) {
+        for (who, samples) in SIDES.iter().zip(samples) {
             report.put(&format!("{what}: {who}, median"), samples.median(), "per CPU s", None, ROUNDS);
         }
-        report.put(&format!("{what}: built-in / llama.cpp, median"), ratio.median(), "x", None, ROUNDS);
+        for (who, ratio) in SIDES.iter().zip(ratios).take(ours.len()) {
+            report.put(&format!("{what}: {who} / llama.cpp, median"), ratio.median(), "x", None, ROUNDS);
+        }
     }
 }
 

@@ -1,30 +1,33 @@
 //! Keys and values of the tokens so far, and attention over them.
 //!
-//! Keys lie transposed, eight positions side by side, so that a lane is a position and scores need no addition across lanes. The query
-//! heads that share a key head go through its keys together.
+//! A lane is a query: up to eight of them, heads that share a key head and tokens of a batch alike, go through keys and values
+//! together. A vector of four positions' keys, or of four numbers of a value, is multiplied with the queries in all its rotations,
+//! as in `matrix`. What a query sums up and in which order depends on its own position only, never on who goes with it.
 
 use crate::model::Shape;
 use crate::vector::F32x4;
+use std::array::from_fn;
 
 /// Positions per page.
 const PAGE: usize = 64;
-/// Positions whose keys lie side by side: two vectors.
-const STRIP: usize = 8;
-/// Query heads that go through keys and values together; what they sum up then just fits the registers.
-const TOGETHER: usize = 3;
+/// Positions whose keys lie side by side.
+const STRIP: usize = 4;
+/// Weights come in multiples of this, so that the innermost loops can be unrolled.
+const WHOLE: usize = 8;
 
 /// Keys and values of [`PAGE`] positions, all layers.
 #[derive(Debug)]
 struct Page {
-    /// `[layer][kv head][strip][number]`, each for eight positions.
-    keys: Vec<[F32x4; 2]>,
-    /// `[layer][kv head][position]`, four vectors of four numbers at a time.
-    values: Vec<[F32x4; 4]>,
+    /// `[layer][kv head][strip][number]`, each for four positions.
+    keys: Vec<F32x4>,
+    /// `[layer][kv head][quarter of the numbers][position]`, each four numbers.
+    values: Vec<F32x4>,
 }
 
 /// The cache: grows by pages, so that nothing is ever copied.
 #[derive(Debug)]
 pub(crate) struct Cache {
+    heads: usize,
     kv_heads: usize,
     head_width: usize,
     layers: usize,
@@ -34,28 +37,40 @@ pub(crate) struct Cache {
 /// Where intermediate results go.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// Queries, each number in four lanes: `[number][head]`.
-    queries: Vec<[F32x4; TOGETHER]>,
-    /// Scores, then weights: `[quarter strip]`, four positions of each head.
-    scores: Vec<[F32x4; TOGETHER]>,
+    /// `[number][four queries]`
+    queries: Vec<F32x4>,
+    /// Scores, then weights: `[position][four queries]`.
+    weights: Vec<F32x4>,
 }
+
+/// One head of one token.
+#[derive(Debug, Clone, Copy)]
+struct Query {
+    /// The token's, and the last one that it sees.
+    position: usize,
+    /// Where its numbers begin in the batch's.
+    at: usize,
+}
+
+/// Four queries; lanes may stay empty.
+type Lanes = [Option<Query>; 4];
 
 impl Cache {
     pub(crate) fn new(shape: &Shape) -> Self {
-        Self { kv_heads: shape.kv_heads, head_width: shape.head_width, layers: shape.layers, pages: Vec::new() }
+        let Shape { heads, kv_heads, head_width, layers, .. } = *shape;
+        Self { heads, kv_heads, head_width, layers, pages: Vec::new() }
     }
 
     /// Makes room for positions below `length`; false when there is no memory.
     pub(crate) fn reserve(&mut self, length: usize) -> bool {
         while self.pages.len() * PAGE < length {
-            let heads = self.layers * self.kv_heads;
             let (mut keys, mut values) = (Vec::new(), Vec::new());
-            let (strips, quarters) = (heads * (PAGE / STRIP) * self.head_width, heads * PAGE * self.head_width / 16);
-            if keys.try_reserve_exact(strips).is_err() || values.try_reserve_exact(quarters).is_err() {
+            let vectors = self.layers * self.kv_heads * self.per_head();
+            if keys.try_reserve_exact(vectors).is_err() || values.try_reserve_exact(vectors).is_err() {
                 return false;
             }
-            keys.resize(strips, [F32x4::ZERO; 2]);
-            values.resize(quarters, [F32x4::ZERO; 4]);
+            keys.resize(vectors, F32x4::ZERO);
+            values.resize(vectors, F32x4::ZERO);
             self.pages.push(Page { keys, values });
         }
         true
@@ -66,67 +81,67 @@ impl Cache {
         self.pages.truncate(length.div_ceil(PAGE));
     }
 
-    fn strips_per_head(&self) -> usize {
-        PAGE / STRIP * self.head_width
-    }
-
-    fn quarters_per_head(&self) -> usize {
-        PAGE * self.head_width / 16
+    /// Vectors of one head's keys in a page, and of its values.
+    fn per_head(&self) -> usize {
+        PAGE * self.head_width / 4
     }
 
     /// Stores a token's keys and values of one layer.
     pub(crate) fn store(&mut self, layer: usize, position: usize, keys: &[F32x4], values: &[F32x4]) {
-        let (strips, quarters, width) = (self.strips_per_head(), self.quarters_per_head(), self.head_width);
-        let first_head = layer * self.kv_heads;
+        let (per_head, width) = (self.per_head(), self.head_width);
         let Some(page) = self.pages.get_mut(position / PAGE) else { return };
-        let (strip, half, lane) = (position % PAGE / STRIP, position % STRIP / 4, position % 4);
+        let (strip, lane) = (position % PAGE / STRIP, position % STRIP);
         let heads = keys.chunks_exact(width / 4).zip(values.chunks_exact(width / 4));
-        let places = page.keys.chunks_exact_mut(strips).zip(page.values.chunks_exact_mut(quarters)).skip(first_head);
-        for ((key, value), (all_keys, all_values)) in heads.zip(places) {
-            if let Some(strip) = all_keys.chunks_exact_mut(width).nth(strip) {
-                for (numbers, places) in key.iter().zip(strip.as_chunks_mut::<4>().0) {
-                    for (x, [low, high]) in numbers.to_array().into_iter().zip(places) {
-                        let place = if half == 0 { low } else { high };
-                        let mut lanes = place.to_array();
-                        if let Some(at) = lanes.get_mut(lane) {
-                            *at = x;
-                        }
-                        *place = F32x4::from_array(lanes);
-                    }
-                }
+        let places = page.keys.chunks_exact_mut(per_head).zip(page.values.chunks_exact_mut(per_head));
+        for ((key, value), (all_keys, all_values)) in heads.zip(places.skip(layer * self.kv_heads)) {
+            let numbers = key.iter().flat_map(|four| four.to_array());
+            for (x, place) in numbers.zip(all_keys.iter_mut().skip(strip * width)) {
+                place.set(lane, x);
             }
-            if let Some(place) = all_values.chunks_exact_mut(width / 16).nth(position % PAGE) {
-                for (place, value) in place.iter_mut().zip(value.as_chunks::<4>().0) {
-                    *place = *value;
+            for (four, places) in value.iter().zip(all_values.chunks_exact_mut(PAGE)) {
+                if let Some(place) = places.get_mut(position % PAGE) {
+                    *place = *four;
                 }
             }
         }
     }
 
-    /// One token's attention in one layer, over all positions up to its own: `queries` and `out` hold all its heads.
+    /// Attention in one layer of tokens from position `first` on, each over all positions up to its own. `queries` and `out` hold all
+    /// heads of all these tokens.
     pub(crate) fn attend(
         &self,
         layer: usize,
-        position: usize,
+        first: usize,
         queries: &[F32x4],
         scratch: &mut Scratch,
         out: &mut [F32x4],
     ) {
-        let width = self.head_width / 4;
-        let shared = queries.len() / (self.kv_heads * width).max(1) * width;
-        for (head, (queries, out)) in queries.chunks_exact(shared).zip(out.chunks_exact_mut(shared)).enumerate() {
-            let head = layer * self.kv_heads + head;
-            for (queries, out) in queries.chunks(TOGETHER * width).zip(out.chunks_mut(TOGETHER * width)) {
-                self.attend_together(head, position, queries, scratch, out);
+        let (width, shared) = (self.head_width / 4, self.heads / self.kv_heads);
+        let count = queries.len() / (self.kv_heads * width);
+        for head in 0..self.kv_heads {
+            let query = |n: usize| {
+                let (token, member) = (n / shared, n % shared);
+                let at = (token * self.heads + head * shared + member) * width;
+                (n < count).then_some(Query { position: first + token, at })
+            };
+            for n in (0..count).step_by(8) {
+                let [low, high]: [Lanes; 2] = [n, n + 4].map(|n| from_fn(|i| query(n + i)));
+                let head = layer * self.kv_heads + head;
+                if n + 4 < count {
+                    self.attend_together::<2, 4>(head, [low, high], queries, scratch, out);
+                } else {
+                    self.attend_together::<1, 8>(head, [low], queries, scratch, out);
+                }
             }
         }
     }
 
-    /// Up to [`TOGETHER`] query heads on one key head; what is missing is computed with zeros and dropped.
-    fn attend_together(
+    /// Some queries on one key head, `STEP` vectors of keys or values in a round of the innermost loops: compilers keep no vector in a
+    /// register from one round to the next, and put all of a round's loads first, so that it must neither be short nor long.
+    fn attend_together<const Q: usize, const STEP: usize>(
         &self,
         head: usize,
-        position: usize,
+        lanes: [Lanes; Q],
         queries: &[F32x4],
         scratch: &mut Scratch,
         out: &mut [F32x4],
@@ -134,119 +149,116 @@ impl Cache {
         let width = self.head_width / 4;
         let scale = F32x4::splat(1.0 / (self.head_width as f32).sqrt());
         scratch.queries.clear();
-        scratch.queries.resize(self.head_width, [F32x4::ZERO; TOGETHER]);
-        for (h, query) in queries.chunks_exact(width).enumerate() {
-            for (places, numbers) in scratch.queries.as_chunks_mut::<4>().0.iter_mut().zip(query) {
-                for (place, x) in places.iter_mut().zip((*numbers * scale).broadcasts()) {
-                    if let Some(place) = place.get_mut(h) {
-                        *place = x;
-                    }
-                }
-            }
+        for i in 0..width {
+            let fours = lanes.map(|four| {
+                let numbers =
+                    four.map(|query| query.and_then(|q| queries.get(q.at + i)).copied().unwrap_or(F32x4::ZERO));
+                F32x4::transpose(numbers.map(|four| four * scale))
+            });
+            scratch.queries.extend((0..4).flat_map(|n| fours.into_iter().filter_map(move |four| four.get(n).copied())));
         }
-        self.score(head, position, scratch);
-        let totals = softmax(&mut scratch.scores, position);
-        let mut sums = [[F32x4::ZERO; 4]; TOGETHER];
-        for quarter in 0..self.head_width / 16 {
-            self.mix(head, position, quarter, &scratch.scores, &mut sums);
-            for ((sums, total), out) in sums.iter().zip(totals).zip(out.chunks_exact_mut(width)) {
-                let factor = F32x4::splat(1.0 / total);
-                for (out, sum) in out.iter_mut().skip(4 * quarter).zip(sums) {
-                    *out = *sum * factor;
+        let last = lanes.iter().flatten().flatten().map(|q| q.position).max().unwrap_or_default();
+        self.score::<Q, STEP>(head, last + 1, scratch);
+        let totals = softmax(scratch.weights.as_chunks_mut::<Q>().0, &lanes);
+        let factors = totals.map(|total| F32x4::splat(1.0) / total);
+        for quarter in 0..width {
+            let sums = self.mix::<Q, STEP>(head, quarter, &scratch.weights);
+            for ((four, sums), factor) in lanes.iter().zip(sums).zip(factors) {
+                let numbers = F32x4::transpose(F32x4::unrotate(sums).map(|sum| sum * factor));
+                for (query, numbers) in four.iter().zip(numbers) {
+                    if let Some(place) = query.and_then(|q| out.get_mut(q.at + quarter)) {
+                        *place = numbers;
+                    }
                 }
             }
         }
     }
 
-    /// Products of queries and keys.
-    fn score(&self, head: usize, position: usize, scratch: &mut Scratch) {
-        let strips = self.strips_per_head();
-        scratch.scores.clear();
-        let mut left = position / STRIP + 1;
-        for page in &self.pages {
-            let keys = page.keys.chunks_exact(strips).nth(head).unwrap_or_default();
-            for strip in keys.chunks_exact(self.head_width).take(left) {
-                let [mut low, mut high] = [[F32x4::ZERO; TOGETHER]; 2];
-                for ([first, second], query) in strip.iter().zip(&scratch.queries) {
-                    for ((low, high), q) in low.iter_mut().zip(&mut high).zip(query) {
-                        *low = first.mul_add(*q, *low);
-                        *high = second.mul_add(*q, *high);
-                    }
+    /// Products of queries and the keys of the first `length` positions.
+    fn score<const Q: usize, const STEP: usize>(&self, head: usize, length: usize, scratch: &mut Scratch) {
+        scratch.weights.clear();
+        let queries = scratch.queries.as_chunks::<Q>().0.as_chunks::<STEP>().0;
+        let pages = self.pages.iter().filter_map(|page| page.keys.chunks_exact(self.per_head()).nth(head));
+        for strip in pages.flat_map(|keys| keys.chunks_exact(self.head_width)).take(length.div_ceil(STRIP)) {
+            let mut sums = [[F32x4::ZERO; 4]; Q];
+            for (keys, queries) in strip.as_chunks::<STEP>().0.iter().zip(queries) {
+                for (key, queries) in keys.iter().zip(queries) {
+                    add_products(*key, queries, &mut sums);
                 }
-                scratch.scores.push(low);
-                scratch.scores.push(high);
             }
-            left = left.saturating_sub(PAGE / STRIP);
-            if left == 0 {
-                break;
-            }
+            let positions = sums.map(F32x4::unrotate);
+            scratch
+                .weights
+                .extend((0..STRIP).flat_map(|p| positions.into_iter().filter_map(move |four| four.get(p).copied())));
         }
+        scratch.weights.resize(length.next_multiple_of(WHOLE) * Q, F32x4::ZERO);
     }
 
-    /// Sums of values with their weights: one quarter of a head's vectors.
-    fn mix(
+    /// Sums of values with their weights: four numbers of them, rotated.
+    fn mix<const Q: usize, const STEP: usize>(
         &self,
         head: usize,
-        position: usize,
         quarter: usize,
-        weights: &[[F32x4; TOGETHER]],
-        sums: &mut [[F32x4; 4]; TOGETHER],
-    ) {
-        let (quarters, width) = (self.quarters_per_head(), self.head_width / 16);
-        let [mut a, mut b, mut c] = [[F32x4::ZERO; 4]; TOGETHER];
-        let weights = weights.get(..position / 4 + 1).unwrap_or(weights);
-        for (page, weights) in self.pages.iter().zip(weights.chunks(PAGE / 4)) {
-            let values = page.values.chunks_exact(quarters).nth(head).unwrap_or_default();
-            for (values, weights) in values.chunks_exact(4 * width).zip(weights) {
-                let [p, q, r] = weights.map(F32x4::broadcasts);
-                let values = values.iter().skip(quarter).step_by(width);
-                for (((value, p), q), r) in values.zip(p).zip(q).zip(r) {
-                    for (((v, a), b), c) in value.iter().zip(&mut a).zip(&mut b).zip(&mut c) {
-                        *a = v.mul_add(p, *a);
-                        *b = v.mul_add(q, *b);
-                        *c = v.mul_add(r, *c);
-                    }
+        weights: &[F32x4],
+    ) -> [[F32x4; 4]; Q] {
+        let weights = weights.as_chunks::<Q>().0.as_chunks::<STEP>().0;
+        let mut sums = [[F32x4::ZERO; 4]; Q];
+        for (page, weights) in self.pages.iter().zip(weights.chunks(PAGE / STEP)) {
+            let values = page.values.chunks_exact(PAGE).nth(head * self.head_width / 4 + quarter).unwrap_or_default();
+            for (values, weights) in values.as_chunks::<STEP>().0.iter().zip(weights) {
+                for (value, weights) in values.iter().zip(weights) {
+                    add_products(*value, weights, &mut sums);
                 }
             }
         }
-        *sums = [a, b, c];
+        sums
     }
 }
 
-/// Scores to weights: `e^(score - largest)`, nothing beyond `position`; returns each head's sum of them.
-fn softmax(scores: &mut [[F32x4; TOGETHER]], position: usize) -> [f32; TOGETHER] {
-    // The last strip also has positions that come later, or that an earlier conversation left behind.
-    fill_beyond(scores, position, f32::NEG_INFINITY);
-    let mut largest = [F32x4::splat(f32::NEG_INFINITY); TOGETHER];
+/// Adds the products of each four queries' numbers with the vector's: `i` with `i + k` in lane `i` of the `k`th sum.
+#[inline(always)]
+fn add_products<const Q: usize>(vector: F32x4, queries: &[F32x4; Q], sums: &mut [[F32x4; 4]; Q]) {
+    for (k, rotated) in vector.rotations().into_iter().enumerate() {
+        for (sums, query) in sums.iter_mut().zip(queries) {
+            if let Some(sum) = sums.get_mut(k) {
+                *sum = rotated.mul_add(*query, *sum);
+            }
+        }
+    }
+}
+
+/// Scores to weights: `e^(score - largest)`, nothing beyond a query's position; returns the sum of them for each.
+fn softmax<const Q: usize>(scores: &mut [[F32x4; Q]], lanes: &[Lanes; Q]) -> [F32x4; Q] {
+    // There are scores of positions that come later, or that an earlier conversation left behind.
+    fill_beyond(scores, lanes, f32::NEG_INFINITY);
+    let mut largest = [F32x4::splat(f32::NEG_INFINITY); Q];
     for scores in scores.iter() {
         for (largest, score) in largest.iter_mut().zip(scores) {
             *largest = largest.max(*score);
         }
     }
-    let largest = largest.map(|l| F32x4::splat(l.largest()));
     for scores in scores.iter_mut() {
         for (score, largest) in scores.iter_mut().zip(largest) {
             *score = (*score - largest).exp();
         }
     }
-    fill_beyond(scores, position, 0.0);
-    let mut sums = [F32x4::ZERO; TOGETHER];
+    fill_beyond(scores, lanes, 0.0);
+    let mut sums = [F32x4::ZERO; Q];
     for scores in scores.iter() {
         for (sum, score) in sums.iter_mut().zip(scores) {
             *sum += *score;
         }
     }
-    sums.map(F32x4::sum)
+    sums
 }
 
-fn fill_beyond(scores: &mut [[F32x4; TOGETHER]], position: usize, filling: f32) {
-    for (four, scores) in scores.iter_mut().enumerate().skip(position / 4) {
-        for score in scores {
-            let mut lanes = score.to_array();
-            for lane in lanes.iter_mut().skip((position + 1).saturating_sub(4 * four)) {
-                *lane = filling;
+fn fill_beyond<const Q: usize>(scores: &mut [[F32x4; Q]], lanes: &[Lanes; Q], filling: f32) {
+    for (four, lanes) in lanes.iter().enumerate() {
+        for (lane, query) in lanes.iter().enumerate() {
+            let Some(query) = query else { continue };
+            for score in scores.iter_mut().skip(query.position + 1).filter_map(|scores| scores.get_mut(four)) {
+                score.set(lane, filling);
             }
-            *score = F32x4::from_array(lanes);
         }
     }
 }

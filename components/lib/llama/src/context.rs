@@ -221,11 +221,10 @@ impl Buffers {
             turn.apply(key);
             cache.store(index, first + i, key, value);
         }
-        let tokens = self.query.chunks_exact_mut(queries).zip(self.attended.chunks_exact_mut(queries));
-        for (i, ((query, attended), turn)) in tokens.zip(&self.turns).enumerate() {
+        for (query, turn) in self.query.chunks_exact_mut(queries).zip(&self.turns) {
             turn.apply(query);
-            cache.attend(index, first + i, query, &mut self.scratch, attended);
         }
+        cache.attend(index, first, &self.query, &mut self.scratch, &mut self.attended);
         self.activations.fill(&self.attended, [&layer.attention_output]);
         layer.attention_output.multiply(&self.activations, &mut self.result);
         add(&mut self.hidden, &self.result);

@@ -2,8 +2,8 @@
 //!
 //! A matrix is kept as blocks of four rows by 32 columns. Within a block the rows are interleaved in groups of four bytes, so that lane
 //! `i` of a vector always belongs to row `i`: scales are vectors too, and nothing has to be added across lanes. Activations are
-//! quantised to signed bytes with one scale per 32 numbers, and each group of them is repeated for the four rows beforehand, which
-//! turns the inner loop into loads, multiplications and additions and nothing else.
+//! quantised to signed bytes with one scale per 32 numbers, and four tokens of them are interleaved in the same way. Products of such
+//! a vector in its four rotations with one of the weights are those of all four rows with all four tokens, from two loads.
 //!
 //! A row's product with a token's activations is the same sequence of operations whether one token is multiplied or many, so that a
 //! result never depends on how a prompt was cut into batches.
@@ -18,7 +18,7 @@ use block::{Block, Q4, Q8};
 
 use crate::vector::F32x4;
 
-/// Tokens multiplied at once: as many as leave the accumulators in registers.
+/// Tokens multiplied at once: one per lane.
 const TILE: usize = 4;
 
 /// The rows of a matrix, four by four.
@@ -73,47 +73,34 @@ impl Matrix {
         }
     }
 
+    /// Row by row, so that weights come from memory once for all tokens.
     fn multiply_blocks<B: Block>(&self, blocks: &[B], activations: &Activations, out: &mut [F32x4]) {
-        let per_row = self.columns / 32;
-        let (inputs, groups) = (B::inputs(activations), self.groups());
-        let mut inputs = inputs.chunks_exact(per_row * TILE);
-        let mut outs = out.chunks_exact_mut(groups * TILE);
-        for (inputs, out) in inputs.by_ref().zip(outs.by_ref()) {
-            tile(blocks, inputs, per_row, out, groups);
+        let (per_row, groups) = (self.columns / 32, self.groups());
+        let rows = blocks.chunks_exact(per_row);
+        let mut tiles = B::inputs(activations).chunks_exact(per_row);
+        let alone = out.len() / groups % TILE == 1;
+        let (out, last) = out.split_at_mut(out.len() - if alone { groups } else { 0 });
+        if let Some(inputs) = alone.then(|| tiles.next_back()).flatten() {
+            for (blocks, place) in rows.clone().zip(last) {
+                [*place] = products(blocks, inputs);
+            }
         }
-        for (input, out) in inputs.remainder().chunks_exact(per_row).zip(outs.into_remainder().chunks_exact_mut(groups))
-        {
-            single(blocks, input, per_row, out);
+        for (row, blocks) in rows.enumerate() {
+            for (inputs, out) in tiles.clone().zip(out.chunks_mut(groups * TILE)) {
+                let sums = F32x4::unrotate(products(blocks, inputs));
+                for (place, sums) in out.iter_mut().skip(row).step_by(groups).zip(sums) {
+                    *place = sums;
+                }
+            }
         }
     }
 }
 
-/// [`TILE`] tokens.
-fn tile<B: Block>(blocks: &[B], inputs: &[B::Input], per_row: usize, out: &mut [F32x4], groups: usize) {
-    let mut inputs = inputs.chunks_exact(per_row);
-    let (Some(a), Some(b), Some(c), Some(d)) = (inputs.next(), inputs.next(), inputs.next(), inputs.next()) else {
-        return;
-    };
-    let (out_a, rest) = out.split_at_mut(groups);
-    let (out_b, rest) = rest.split_at_mut(groups);
-    let (out_c, out_d) = rest.split_at_mut(groups);
-    let outs = out_a.iter_mut().zip(out_b).zip(out_c).zip(out_d);
-    for (row, (((out_a, out_b), out_c), out_d)) in blocks.chunks_exact(per_row).zip(outs) {
-        let mut sums = [F32x4::ZERO; TILE];
-        for ((((block, a), b), c), d) in row.iter().zip(a).zip(b).zip(c).zip(d) {
-            sums = block.add_products([a, b, c, d], sums);
-        }
-        [*out_a, *out_b, *out_c, *out_d] = sums;
+/// Four rows' products with the tokens in the lanes: the `k`th vector has row `i` with token `i + k` in its lane `i`.
+fn products<B: Block, const K: usize>(blocks: &[B], inputs: &[B::Input]) -> [F32x4; K] {
+    let mut sums = [F32x4::ZERO; K];
+    for (block, input) in blocks.iter().zip(inputs) {
+        sums = block.add_products(input, sums);
     }
-}
-
-/// One token.
-fn single<B: Block>(blocks: &[B], input: &[B::Input], per_row: usize, out: &mut [F32x4]) {
-    for (row, out) in blocks.chunks_exact(per_row).zip(out) {
-        let mut sums = [F32x4::ZERO];
-        for (block, input) in row.iter().zip(input) {
-            sums = block.add_products([input], sums);
-        }
-        [*out] = sums;
-    }
+    sums
 }

@@ -25,6 +25,27 @@ impl F32x4 {
         (a + b) + (c + d)
     }
 
+    /// Sorts what was computed with rotations: lane `i` of the `k`th vector goes to lane `i` of the `i + k`th, counted round.
+    pub(crate) fn unrotate(rotated: [Self; 4]) -> [Self; 4] {
+        let [[a0, b1, c2, d3], [b0, c1, d2, a3], [c0, d1, a2, b3], [d0, a1, b2, c3]] = rotated.map(Self::to_array);
+        [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]].map(Self::from_array)
+    }
+
+    /// Lane `i` of the `k`th becomes lane `k` of the `i`th.
+    pub(crate) fn transpose(rows: [Self; 4]) -> [Self; 4] {
+        let [[a0, b0, c0, d0], [a1, b1, c1, d1], [a2, b2, c2, d2], [a3, b3, c3, d3]] = rows.map(Self::to_array);
+        [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]].map(Self::from_array)
+    }
+
+    /// Sets one lane.
+    pub(crate) fn set(&mut self, lane: usize, x: f32) {
+        let mut lanes = self.to_array();
+        if let Some(at) = lanes.get_mut(lane) {
+            *at = x;
+        }
+        *self = Self::from_array(lanes);
+    }
+
     /// The largest of the four.
     pub(crate) fn largest(self) -> f32 {
         let [a, b, c, d] = self.to_array();
@@ -121,6 +142,19 @@ mod tests {
     fn exp_is_bounded_where_it_would_overflow() {
         assert!(F32x4::splat(f32::NEG_INFINITY).exp().to_array()[0] < 1e-37);
         assert!(F32x4::splat(f32::INFINITY).exp().to_array()[0].is_finite());
+    }
+
+    #[test]
+    fn products_with_all_rotations_are_sorted_into_a_square() {
+        let (rows, columns) = (F32x4::from_array([1.0, 2.0, 3.0, 4.0]), F32x4::from_array([10.0, 20.0, 30.0, 40.0]));
+        let square = F32x4::unrotate(columns.rotations().map(|column| rows * column)).map(F32x4::to_array);
+        for (i, row) in rows.to_array().into_iter().enumerate() {
+            for (j, column) in columns.to_array().into_iter().enumerate() {
+                assert_eq!(square[j][i], row * column);
+            }
+        }
+        let transposed = F32x4::transpose(square.map(F32x4::from_array)).map(F32x4::to_array);
+        assert!((0..16).all(|n| transposed[n / 4][n % 4] == square[n % 4][n / 4]));
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(super) trait Block {
     /// Picks them.
     fn inputs(activations: &Activations) -> &[Self::Input];
 
-    /// Adds to each token's sums (a lane per row) the products with its 32 activations.
-    fn add_products<const T: usize>(&self, inputs: [&Self::Input; T], sums: [F32x4; T]) -> [F32x4; T];
+    /// Adds the products with tokens' 32 activations: in lane `i` of the `k`th vector, row `i` with token `i + k`.
+    fn add_products<const K: usize>(&self, input: &Self::Input, sums: [F32x4; K]) -> [F32x4; K];
 
     /// Four rows' 32 numbers, each `quants[row][column]` scaled by `scales[row]`, plus `minima[row]`.
     fn pack(quants: &[[u8; 32]; ROWS], scales: [f32; ROWS], minima: [f32; ROWS]) -> Self;
@@ -53,12 +53,12 @@ impl Block for Q4 {
     }
 
     #[inline(always)]
-    fn add_products<const T: usize>(&self, inputs: [&Narrow; T], sums: [F32x4; T]) -> [F32x4; T] {
-        let products = self.products(inputs);
-        let mut sums = sums;
-        for ((sum, product), input) in sums.iter_mut().zip(products).zip(inputs) {
-            let minima = self.minima.mul_add(input.sum, *sum);
-            *sum = product.to_f32().mul_add(self.scales * input.scale, minima);
+    fn add_products<const K: usize>(&self, input: &Narrow, mut sums: [F32x4; K]) -> [F32x4; K] {
+        let products = self.products::<K>(input);
+        let rotated = input.scales.rotations().into_iter().zip(input.sums.rotations());
+        for ((sum, product), (scales, totals)) in sums.iter_mut().zip(products).zip(rotated) {
+            let minima = self.minima.mul_add(totals, *sum);
+            *sum = product.to_f32().mul_add(self.scales * scales, minima);
         }
         sums
     }
@@ -94,37 +94,32 @@ impl Block for Q4 {
 
 impl Q4 {
     /// Whole numbers: a pair of products fits 16 bits 8 times over (8 · 2 · 15 · 128 < 2^15), so widening waits for the block's end.
+    /// Whole numbers: a pair of products fits 16 bits 8 times over (8 · 2 · 15 · 128 < 2^15), so widening waits for the block's end.
     #[cfg(target_feature = "relaxed-simd")]
     #[inline(always)]
-    fn products<const T: usize>(&self, inputs: [&Narrow; T]) -> [I32x4; T] {
-        let mut sums = [I16x8::ZERO; T];
-        macro_rules! add {
-            ($($j:literal)*) => {$(
-                let [low, high] = self.quants[$j].nibbles();
-                for (sum, input) in sums.iter_mut().zip(inputs) {
-                    *sum = sum.plus(input.groups[2 * $j].dot_nibbles(low)).plus(input.groups[2 * $j + 1].dot_nibbles(high));
+    fn products<const K: usize>(&self, input: &Narrow) -> [I32x4; K] {
+        let mut sums = [I16x8::ZERO; K];
+        for (quants, inputs) in self.quants.iter().zip(input.groups.as_chunks::<2>().0) {
+            for (nibbles, input) in quants.nibbles().into_iter().zip(inputs) {
+                for (sum, input) in sums.iter_mut().zip(input.rotations()) {
+                    *sum = sum.plus(input.dot_nibbles(nibbles));
                 }
-            )*};
+            }
         }
-        add!(0 1 2 3);
         sums.map(I16x8::sum_pairs)
     }
 
     #[cfg(not(target_feature = "relaxed-simd"))]
     #[inline(always)]
-    fn products<const T: usize>(&self, inputs: [&Wide; T]) -> [I32x4; T] {
-        let mut sums = [I32x4::ZERO; T];
-        macro_rules! add {
-            ($($j:literal)*) => {$(
-                let [a, b, c, d] = self.quants[$j].nibble_words();
-                for (sum, input) in sums.iter_mut().zip(inputs) {
-                    let low = input.pairs[4 * $j].dot(a) + input.pairs[4 * $j + 1].dot(b);
-                    let high = input.pairs[4 * $j + 2].dot(c) + input.pairs[4 * $j + 3].dot(d);
-                    *sum = *sum + (low + high);
+    fn products<const K: usize>(&self, input: &Wide) -> [I32x4; K] {
+        let mut sums = [I32x4::ZERO; K];
+        for (quants, inputs) in self.quants.iter().zip(input.pairs.as_chunks::<4>().0) {
+            for (words, input) in quants.nibble_words().into_iter().zip(inputs) {
+                for (sum, input) in sums.iter_mut().zip(input.rotations()) {
+                    *sum = *sum + input.dot(words);
                 }
-            )*};
+            }
         }
-        add!(0 1 2 3);
         sums
     }
 }
@@ -137,20 +132,18 @@ impl Block for Q8 {
     }
 
     #[inline(always)]
-    fn add_products<const T: usize>(&self, inputs: [&Wide; T], sums: [F32x4; T]) -> [F32x4; T] {
-        let mut products = [I32x4::ZERO; T];
-        macro_rules! add {
-            ($($j:literal)*) => {$(
-                let [a, b] = self.quants[$j].byte_words();
-                for (product, input) in products.iter_mut().zip(inputs) {
-                    *product = *product + (input.pairs[2 * $j].dot(a) + input.pairs[2 * $j + 1].dot(b));
+    fn add_products<const K: usize>(&self, input: &Wide, mut sums: [F32x4; K]) -> [F32x4; K] {
+        let mut products = [I32x4::ZERO; K];
+        for (quants, inputs) in self.quants.iter().zip(input.pairs.as_chunks::<2>().0) {
+            for (words, input) in quants.byte_words().into_iter().zip(inputs) {
+                for (product, input) in products.iter_mut().zip(input.rotations()) {
+                    *product = *product + input.dot(words);
                 }
-            )*};
+            }
         }
-        add!(0 1 2 3 4 5 6 7);
-        let mut sums = sums;
-        for ((sum, product), input) in sums.iter_mut().zip(products).zip(inputs) {
-            *sum = (product - input.offset).to_f32().mul_add(self.scales * input.scale, *sum);
+        let rotated = input.scales.rotations().into_iter().zip(input.offsets.rotations());
+        for ((sum, product), (scales, offsets)) in sums.iter_mut().zip(products).zip(rotated) {
+            *sum = (product - offsets).to_f32().mul_add(self.scales * scales, *sum);
         }
         sums
     }

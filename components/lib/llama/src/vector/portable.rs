@@ -18,6 +18,19 @@ pub(crate) struct I16x8([i16; 8]);
 #[repr(C, align(16))]
 pub(crate) struct U8x16([u8; 16]);
 
+macro_rules! rotations {
+    ($($vector:ty)*) => {$(
+        impl $vector {
+            /// Rotated by none, one, two and three lanes: lane `i` of the `k`th is lane `i + k` of this.
+            pub(crate) fn rotations(self) -> [Self; 4] {
+                let Self([a, b, c, d]) = self;
+                [self, Self([b, c, d, a]), Self([c, d, a, b]), Self([d, a, b, c])]
+            }
+        }
+    )*};
+}
+rotations!(F32x4 I32x4);
+
 impl F32x4 {
     pub(crate) const fn splat(x: f32) -> Self {
         Self([x; 4])
@@ -62,10 +75,6 @@ impl F32x4 {
         let Self([a, b, c, d]) = self;
         Self([b, a, d, c])
     }
-    /// Each lane in all four.
-    pub(crate) fn broadcasts(self) -> [Self; 4] {
-        self.0.map(Self::splat)
-    }
     /// Times 2^n, where `shifted` is `n` + 1.5 · 2^23.
     pub(super) fn scale_by_power(self, shifted: Self) -> Self {
         let factor = shifted.0.map(|s| f32::from_bits((s.to_bits() << 23).wrapping_add(0x3f80_0000)));
@@ -75,8 +84,8 @@ impl F32x4 {
 
 impl I32x4 {
     pub(crate) const ZERO: Self = Self([0; 4]);
-    pub(crate) fn splat(x: i32) -> Self {
-        Self([x; 4])
+    pub(crate) fn from_array(lanes: [i32; 4]) -> Self {
+        Self(lanes)
     }
     pub(super) fn plus(self, other: Self) -> Self {
         let (Self([a, b, c, d]), Self([p, q, r, s])) = (self, other);
@@ -86,15 +95,22 @@ impl I32x4 {
         let (Self([a, b, c, d]), Self([p, q, r, s])) = (self, other);
         Self([a - p, b - q, c - r, d - s])
     }
+    pub(crate) fn times_128(self) -> Self {
+        Self(self.0.map(|x| x << 7))
+    }
     pub(crate) fn to_f32(self) -> F32x4 {
         F32x4(self.0.map(|x| x as f32))
     }
 }
 
 impl I16x8 {
-    /// The pair `(a, b)` four times.
-    pub(crate) fn splat_pair(a: i16, b: i16) -> Self {
-        Self([a, b, a, b, a, b, a, b])
+    pub(crate) fn from_pairs([[a, b], [c, d], [e, f], [g, h]]: [[i16; 2]; 4]) -> Self {
+        Self([a, b, c, d, e, f, g, h])
+    }
+    /// As of the other vectors; a lane is a pair.
+    pub(crate) fn rotations(self) -> [Self; 4] {
+        let Self([a, b, c, d, e, f, g, h]) = self;
+        [self, Self([c, d, e, f, g, h, a, b]), Self([e, f, g, h, a, b, c, d]), Self([g, h, a, b, c, d, e, f])]
     }
     /// Products of neighbours, summed: lane `i` is `a[2i] * b[2i] + a[2i + 1] * b[2i + 1]`.
     pub(crate) fn dot(self, other: Self) -> I32x4 {

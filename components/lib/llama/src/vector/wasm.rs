@@ -18,11 +18,31 @@ pub(crate) struct I16x8(v128);
 #[repr(transparent)]
 pub(crate) struct U8x16(v128);
 
-/// Four groups of four signed bytes, all the same.
+/// Four groups of four signed bytes.
 #[cfg(target_feature = "relaxed-simd")]
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct I8x16(v128);
+
+macro_rules! rotations {
+    ($($vector:ty)*) => {$(
+        impl $vector {
+            /// Rotated by none, one, two and three lanes: lane `i` of the `k`th is lane `i + k` of this.
+            pub(crate) fn rotations(self) -> [Self; 4] {
+                let v = self.0;
+                [
+                    self,
+                    Self(i32x4_shuffle::<1, 2, 3, 0>(v, v)),
+                    Self(i32x4_shuffle::<2, 3, 0, 1>(v, v)),
+                    Self(i32x4_shuffle::<3, 0, 1, 2>(v, v)),
+                ]
+            }
+        }
+    )*};
+}
+rotations!(F32x4 I32x4 I16x8);
+#[cfg(target_feature = "relaxed-simd")]
+rotations!(I8x16);
 
 impl F32x4 {
     pub(crate) const fn splat(x: f32) -> Self {
@@ -67,16 +87,6 @@ impl F32x4 {
     pub(crate) fn swap_pairs(self) -> Self {
         Self(i32x4_shuffle::<1, 0, 3, 2>(self.0, self.0))
     }
-    /// Each lane in all four.
-    pub(crate) fn broadcasts(self) -> [Self; 4] {
-        let v = self.0;
-        [
-            Self(i32x4_shuffle::<0, 0, 0, 0>(v, v)),
-            Self(i32x4_shuffle::<1, 1, 1, 1>(v, v)),
-            Self(i32x4_shuffle::<2, 2, 2, 2>(v, v)),
-            Self(i32x4_shuffle::<3, 3, 3, 3>(v, v)),
-        ]
-    }
     /// Times 2^n, where `shifted` is `n` + 1.5 · 2^23.
     pub(super) fn scale_by_power(self, shifted: Self) -> Self {
         let factor = i32x4_add(i32x4_shl(shifted.0, 23), i32x4_splat(0x3f80_0000));
@@ -86,8 +96,8 @@ impl F32x4 {
 
 impl I32x4 {
     pub(crate) const ZERO: Self = Self(i32x4(0, 0, 0, 0));
-    pub(crate) fn splat(x: i32) -> Self {
-        Self(i32x4_splat(x))
+    pub(crate) fn from_array([a, b, c, d]: [i32; 4]) -> Self {
+        Self(i32x4(a, b, c, d))
     }
     pub(super) fn plus(self, other: Self) -> Self {
         Self(i32x4_add(self.0, other.0))
@@ -95,15 +105,17 @@ impl I32x4 {
     pub(super) fn minus(self, other: Self) -> Self {
         Self(i32x4_sub(self.0, other.0))
     }
+    pub(crate) fn times_128(self) -> Self {
+        Self(i32x4_shl(self.0, 7))
+    }
     pub(crate) fn to_f32(self) -> F32x4 {
         F32x4(f32x4_convert_i32x4(self.0))
     }
 }
 
 impl I16x8 {
-    /// The pair `(a, b)` four times.
-    pub(crate) fn splat_pair(a: i16, b: i16) -> Self {
-        Self(i16x8(a, b, a, b, a, b, a, b))
+    pub(crate) fn from_pairs([[a, b], [c, d], [e, f], [g, h]]: [[i16; 2]; 4]) -> Self {
+        Self(i16x8(a, b, c, d, e, f, g, h))
     }
     /// Products of neighbours, summed: lane `i` is `a[2i] * b[2i] + a[2i + 1] * b[2i + 1]`.
     pub(crate) fn dot(self, other: Self) -> I32x4 {
@@ -125,9 +137,9 @@ impl I16x8 {
 
 #[cfg(target_feature = "relaxed-simd")]
 impl I8x16 {
-    /// The four bytes four times.
-    pub(crate) fn splat_group(group: [i8; 4]) -> Self {
-        Self(i32x4_splat(i32::from_le_bytes(group.map(|b| b as u8))))
+    pub(crate) fn from_groups(groups: [[i8; 4]; 4]) -> Self {
+        let [a, b, c, d] = groups.map(|group| i32::from_le_bytes(group.map(|b| b as u8)));
+        Self(i32x4(a, b, c, d))
     }
     /// Products of neighbours, summed. Exact, because `other` is at most 15.
     pub(crate) fn dot_nibbles(self, other: U8x16) -> I16x8 {
