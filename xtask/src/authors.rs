@@ -38,7 +38,7 @@ pub(crate) fn built(folder: &Path) -> Result<PathBuf> {
 /// The fixture's manifest and core module, where a crate of an author's would have them.
 fn fixture(route: &Route, out: &Path) -> Result<()> {
     let folder = root().join(FIXTURE);
-    run(&mut route.cargo_build(&folder, &[]))?;
+    run(&mut route.cargo_build(&folder, &route.target_dir(), &[]))?;
     let built = built(&folder)?;
     copy(&route.target_dir().join(&built), &out.join("target").join(&built))?;
     copy(&folder.join("carapace.toml"), &out.join("carapace.toml"))

@@ -8,7 +8,7 @@ use crate::events::Emitter;
 use crate::journal::{self, Job};
 use crate::problem;
 use crate::repeats::Repeats;
-use crate::rows::{Entry, Row, Transcript};
+use crate::rows::{Entry, Transcript};
 use crate::tokens;
 use carapace_config::Config;
 use carapace_contract::completion::{CompletionRequest, ModelInfo, ModelRef, StopReason, ToolChoice, ToolSpec, Usage};
