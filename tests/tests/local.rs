@@ -170,13 +170,13 @@ fn engines_without_relaxed_simd_take_the_plain_variant_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plain_variant_gives_the_same_answers() {
+async fn the_plain_variant_gives_the_same_answers_up_to_near_ties() {
     let weights = peer!("the weights", peers::model());
     let package = std::fs::read(plain_bundle().join("local.wasm")).unwrap();
     let usual = Kernel::start(KernelOptions::built_in(Some(&weights)));
     let plain = Kernel::start(KernelOptions::built_in(Some(&weights)).with_package("local", package));
-    // Only multiply-and-add rounds differently, once instead of twice. That decides between two words where the model thinks them
-    // equally good to a thousandth, so an answer may part at such a place, but most do not have one.
+    // Only multiply-and-add rounds differently, once instead of twice. Where the model thinks two words about equally good, that
+    // decides, so an answer may part there; most have no such place.
     let questions = [
         FRANCE,
         "Hello!",
