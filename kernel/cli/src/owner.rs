@@ -271,9 +271,10 @@ impl Control for Owner {
                 let change = self.change(digest, instance, allow_downgrade).await?;
                 self.shown(&change).await
             }
-            ControlRequest::PackageBring { digest, instance, allow_downgrade } => {
+            ControlRequest::PackageBring { digest, agreed, instance, allow_downgrade } => {
                 let _alone = self.changing.lock().await;
                 let change = self.change(digest, instance, allow_downgrade).await?;
+                change.agreed(agreed)?;
                 self.bring(change).await
             }
             ControlRequest::PackageDiscard { .. } => {

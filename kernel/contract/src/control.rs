@@ -76,8 +76,11 @@ pub enum ControlRequest {
     },
     /// Installs a staged package that [`Self::PackageShow`] showed, or lets it follow what is installed. Answer: as there.
     PackageBring {
-        /// Which file; that the owner agreed to it is said by naming it.
+        /// Which file.
         digest: Digest,
+        /// The owner agreed to what was shown. Without it nothing is granted that was not granted before.
+        #[serde(default)]
+        agreed: bool,
         /// See [`Self::PackageShow`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<crate::name::Name>,

@@ -109,8 +109,8 @@ async fn brought(
         return Ok(());
     }
     describe(&shown);
-    consent(args, &shown, digest)?;
-    carry_out(paths, config, ControlRequest::PackageBring { digest, instance, allow_downgrade }).await?;
+    let agreed = consent(args, &shown, digest)?;
+    carry_out(paths, config, ControlRequest::PackageBring { digest, agreed, instance, allow_downgrade }).await?;
     if args.json {
         print_json(&shown);
     } else if let Some(from) = is_here.filter(|_| matches!(what, Bring::Update(_))) {
@@ -146,15 +146,15 @@ fn describe(shown: &Value) {
     list("Warnings:", &shown["warnings"]);
 }
 
-/// What asks for no more than was granted is not asked about, except to let in an older version or a new component.
-fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome {
+/// Whether there was something to agree to, and it was. What asks for no more than was granted is not asked about.
+fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<bool> {
     let grew = shown["grown"].as_array().is_some_and(|g| !g.is_empty());
     if !grew && shown["new"] != true {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(accepted) = args.accept {
         if accepted == digest {
-            return Ok(());
+            return Ok(true);
         }
         return Err(Failure::new(Exit::Consent, format!("--accept names {accepted}, and the file is {digest}"))
             .help("look at it (carapace plugin inspect FILE), then name the digest that you mean"));
@@ -166,7 +166,7 @@ fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome {
     if !std::io::stdin().is_terminal() {
         return Err(refused("there is no terminal to ask at"));
     }
-    if bundled::ask()? { Ok(()) } else { Err(refused("you said no")) }
+    if bundled::ask()? { Ok(true) } else { Err(refused("you said no")) }
 }
 
 /// Back to the version before.

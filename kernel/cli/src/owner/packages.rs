@@ -31,6 +31,18 @@ pub(super) struct Change {
     grown: Vec<(InstanceId, Vec<Growth>)>,
 }
 
+impl Change {
+    /// What asks for more than was granted needs the owner's yes, whatever stood there when it was shown.
+    pub(super) fn agreed(&self, agreed: bool) -> Result<(), Denial> {
+        let Some((id, _)) = self.grown.first().filter(|_| !agreed) else { return Ok(()) };
+        Err(Denial::new(
+            "E-GRANT-012",
+            format!("`{id}` is not granted unread: it asks for more than was granted when it was shown"),
+            "the same command again, which shows it",
+        ))
+    }
+}
+
 impl Owner {
     /// Verifies a staged package and says what it would change.
     pub(super) async fn change(
