@@ -282,3 +282,25 @@ async fn a_kernel_killed_in_the_middle_of_an_update_starts_with_one_version_or_t
         assert_eq!(call(&kernel, &format!("round-{n}")).await, ("{}".to_owned(), false));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_brings_no_yes_grants_nothing() {
+    let (kernel, _model) = kernel!();
+    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
+    let (path, digest) = file(state, dir.path(), "gadget", &gadget("0.1.0", wat::ECHO, "", ""));
+    let staged = state.join("packages").join(digest.trim_start_matches("sha256:")).with_extension("wasm");
+    std::fs::copy(&path, &staged).unwrap();
+    std::fs::copy(Path::new(&path).with_extension("sigstore.json"), staged.with_extension("sigstore.json")).unwrap();
+    let ask = async |more: Value| {
+        let mut request = json!({ "do": "package-bring", "digest": digest });
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = kernel.http().post(format!("{}/api/control", kernel.base)).json(&request).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, answer) = ask(json!({})).await;
+    assert!(status >= 400 && answer.to_string().contains("E-GRANT-012"), "{status}: {answer}");
+    assert!(listed(state).is_none());
+    let (status, answer) = ask(json!({ "agreed": true })).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(version(state), "0.1.0");
+}
