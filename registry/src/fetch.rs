@@ -62,7 +62,8 @@ pub enum FetchError {
     Failed(String),
 }
 
-/// Sends requests to registries. Redirects are followed for `GET` only, and take no `authorization` to another origin.
+/// Sends requests to registries. Redirects are followed by the door's own rules, and take no `authorization` to another
+/// origin.
 #[async_trait]
 pub trait Fetch: Send + Sync {
     /// One exchange.

@@ -102,7 +102,17 @@ pub async fn http(dir: &Path) -> String {
     format!("http://{}", serve(files(dir)).await)
 }
 
-/// The same over TLS: `https://localhost:<port>`, and its certificate as PEM.
+/// A server that sends everybody on to `base`.
+pub async fn redirecting(base: &str) -> String {
+    let base = base.to_owned();
+    let app = Router::new().fallback(move |uri: Uri| {
+        let to = format!("{base}{}", uri.path());
+        async move { axum::response::Redirect::temporary(&to) }
+    });
+    format!("http://{}", serve(app).await)
+}
+
+/// The files of a directory over TLS: `https://localhost:<port>`, and its certificate as PEM.
 pub async fn https(dir: &Path) -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let der = made.cert.der().clone();

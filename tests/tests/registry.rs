@@ -184,6 +184,18 @@ async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
     assert_eq!(plain["code"], "E-REG-001", "plain http is for this machine");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_cannot_steer_into_the_owners_network() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let inner = registries::http(&keeper.dir).await;
+    let outer = registries::redirecting(&inner).await;
+    let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let out = reader.cli(&["registry", "add", "house", &outer, &keeper.public]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("E-REG-002") && said.contains("E-EGRESS-007"), "{said}");
+    reader.done(&["registry", "add", "house", &inner, &keeper.public]);
+}
+
 #[test]
 fn an_old_a_forked_and_a_strangers_index_are_refused() {
     let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);

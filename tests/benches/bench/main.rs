@@ -16,6 +16,7 @@ mod engine;
 mod fixtures;
 mod local;
 mod process;
+mod registry;
 mod report;
 mod storage;
 #[path = "../../../kernel/runtime/tests/runtime/support.rs"]
@@ -39,6 +40,9 @@ fn main() {
         }
         if wanted("local") {
             local::measure(&mut report).await;
+        }
+        if wanted("registry") {
+            registry::measure(&mut report);
         }
         if wanted("process") {
             process::measure(&mut report).await;
