@@ -122,7 +122,7 @@ async fn a_component_is_installed_updated_rolled_back_and_removed_while_conversa
     assert!(all(&out).contains("asks for more than you granted before") && all(&out).contains("kv"), "{}", all(&out));
     assert_eq!(call(&kernel, "not-grown").await, ("{}".to_owned(), false));
     owner::done(state, &["plugin", "update", "gadget", &grown, "--accept", &grown_digest]);
-    assert_eq!(call(&kernel, "grown").await.1, false);
+    assert!(!call(&kernel, "grown").await.1);
     let grants = owner::done(state, &["plugin", "grants", "gadget"]);
     assert!(grants.contains("keeps up to 16 MiB") && grants.contains("owner, update"), "{grants}");
 

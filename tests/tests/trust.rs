@@ -468,7 +468,7 @@ async fn who_is_trusted_no_longer_is_stopped_in_a_running_kernel_and_stays_stopp
     };
     let out = version("2", &[&digest]);
     assert_eq!(out.status.code(), Some(3), "nobody was pinned for it: {}", all(&out));
-    assert!(all(&out).contains("no deny-list key is pinned"), "{}", all(&out));
+    assert!(all(&out).contains("no key is pinned here for the deny-list"), "{}", all(&out));
     assert!(!call(&kernel, "not-yet", "trinket").await.1);
     owner::done(kernel.state(), &["publisher", "pin-deny-key", public.trim()]);
     let out = version("2", &[&digest]);

@@ -306,3 +306,29 @@ proptest::proptest! {
         proptest::prop_assert!(Index::open(&registry(), &noise, [key(9).public()].iter()).is_err());
     }
 }
+
+#[test]
+fn a_package_signed_without_a_key_is_listed_and_recognised_by_its_rule() {
+    use crate::testing::sigstore::{Holder, Sigstore};
+    const RULE: &str =
+        "issuer=https://token.actions.githubusercontent.com repository-id=42 workflow=.github/workflows/release.yml";
+    let text = testing::manifest("echo", "1.2.3", "[[tool]]\nname = \"echo\"\n");
+    let bytes = testing::assemble(testing::component(&["log"], &["tools"]), text.as_bytes());
+    let statement = testing::statement(&bytes, &carapace_contract::manifest::Manifest::parse(&text).unwrap());
+    let mut sigstore = Sigstore::new();
+    let holder = Holder::workflow("acme/tools", 42, ".github/workflows/release.yml", "refs/tags/v1");
+    let bundle = sigstore.sign(&holder, &statement).to_string();
+    let keeper = Trust { now_ms: NOW, ..testing::trust_keyless("acme", RULE, &sigstore.trusted_root()) };
+    let dir = tempfile::tempdir().unwrap();
+    place(dir.path(), &bytes, bundle.as_bytes()).unwrap();
+    make(dir.path(), &making(&key(9), &keeper)).unwrap();
+    let index = read(dir.path(), &key(9)).unwrap();
+    let entry = &index.packages[0];
+    assert_eq!(entry.signer.to_string(), RULE);
+    entry.holds_for(&registry(), &bytes, bundle.as_bytes(), &keeper.root).unwrap();
+    let here = testing::trust_keyless("tools-by-acme", RULE, &sigstore.trusted_root());
+    assert_eq!(entry.signer.known(&here.publishers).unwrap().0.id.as_str(), "tools-by-acme");
+    // Another instance of Sigstore vouches for nothing here.
+    let other = testing::trust_keyless("acme", RULE, &Sigstore::new().trusted_root());
+    assert_eq!(code(entry.holds_for(&registry(), &bytes, bundle.as_bytes(), &other.root)), "E-REG-012");
+}

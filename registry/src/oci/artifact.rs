@@ -69,7 +69,7 @@ impl Descriptor {
 pub struct Manifest {
     /// 2
     pub schema_version: u32,
-    /// [`MANIFEST`]
+    /// `application/vnd.oci.image.manifest.v1+json`
     #[serde(default)]
     pub media_type: Option<String>,
     /// What it is, where the configuration does not say.
@@ -93,7 +93,7 @@ pub struct Manifest {
 pub struct ImageIndex {
     /// 2
     pub schema_version: u32,
-    /// [`INDEX`]
+    /// `application/vnd.oci.image.index.v1+json`
     #[serde(default)]
     pub media_type: Option<String>,
     /// What it lists.
