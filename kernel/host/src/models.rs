@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const FRESH: Duration = Duration::from_secs(300);
 /// How long a failed listing is remembered, so that a dead server is not asked for every message.
 const RETRY: Duration = Duration::from_secs(5);
+/// The same, where asking again is answered in the same way. A secret that is set makes it forgotten.
+const REFUSED: Duration = Duration::from_secs(60);
 /// How long a provider may take to list its models.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,7 +37,12 @@ pub(crate) struct Listing {
 
 impl Listing {
     fn holds(&self) -> bool {
-        self.at.elapsed() < if self.models.is_ok() { FRESH } else { RETRY }
+        let believed = match &self.models {
+            Ok(_) => FRESH,
+            Err(failure) if failure.retryable => RETRY,
+            Err(_) => REFUSED,
+        };
+        self.at.elapsed() < believed
     }
 }
 
