@@ -340,7 +340,9 @@ impl RegistryError {
                 "`carapace plugin publish` attaches the signature that lies beside a package".to_owned()
             }
             Self::OciAuth(host) => {
-                format!("set CARAPACE_OCI_USERNAME and CARAPACE_OCI_PASSWORD to those of your account at {host}")
+                format!(
+                    "CARAPACE_OCI_REGISTRY={host}, with CARAPACE_OCI_USERNAME and CARAPACE_OCI_PASSWORD of your account there"
+                )
             }
             _ => String::new(),
         }

@@ -304,3 +304,21 @@ async fn a_request_that_brings_no_yes_grants_nothing() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(version(state), "0.1.0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_disabled_stays_so_although_the_configuration_names_it() {
+    let model = peer!("aimock", peers::aimock(&script(&["gadget"]), &[]));
+    let options =
+        KernelOptions::openai(&format!("{}/v1", model.base)).with_config("instances: { math: { config: {} } }");
+    let mut kernel = Kernel::start(options);
+    let is = |kernel: &Kernel, word: &str| {
+        let list = kernel.cli_json(&["plugin", "list", "--json"]);
+        let math = list.as_array().unwrap().iter().find(|i| i["instance"] == "local/math/main").unwrap().clone();
+        assert_eq!(math["state"], word, "{math}");
+    };
+    is(&kernel, "ready");
+    owner::done(kernel.state(), &["plugin", "disable", "math"]);
+    is(&kernel, "disabled");
+    kernel.restart();
+    is(&kernel, "disabled");
+}

@@ -140,9 +140,13 @@ fn an_account_is_taken_from_the_environment_and_its_password_is_never_shown() {
     let author = Author::new();
     let to = format!("oci://{}/acme/gadget", registry.host());
     let file = author.file.to_str().unwrap();
-    let publish = |password: Option<&str>| {
+    let publish_as = |at: &str, password: Option<&str>| {
         let env = password.map(|p| {
-            vec![("CARAPACE_OCI_USERNAME".into(), "me".into()), ("CARAPACE_OCI_PASSWORD".into(), p.to_owned())]
+            vec![
+                ("CARAPACE_OCI_REGISTRY".into(), at.to_owned()),
+                ("CARAPACE_OCI_USERNAME".into(), "me".into()),
+                ("CARAPACE_OCI_PASSWORD".into(), p.to_owned()),
+            ]
         });
         let mut command = command(author.state.path(), &env.unwrap_or_default());
         let out = command.args(["plugin", "publish", file, "--to", &to]).stdin(Stdio::null()).output().unwrap();
@@ -151,8 +155,11 @@ fn an_account_is_taken_from_the_environment_and_its_password_is_never_shown() {
             format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)),
         )
     };
+    let publish = |password| publish_as(registry.host(), password);
     let (done, said) = publish(None);
     assert!(!done && said.contains("E-REG-034") && said.contains("CARAPACE_OCI_PASSWORD"), "{said}");
+    let (done, said) = publish_as("registry.example", Some("hunter2"));
+    assert!(!done && said.contains("E-REG-034"), "the account is for another registry: {said}");
     let (done, said) = publish(Some("wrong-horse"));
     assert!(!done && said.contains("E-REG-034") && !said.contains("wrong-horse"), "{said}");
     let (done, said) = publish(Some("hunter2"));

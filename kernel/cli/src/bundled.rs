@@ -239,13 +239,14 @@ async fn record(
     let instance = grant.instance.clone();
     let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });
     let old = store.package(&instance).await.or_fail("cannot read the installed packages")?;
+    let enabled = old.as_ref().is_none_or(|old| old.enabled);
     let old = old.filter(|old| old.digest != package.digest());
     let row = PackageRow {
         instance: instance.clone(),
         digest: package.digest(),
         version: package.version().clone(),
         // An update does not bring back what the owner disabled.
-        enabled: old.as_ref().is_none_or(|old| old.enabled),
+        enabled,
         at_ms,
         older: false,
         by_hand: false,
@@ -348,7 +349,8 @@ pub(crate) async fn instances(reader: &Reader, config: &Config) -> Outcome<Vec<(
             .help("carapace plugin list"));
         };
         let instance = InstanceId::new(row.instance.component().clone(), key.id.clone());
-        if all.iter().all(|(id, _)| id != &instance) {
+        // One that has a row of its own is there already, or disabled.
+        if installed.iter().all(|r| r.instance != instance) {
             all.push((instance, row.clone()));
         }
     }

@@ -152,7 +152,8 @@ pub(crate) async fn bring(paths: &StatePaths, source: &Source, reading: &Reading
     match source {
         Source::File(path) => Err(Failure::new(Exit::Usage, format!("{} is a file", path.display()))),
         Source::Oci(reference) => {
-            let fetched = oci::pull(reference, credentials().as_ref(), &Network::new([reference.base()])).await?;
+            let fetched =
+                oci::pull(reference, credentials(reference).as_ref(), &Network::new([reference.base()])).await?;
             Ok(plain(fetched))
         }
         Source::Url(url) => {
@@ -190,9 +191,12 @@ fn told(found: &Resolution<'_>, indexes: &[&Index]) -> Option<String> {
     ))
 }
 
-/// The account at an OCI registry, from the environment.
-pub(crate) fn credentials() -> Option<Credentials> {
+/// The account at an OCI registry, from the environment: for the registry that stands there, too, and for no other.
+pub(crate) fn credentials(reference: &Reference) -> Option<Credentials> {
     let var = |name: &str| SystemEnv.var(name).filter(|v| !v.is_empty());
+    if var("CARAPACE_OCI_REGISTRY")? != reference.host() {
+        return None;
+    }
     let username = var("CARAPACE_OCI_USERNAME")?;
     Some(Credentials { username, password: Zeroizing::new(var("CARAPACE_OCI_PASSWORD")?) })
 }

@@ -126,7 +126,7 @@ async fn brought(
 
 /// A further instance of what is installed as it is.
 fn is_same_file(shown: &Value) -> bool {
-    shown["new"] == true && shown["installed"] == shown["version"]
+    shown["new"] == true && shown["installed_digest"] == shown["digest"]
 }
 
 fn describe(shown: &Value) {
@@ -149,15 +149,17 @@ fn describe(shown: &Value) {
 /// Whether there was something to agree to, and it was. What asks for no more than was granted is not asked about.
 fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<bool> {
     let grew = shown["grown"].as_array().is_some_and(|g| !g.is_empty());
-    if !grew && shown["new"] != true {
-        return Ok(false);
-    }
+    let asks = grew || shown["new"] == true;
+    // Whoever names a digest means these bytes, whatever they ask.
     if let Some(accepted) = args.accept {
         if accepted == digest {
-            return Ok(true);
+            return Ok(asks);
         }
         return Err(Failure::new(Exit::Consent, format!("--accept names {accepted}, and the file is {digest}"))
             .help("look at it (carapace plugin inspect FILE), then name the digest that you mean"));
+    }
+    if !asks {
+        return Ok(false);
     }
     let refused = |why: &str| {
         Failure::new(Exit::Consent, format!("{} is not granted what it asks: {why}", text(&shown["component"])))

@@ -231,7 +231,8 @@ pub(crate) async fn publish(file: &Path, signature: Option<&Path>, to: &str) -> 
     if to.starts_with(oci::SCHEME) {
         let reference: Reference = to.parse()?;
         let network = Network::new([reference.base()]);
-        let pushed = oci::push(&reference, &bytes, &signature, sources::credentials().as_ref(), &network).await?;
+        let pushed =
+            oci::push(&reference, &bytes, &signature, sources::credentials(&reference).as_ref(), &network).await?;
         println!("{} is at {}", file.display(), pushed.reference);
         if !pushed.referrers_api {
             println!("That registry does not list referrers itself; the signature is listed under a tag.");

@@ -131,6 +131,7 @@ impl Owner {
             "description": package.manifest().component.description,
             "publisher": format!("{} ({})", package.id().publisher, package.signer()),
             "installed": before.first().map(|r| r.version.to_string()),
+            "installed_digest": before.first().map(|r| r.digest),
             "same": before.first().is_some_and(|r| r.digest == package.digest()) && first.is_none(),
             "older": change.older, "lines": lines, "grown": grown, "new": first.is_some(),
             "warnings": package.warnings(),
@@ -220,6 +221,10 @@ impl Owner {
         trusted.allowed_downgrades.insert(earlier.digest);
         let package = trust::verify_file(&trust::installed(&self.paths, &earlier.digest), None, &trusted);
         let package = Arc::new(package.map_err(|e| refused(&e))?);
+        if package.id() != component {
+            let why = format!("the package kept as `{component}` {} is `{}`", earlier.version, package.id());
+            return Err(Denial::new("E-TRUST-013", why, "carapace plugin update with the file of another version"));
+        }
         let now = self.store.grants().await.map_err(|e| unreadable(&e))?;
         let now = now.into_iter().filter(|g| g.instance.component() == component);
         let grants: Vec<Grant> = now.map(|g| returned(g, &earlier, &package)).collect();
