@@ -309,7 +309,7 @@ async fn a_request_that_brings_no_yes_grants_nothing() {
 async fn what_was_disabled_stays_so_although_the_configuration_names_it() {
     let model = peer!("aimock", peers::aimock(&script(&["gadget"]), &[]));
     let options =
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_config("instances: { math: { config: {} } }");
+        KernelOptions::openai(&format!("{}/v1", model.base)).with_config("{ instances: { math: { config: {} } } }");
     let mut kernel = Kernel::start(options);
     let is = |kernel: &Kernel, word: &str| {
         let list = kernel.cli_json(&["plugin", "list", "--json"]);
