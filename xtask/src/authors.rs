@@ -65,7 +65,8 @@ fn templates(out: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     let kinds = root().join(TEMPLATES);
     for entry in std::fs::read_dir(&kinds).with_context(|| format!("cannot read {}", kinds.display()))?.flatten() {
-        if !entry.path().is_dir() {
+        // Those for other languages are built by their own tools.
+        if !entry.path().join("Cargo.toml").is_file() {
             continue;
         }
         let folder = out.join(format!("template-{}", entry.file_name().to_string_lossy()));

@@ -16,6 +16,7 @@ mod fuzz;
 mod step;
 mod summary;
 mod tasks;
+mod typescript;
 mod wasm;
 mod weights;
 

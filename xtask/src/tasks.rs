@@ -5,7 +5,7 @@ use crate::cargo::{cargo, output, program, root, run, target_dir, which};
 use crate::components::Variant;
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
-use crate::{authors, bundle, components, docs, fuzz, weights};
+use crate::{authors, bundle, components, docs, fuzz, typescript, weights};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +31,7 @@ pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
         }
         Task::Fmt { check } => steps.run("format", || format(check)).map(|()| None),
         Task::Lint => lint(steps).map(|()| None),
+        Task::Types => steps.run("contract as TypeScript", types).map(|()| None),
         Task::Docs => documentation(steps).map(|()| None),
         Task::Fuzz { seconds } => fuzz::run_all(steps, seconds).map(Some),
         Task::Ci => run(&mut program(root().join(".ci/run"))).map(|()| None),
@@ -203,6 +204,12 @@ fn bench_executable(messages: &str) -> Option<PathBuf> {
         let path = message.get("executable")?.as_str()?;
         is_bench.then(|| PathBuf::from(path))
     })
+}
+
+fn types() -> Result<()> {
+    let file = root().join(typescript::FILE);
+    let text = typescript::declarations(&root().join("wit"))?;
+    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn format(check: bool) -> Result<()> {
