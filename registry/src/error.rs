@@ -1,6 +1,6 @@
 //! What goes wrong between a name and a package. Each has a stable code and, where something would help, the command.
 
-use carapace_contract::{ComponentId, Denial, Digest, Name};
+use carapace_contract::{ComponentId, Contracts, Denial, Digest, Name};
 use semver::Version;
 use std::fmt;
 use std::path::PathBuf;
@@ -178,14 +178,14 @@ pub enum RegistryError {
         versions: Vec<String>,
     },
     /// `E-REG-023`
-    #[error("{package} needs contract {needs}, and this kernel speaks {speaks}; nothing was fetched")]
+    #[error("{package}: {}; nothing was fetched", .speaks.unspoken(.needs))]
     Contract {
         /// Which.
         package: Box<Release>,
         /// What it is built for.
         needs: String,
         /// What this is.
-        speaks: &'static str,
+        speaks: Contracts,
     },
     /// `E-REG-024`
     #[error("{package} is withdrawn: {why}")]

@@ -2,14 +2,13 @@
 
 use crate::package::PackageError;
 use carapace_contract::manifest::Manifest;
+use carapace_contract::{Contract, Contracts};
 use std::collections::BTreeSet;
 use wit_component::DecodedWasm;
 use wit_parser::{InterfaceId, Resolve, TypeDefKind, WorldItem, WorldKey};
 
 /// The contract's WIT package.
 pub const PACKAGE: &str = "carapace:plugin";
-/// Its version, as components name it.
-pub const VERSION: &str = "0.1.0-dev";
 
 /// Always linked, without being asked for.
 const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
@@ -92,17 +91,30 @@ fn does_something(resolve: &Resolve, id: InterfaceId) -> bool {
 /// # Errors
 /// The bytes are no valid component.
 pub fn check(component: &[u8], manifest: &Manifest) -> Result<Report, PackageError> {
+    check_for(component, manifest, Contracts::SPOKEN)
+}
+
+/// [`check`] for a kernel that speaks these versions of the contract.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_for(component: &[u8], manifest: &Manifest, contracts: Contracts) -> Result<Report, PackageError> {
     let surface = decode(component)?;
     let mut report = Report::default();
-    imports(&surface, manifest, &mut report);
-    exports(&surface, manifest, &mut report);
+    match contracts.find(&manifest.component.contract) {
+        Some(contract) => {
+            imports(&surface, manifest, contract, &mut report);
+            exports(&surface, manifest, contract, &mut report);
+        }
+        None => report.problems.push(contracts.unspoken(&manifest.component.contract)),
+    }
     Ok(report)
 }
 
-fn imports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
+fn imports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &mut Report) {
     let mut used = BTreeSet::new();
     for full in &surface.imports {
-        match interface(full) {
+        match interface(full, contract) {
             Ok(name) if BASELINE.contains(&name) => {}
             Ok(name) => match GRANTED.iter().find(|(known, _)| *known == name) {
                 Some((known, line)) => {
@@ -114,7 +126,7 @@ fn imports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
                     }
                 }
                 None => report.problems.push(format!(
-                    "it imports `{full}`, which the contract {VERSION} does not have; rebuild it against this kernel's wit/"
+                    "it imports `{full}`, which the contract {} does not have; rebuild it against this kernel's wit/", contract.wit
                 )),
             },
             Err(why) => report.problems.push(format!("it imports `{full}`: {why}")),
@@ -134,10 +146,10 @@ fn imports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
     }
 }
 
-fn exports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
+fn exports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &mut Report) {
     let mut given = BTreeSet::new();
     for full in &surface.exports {
-        match interface(full) {
+        match interface(full, contract) {
             Ok(name) => match EXPORTS.iter().find(|(known, _)| *known == name) {
                 Some((known, line)) => {
                     given.insert(*known);
@@ -147,9 +159,9 @@ fn exports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
                         ));
                     }
                 }
-                None => {
-                    report.problems.push(format!("it exports `{full}`, which the contract {VERSION} does not have"))
-                }
+                None => report
+                    .problems
+                    .push(format!("it exports `{full}`, which the contract {} does not have", contract.wit)),
             },
             Err(why) if full.starts_with(PACKAGE) => report.problems.push(format!("it exports `{full}`: {why}")),
             Err(_) => report.warnings.push(format!("it exports `{full}`, which nothing here calls")),
@@ -158,22 +170,23 @@ fn exports(surface: &Surface, manifest: &Manifest, report: &mut Report) {
     for (name, line) in EXPORTS {
         if declares(manifest, name) && !given.contains(name) {
             report.problems.push(format!(
-                "the manifest declares {line}, and the component does not export `{PACKAGE}/{name}@{VERSION}`"
+                "the manifest declares {line}, and the component does not export `{PACKAGE}/{name}@{}`", contract.wit
             ));
         }
     }
 }
 
-/// The bare name of an interface of this contract, or why it is none.
-fn interface(full: &str) -> Result<&str, String> {
+/// The bare name of an interface of the manifest's contract, or why it is none.
+fn interface(full: &str, contract: Contract) -> Result<&str, String> {
     let (package, rest) = full.split_once('/').unwrap_or((full, ""));
     if package != PACKAGE {
         return Err(format!("only interfaces of `{PACKAGE}` are offered (no WASI, no plain functions)"));
     }
+    let Contract { version, wit } = contract;
     match rest.split_once('@') {
-        Some((name, VERSION)) => Ok(name),
-        Some((_, other)) => Err(format!("this kernel speaks contract {VERSION}, not {other}; rebuild the component")),
-        None => Err(format!("it names no contract version; this kernel speaks {VERSION}")),
+        Some((name, at)) if at == wit => Ok(name),
+        Some((_, other)) => Err(format!("its manifest says contract {version}, which is {wit}, not {other}; rebuild the component")),
+        None => Err(format!("it names no contract version; contract {version} is {wit}")),
     }
 }
 

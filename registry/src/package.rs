@@ -3,6 +3,7 @@
 use crate::bundle::{self, BundleError, PackagePredicate};
 use crate::imports;
 use crate::key::SigningKey;
+use carapace_contract::Contracts;
 use carapace_contract::manifest::{MAX_BYTES as MAX_MANIFEST, Manifest, ManifestError, SECTION};
 use wasmparser::{Encoding, Parser, Payload};
 
@@ -84,8 +85,16 @@ pub fn sign(package: &[u8], key: &SigningKey) -> Result<Vec<u8>, PackageError> {
 /// # Errors
 /// See [`PackageError`]; each way to be wrong has its name.
 pub fn read_manifest(package: &[u8]) -> Result<(Manifest, String), PackageError> {
+    read_manifest_for(package, Contracts::SPOKEN)
+}
+
+/// [`read_manifest`] for a kernel that speaks these versions of the contract.
+///
+/// # Errors
+/// As [`read_manifest`].
+pub fn read_manifest_for(package: &[u8], contracts: Contracts) -> Result<(Manifest, String), PackageError> {
     let text = read_section(package)?;
-    Ok((Manifest::parse(text)?, text.to_owned()))
+    Ok((Manifest::parse_for(text, contracts)?, text.to_owned()))
 }
 
 /// The manifest's text.

@@ -8,8 +8,8 @@ use crate::keyless::root::{self, RootContent};
 use crate::keyless::{Rule, TrustedRoot};
 use crate::package;
 use crate::publisher::PublisherBook;
-use crate::verify::{Trust, VerifiedPackage, verify};
-use carapace_contract::Digest;
+use crate::verify::{Trust, TrustError, VerifiedPackage, verify};
+use carapace_contract::{Contracts, Digest};
 use carapace_contract::manifest::Manifest;
 
 /// The key of a test; the same number gives the same key.
@@ -75,9 +75,27 @@ pub fn bundle_for(package: &[u8], manifest: &Manifest, key: &SigningKey) -> Vec<
 
 /// A verified package by the publisher `local`, for rooms that start from one.
 pub fn verified(component: impl AsRef<[u8]>, manifest_text: &str) -> VerifiedPackage {
+    verified_for(component, manifest_text, Contracts::SPOKEN).unwrap_or_else(|e| panic!("the fixture's package: {e}"))
+}
+
+/// A package by the publisher `local`, for a kernel that speaks these versions of the contract; signed whatever it is.
+///
+/// # Errors
+/// It is not let in.
+pub fn verified_for(
+    component: impl AsRef<[u8]>,
+    manifest_text: &str,
+    contracts: Contracts,
+) -> Result<VerifiedPackage, TrustError> {
     let key = key(0);
-    let (package, bundle) = package(component, manifest_text, &key);
-    verify(package, &bundle, &trust("local", &key)).unwrap_or_else(|e| panic!("the fixture's package: {e}"))
+    let package = assemble(component, manifest_text.as_bytes());
+    let said = |what: &str| {
+        let value = manifest_text.lines().find_map(|l| l.strip_prefix(what)?.strip_prefix(" = \"")?.strip_suffix('"'));
+        value.unwrap_or_else(|| panic!("the fixture's manifest has no line for {what}")).to_owned()
+    };
+    let predicate = PackagePredicate { name: said("name"), version: said("version"), contract: said("contract") };
+    let bundle = bundle::sign(&package, &predicate, &key).expect("json");
+    verify(package, &bundle, &Trust { contracts, ..trust("local", &key) })
 }
 
 /// Component text that imports and exports these interfaces of the contract, each with one function that does nothing.
@@ -86,7 +104,7 @@ pub fn component(imports: &[&str], exports: &[&str]) -> String {
         if name.contains(['/', ':']) {
             (*name).to_owned()
         } else {
-            format!("carapace:plugin/{name}@{}", crate::imports::VERSION)
+            format!("carapace:plugin/{name}@{}", carapace_contract::V0_1.wit)
         }
     };
     let imports: String =

@@ -10,7 +10,7 @@ use crate::package::{self, PackageError};
 use crate::publisher::{KeyState, Publisher, PublisherBook};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::Manifest;
-use carapace_contract::{ComponentId, Denial, Digest, Name};
+use carapace_contract::{ComponentId, Contract, Contracts, Denial, Digest, Name};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,6 +31,8 @@ pub struct Trust {
     pub allowed_downgrades: BTreeSet<Digest>,
     /// Now, ms since the epoch: for the deny-list's expiry.
     pub now_ms: u64,
+    /// The versions of the contract that packages may be built for.
+    pub contracts: Contracts,
 }
 
 impl Trust {
@@ -158,6 +160,7 @@ impl fmt::Display for Signer {
 pub struct VerifiedPackage {
     id: ComponentId,
     digest: Digest,
+    contract: Contract,
     manifest: Manifest,
     manifest_text: String,
     capabilities: CapabilitySet,
@@ -178,6 +181,10 @@ impl VerifiedPackage {
     /// SHA-256 of [`Self::bytes`].
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+    /// The contract it is built for.
+    pub fn contract(&self) -> Contract {
+        self.contract
     }
     /// Its manifest.
     pub fn manifest(&self) -> &Manifest {
@@ -281,6 +288,14 @@ pub enum TrustProblem {
         /// Found.
         actual: ComponentId,
     },
+    /// `E-TRUST-014`
+    #[error("{}", .speaks.unspoken(.needs))]
+    Contract {
+        /// What it is built for.
+        needs: String,
+        /// What this kernel speaks.
+        speaks: Contracts,
+    },
     /// `E-TRUST-020` and on
     #[error(transparent)]
     Keyless(KeylessProblem),
@@ -334,6 +349,7 @@ impl TrustError {
             TrustProblem::Denied(_) => "E-TRUST-011",
             TrustProblem::Downgrade { .. } => "E-TRUST-012",
             TrustProblem::Unexpected { .. } => "E-TRUST-013",
+            TrustProblem::Contract { .. } => "E-TRUST-014",
             TrustProblem::Keyless(ref problem) => problem.code(),
         }
     }
@@ -361,7 +377,8 @@ impl TrustError {
             }
             TrustProblem::Unexpected { actual, .. } => format!("to use the other one, name it: `{actual}`"),
             TrustProblem::Keyless(problem) => problem.fix(),
-            TrustProblem::TooBig(_) | TrustProblem::Denied(_) => String::new(),
+            // The message has both ways.
+            TrustProblem::Contract { .. } | TrustProblem::TooBig(_) | TrustProblem::Denied(_) => String::new(),
         }
     }
 
@@ -405,7 +422,13 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
         return Err(refuse(TrustProblem::Digest { signed, actual }));
     }
     trust.not_denied(&actual, publisher, &signer)?;
-    let (manifest, manifest_text) = package::read_manifest(&bytes).map_err(|e| refuse(TrustProblem::Package(e)))?;
+    // Before the manifest: one for another contract may say what this kernel cannot read.
+    let speaks = trust.contracts;
+    let Some(contract) = speaks.find(&predicate.contract) else {
+        return Err(refuse(TrustProblem::Contract { needs: predicate.contract, speaks }));
+    };
+    let (manifest, manifest_text) =
+        package::read_manifest_for(&bytes, speaks).map_err(|e| refuse(TrustProblem::Package(e)))?;
     let component = &manifest.component;
     for (what, signed, manifest) in [
         ("name", &predicate.name, component.name.to_string()),
@@ -416,7 +439,7 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
             return Err(refuse(TrustProblem::Mismatch { what, signed: signed.clone(), manifest }));
         }
     }
-    let report = imports::check(&bytes, &manifest).map_err(|e| refuse(TrustProblem::Package(e)))?;
+    let report = imports::check_for(&bytes, &manifest, speaks).map_err(|e| refuse(TrustProblem::Package(e)))?;
     if !report.problems.is_empty() {
         return Err(refuse(TrustProblem::Imports(report.problems)));
     }
@@ -435,6 +458,7 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
     Ok(VerifiedPackage {
         id,
         digest: actual,
+        contract,
         capabilities: CapabilitySet::from(&manifest),
         manifest,
         manifest_text,

@@ -10,7 +10,7 @@ use crate::decision::Effects;
 use crate::digest::Digest;
 use crate::limits::{Life, Limits, Profile};
 use crate::manifest::{AssetDecl, Auth, Capture, Manifest, Use};
-use crate::name::{AssetName, EndpointName, SecretName};
+use crate::name::{AssetName, EndpointName, Name, SecretName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +39,12 @@ pub struct CapabilitySet {
     /// The owner's configuration, without secrets.
     #[serde(default)]
     pub settings: bool,
+    /// It was built for WASI 0.2: what it finds there.
+    #[serde(default)]
+    pub wasi: Option<WasiCapability>,
+    /// Directories of the owner's by name.
+    #[serde(default)]
+    pub directories: BTreeMap<Name, DirectoryCapability>,
     /// May be asked to complete.
     pub provider: bool,
     /// Engine profile.
@@ -47,7 +53,7 @@ pub struct CapabilitySet {
     pub life: Life,
     /// Limits asked for.
     pub limits: Limits,
-    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `memory`, `asset:<name>`, `secret:<name>`, …) in this set.
+    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `memory`, `asset:<name>`, `secret:<name>`, `directory:<name>`, …) in this set.
     pub optional: BTreeSet<String>,
 }
 
@@ -92,6 +98,26 @@ pub struct AssetCapability {
     pub hosts: BTreeSet<String>,
 }
 
+/// What a component that was built for WASI 0.2 finds: an empty environment, no arguments, no sockets, and this.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WasiCapability {
+    /// The time.
+    pub clocks: bool,
+    /// Random bytes.
+    pub random: bool,
+    /// What it prints goes to its log.
+    pub stdio: bool,
+}
+
+/// One directory; which one, the owner's configuration says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryCapability {
+    /// What the owner is asked for.
+    pub prompt: String,
+    /// It may change what is there.
+    pub write: bool,
+}
+
 /// One tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCapability {
@@ -125,6 +151,8 @@ impl CapabilitySet {
             memory: false,
             sessions: false,
             settings: false,
+            wasi: None,
+            directories: BTreeMap::new(),
             provider: false,
             profile: Profile::Metered,
             life: Life::Fresh,
@@ -155,6 +183,7 @@ impl CapabilitySet {
             },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
             Some(("asset", name)) => self.assets.keys().any(|n| n.as_str() == name),
+            Some(("directory", name)) => self.directories.keys().any(|n| n.as_str() == name),
             Some(("secret", name)) => self.secrets.keys().any(|n| n.as_str() == name),
             Some(_) => false,
         }
@@ -176,6 +205,7 @@ impl CapabilitySet {
         set.sessions &= keeps("sessions");
         set.settings &= keeps("settings");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
+        set.directories.retain(|name, _| !is_refused("directory", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
         for endpoint in set.http.values_mut() {
             if endpoint.auth.secret().is_some_and(|s| is_refused("secret", s.as_str())) {
@@ -245,6 +275,10 @@ impl From<&Manifest> for CapabilitySet {
                 optional.insert(word.to_owned());
             }
         }
+        let directories = || m.wasi.iter().flat_map(|w| &w.directories);
+        for directory in directories().filter(|d| d.optional) {
+            optional.insert(format!("directory:{}", directory.name));
+        }
         for (name, s) in &m.secrets {
             if s.optional {
                 optional.insert(format!("secret:{name}"));
@@ -270,6 +304,10 @@ impl From<&Manifest> for CapabilitySet {
             memory: m.memory.is_some(),
             sessions: m.sessions.is_some(),
             settings: m.settings.is_some(),
+            wasi: m.wasi.as_ref().map(|w| WasiCapability { clocks: w.clocks, random: w.random, stdio: w.stdio }),
+            directories: directories()
+                .map(|d| (d.name.clone(), DirectoryCapability { prompt: d.prompt.clone(), write: d.write }))
+                .collect(),
             provider: m.provider.is_some(),
             profile: m.instance.profile,
             life: m.instance.life,

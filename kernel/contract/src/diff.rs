@@ -50,6 +50,17 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
     g.flag("memory", old.memory, new.memory, "new: notes that last");
     g.flag("sessions", old.sessions, new.sessions, "new: reading conversations");
     g.flag("settings", old.settings, new.settings, "new: reading the configuration");
+    let (o, n) = (old.wasi.unwrap_or_default(), new.wasi.unwrap_or_default());
+    g.flag("wasi", old.wasi.is_some(), new.wasi.is_some(), "new: it was built for WASI");
+    g.flag("wasi:clocks", o.clocks, n.clocks, "new: the time, through WASI");
+    g.flag("wasi:random", o.random, n.random, "new: random numbers, through WASI");
+    g.flag("wasi:stdio", o.stdio, n.stdio, "new: what it prints goes into its log");
+    for (name, n) in &new.directories {
+        let (capability, o) = (format!("directory:{name}"), old.directories.get(name));
+        let reads = format!("new: reading a directory ({})", n.prompt);
+        g.flag(&capability, o.is_some(), true, &reads);
+        g.flag(&format!("{capability}.write"), o.is_some_and(|o| o.write), n.write, "new: changing what is in the directory");
+    }
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag(
         "profile",

@@ -28,9 +28,12 @@ pub mod meter;
 pub mod name;
 pub mod ports;
 pub mod turn;
+mod version;
+pub mod wasi;
 
 pub use denial::Denial;
 pub use digest::Digest;
 pub use host_port::HostPort;
 pub use name::{AssetName, ComponentId, EndpointName, InstanceId, Name, NameError, SecretName};
 pub use ulid::Ulid;
+pub use version::{Contract, Contracts, V0_1};

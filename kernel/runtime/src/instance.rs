@@ -1,8 +1,10 @@
 //! Calls. Every one runs in a store with limits, under permits, inside a wall clock and a cancellation that stand outside the store.
 
+use crate::binding::Binding;
 use crate::bindings::{provider, tools};
 use crate::call::{CallError, TrapKind, classify};
 use crate::engine::Engines;
+use crate::exports::{Exports, Indices, NoExport, WrongExport};
 use crate::linker::{Entry, Interface, LinkPlan};
 use crate::permits::Admission;
 use crate::size::{completion_size, content_size, models_size, tools_size};
@@ -30,6 +32,7 @@ pub struct Loaded<T: Imports> {
     pub(crate) digest: Digest,
     pub(crate) asked: CapabilitySet,
     pub(crate) imports: BTreeSet<Interface>,
+    pub(crate) binding: Arc<dyn Binding<T>>,
     pub(crate) templates: Mutex<HashMap<u32, Arc<Template<T>>>>,
 }
 
@@ -42,28 +45,8 @@ impl<T: Imports> std::fmt::Debug for Loaded<T> {
 /// A component linked by one plan, type-checked once.
 pub(crate) struct Template<T: Imports> {
     pre: InstancePre<T>,
-    tools: Option<tools::GuestIndices>,
-    provider: Option<provider::GuestIndices>,
+    exports: Indices,
 }
-
-/// The exports of a live instance.
-pub(crate) struct Exports {
-    tools: Option<tools::Guest>,
-    provider: Option<provider::Guest>,
-}
-
-impl Exports {
-    fn tools(&self) -> wasmtime::Result<&tools::Guest> {
-        self.tools.as_ref().ok_or_else(|| NoExport("tools").into())
-    }
-    pub(crate) fn provider(&self) -> wasmtime::Result<&provider::Guest> {
-        self.provider.as_ref().ok_or_else(|| NoExport("provider").into())
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("no export `{0}`")]
-struct NoExport(&'static str);
 
 /// A store and its instance. Dropping it books what it used, however it ended.
 pub(crate) struct Live<T: Imports> {
@@ -163,7 +146,7 @@ impl<T: Imports> Loaded<T> {
             state,
             admission,
             |list: &Vec<_>| tools_size(list),
-            |store, exports| Box::pin(async move { exports.tools()?.call_list(store).await }),
+            |store, exports| Box::pin(async move { exports.list(store).await }),
         )
         .await
     }
@@ -181,7 +164,7 @@ impl<T: Imports> Loaded<T> {
         context: tools::Context,
     ) -> Result<Result<Vec<tools::Content>, tools::ToolError>, CallError> {
         self.fresh(state, admission, content_size, |store, exports| {
-            Box::pin(async move { exports.tools()?.call_call(store, &name, &arguments, &context).await })
+            Box::pin(async move { exports.call(store, &name, &arguments, &context).await })
         })
         .await
     }
@@ -196,7 +179,7 @@ impl<T: Imports> Loaded<T> {
         admission: Admission,
     ) -> Result<Result<Vec<provider::Model>, provider::Failure>, CallError> {
         self.fresh(state, admission, models_size, |store, exports| {
-            Box::pin(async move { exports.provider()?.call_models(store).await })
+            Box::pin(async move { exports.models(store).await })
         })
         .await
     }
@@ -212,7 +195,7 @@ impl<T: Imports> Loaded<T> {
         request: provider::Request,
     ) -> Result<Result<(), provider::Failure>, CallError> {
         self.fresh(state, admission, completion_size, |store, exports| {
-            Box::pin(async move { exports.provider()?.call_complete(store, &request).await })
+            Box::pin(async move { exports.complete(store, &request).await })
         })
         .await
     }
@@ -266,12 +249,9 @@ impl<T: Imports> Loaded<T> {
         if let Some(known) = templates.get(&plan.key()) {
             return Ok(known.clone());
         }
-        let pre = plan.linker::<T>(self.engines.engine(self.profile))?.instantiate_pre(&self.component)?;
-        let template = Arc::new(Template {
-            tools: tools::GuestIndices::new(&pre).ok(),
-            provider: provider::GuestIndices::new(&pre).ok(),
-            pre,
-        });
+        let linker = plan.linker(self.engines.engine(self.profile), self.binding.as_ref())?;
+        let pre = linker.instantiate_pre(&self.component)?;
+        let template = Arc::new(Template { exports: Indices::new(&pre, self.binding.contract()), pre });
         templates.insert(plan.key(), template.clone());
         Ok(template)
     }
@@ -320,10 +300,13 @@ impl<T: Imports> Loaded<T> {
         let (kind, detail) = match &ended {
             Ended::Wall => (TrapKind::Wall, String::new()),
             Ended::Cancelled => (TrapKind::Cancelled, String::new()),
-            Ended::Trap { error, instantiating } => match error.downcast_ref::<NoExport>() {
-                Some(missing) => (TrapKind::NoExport, missing.0.to_owned()),
-                None => classify(error, *instantiating),
-            },
+            Ended::Trap { error, instantiating } => {
+                match (error.downcast_ref::<NoExport>(), error.downcast_ref::<WrongExport>()) {
+                    (Some(missing), _) => (TrapKind::NoExport, missing.0.to_owned()),
+                    (_, Some(wrong)) => (TrapKind::Instantiate, wrong.to_string()),
+                    _ => classify(error, *instantiating),
+                }
+            }
         };
         Err(failed(kind, instance, plan, &detail))
     }
@@ -348,10 +331,7 @@ where
         live.arm(profile).map_err(during(true))?;
         if live.exports.is_none() {
             let instance = template.pre.instantiate_async(&mut live.store).await.map_err(during(true))?;
-            let tools = template.tools.as_ref().map(|i| i.load(&mut live.store, &instance)).transpose();
-            let provider = template.provider.as_ref().map(|i| i.load(&mut live.store, &instance)).transpose();
-            live.exports =
-                Some(Exports { tools: tools.map_err(during(true))?, provider: provider.map_err(during(true))? });
+            live.exports = Some(Exports::new(instance, template.exports));
         }
         let Live { store, exports: Some(exports), .. } = live else {
             return Err(Ended::Cancelled);

@@ -22,12 +22,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "this room owns the AOT cache's files and the compile worker's process")]
 
+mod binding;
 pub mod bindings;
 mod cache;
 mod call;
 mod compile;
 mod confine;
 mod engine;
+mod exports;
 mod instance;
 mod linker;
 mod loader;
@@ -41,6 +43,7 @@ mod ticker;
 mod warm;
 mod worker;
 
+pub use binding::{Binding, Plain, name_of};
 pub use cache::{AotCache, CacheError, CacheStats};
 pub use call::{CallError, TrapKind};
 pub use compile::{Artefact, CompileError, Compiler, InProcess};

@@ -1,16 +1,12 @@
 //! What a call is linked to: the package's real imports × what was granted × what is called.
 
-use crate::bindings::{
-    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
-};
-use crate::refusal::{Refused, RefusedOf};
-use crate::state::Imports;
+use crate::binding::Binding;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::Use;
 use carapace_contract::{Denial, InstanceId};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 
 /// An interface of the contract that takes part in linking (`types` has nothing to link).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -266,35 +262,15 @@ impl LinkPlan {
         }
     }
 
-    /// A linker with exactly this plan.
-    pub(crate) fn linker<T: Imports>(&self, engine: &wasmtime::Engine) -> wasmtime::Result<Linker<T>> {
+    /// A linker with exactly this plan, under the names of one version of the contract.
+    pub(crate) fn linker<T: 'static>(
+        &self,
+        engine: &wasmtime::Engine,
+        binding: &dyn Binding<T>,
+    ) -> wasmtime::Result<Linker<T>> {
         let mut linker = Linker::new(engine);
-        types::add_to_linker::<T, HasSelf<T>>(&mut linker, |t| t)?;
         for (interface, link) in &self.links {
-            let real = *link == Link::Real;
-            let l = &mut linker;
-            match interface {
-                Interface::Log => log::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Clock => clock::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Random => random::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Config => config::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Kv if real => kv::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Kv => kv::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Http if real => http::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Http => http::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Secrets if real => secrets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Secrets => secrets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Assets if real => assets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Assets => assets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Memory if real => memory::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Memory => memory::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Sessions if real => sessions::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Sessions => sessions::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Settings if real => settings::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Settings => settings::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Completion if real => completion::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Completion => completion::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-            }
+            binding.link(*interface, *link == Link::Real, &mut linker)?;
         }
         Ok(linker)
     }

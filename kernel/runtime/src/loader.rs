@@ -1,5 +1,6 @@
 //! From a verified package to something that can be called.
 
+use crate::binding::{Binding, Plain};
 use crate::cache::{AotCache, Key};
 use crate::compile::{CompileError, Compiler};
 use crate::engine::Engines;
@@ -66,6 +67,18 @@ impl Loader {
     /// # Errors
     /// It does not compile, or imports an interface that this kernel does not offer; that one is named.
     pub async fn load<T: Imports>(&self, package: &VerifiedPackage) -> Result<Arc<Loaded<T>>, LoadError> {
+        self.load_bound(package, Arc::new(Plain(package.contract()))).await
+    }
+
+    /// Loads a package whose version of the contract has a binding of its own.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub async fn load_bound<T: Imports>(
+        &self,
+        package: &VerifiedPackage,
+        binding: Arc<dyn Binding<T>>,
+    ) -> Result<Arc<Loaded<T>>, LoadError> {
         let component = self.component(package).await?;
         let id = package.id().clone();
         let imports = linker::imports(&component).map_err(|unknown| {
@@ -83,6 +96,7 @@ impl Loader {
             digest: package.digest(),
             asked: package.capabilities().clone(),
             imports,
+            binding,
             templates: Mutex::new(HashMap::new()),
         }))
     }

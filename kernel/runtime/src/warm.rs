@@ -78,7 +78,7 @@ impl<T: Imports> Warm<T> {
         };
         let (live, answer) = loaded
             .run(make, permits, &instance, &plan, cancel, completion_size, true, |store, exports| {
-                Box::pin(async move { exports.provider()?.call_complete(store, &request).await })
+                Box::pin(async move { exports.complete(store, &request).await })
             })
             .await?;
         *kept = live;

@@ -10,8 +10,7 @@ use crate::deny::DenyList;
 use crate::error::{RegistryError, Release};
 use crate::index::{Entry, Index, SignedBy};
 use crate::publisher::PublisherBook;
-use carapace_contract::manifest::CONTRACT;
-use carapace_contract::{ComponentId, Name};
+use carapace_contract::{ComponentId, Contracts, Name};
 use semver::Version;
 use std::collections::BTreeMap;
 
@@ -179,8 +178,9 @@ fn usable(candidate: &Candidate<'_>, request: &Request, known: &Known<'_>) -> Re
     if let Some(what) = known.deny.denies(&entry.digest, &id.publisher, key) {
         return Err(RegistryError::Denied { package: package(), what });
     }
-    if entry.contract != CONTRACT {
-        return Err(RegistryError::Contract { package: package(), needs: entry.contract.clone(), speaks: CONTRACT });
+    let speaks = Contracts::SPOKEN;
+    if speaks.find(&entry.contract).is_none() {
+        return Err(RegistryError::Contract { package: package(), needs: entry.contract.clone(), speaks });
     }
     match &entry.yanked {
         None => Ok(None),

@@ -139,7 +139,7 @@ fn another_contract_is_passed_over_with_a_word_or_refused_before_anything_is_fet
     i.packages[1].contract = "0.9".into();
     let (found, warnings) = here.ask("notes", &[&i]).unwrap();
     assert_eq!(found, "acme/notes@1.0.0");
-    assert!(warnings[0].contains("needs contract 0.9") && warnings[0].contains("taking 1.0.0"), "{warnings:?}");
+    assert!(warnings[0].contains("contract 0.9 is not spoken") && warnings[0].contains("taking 1.0.0"), "{warnings:?}");
     let error = here.ask("notes@2", &[&i]).unwrap_err();
     assert_eq!(error.code(), "E-REG-023");
     assert!(error.to_string().contains("nothing was fetched"), "{error}");

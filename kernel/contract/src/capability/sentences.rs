@@ -52,6 +52,23 @@ impl CapabilitySet {
         if self.settings {
             say("settings".into(), "reads the configuration, without secrets, when you ask".into());
         }
+        if let Some(wasi) = self.wasi {
+            say("wasi".into(), "was built for WASI: it finds an empty environment there, and no sockets".into());
+            for (word, has, text) in [
+                ("clocks", wasi.clocks, "reads the time through WASI"),
+                ("random", wasi.random, "draws random numbers through WASI"),
+                ("stdio", wasi.stdio, "what it prints goes into its log"),
+            ] {
+                if has {
+                    say(format!("wasi:{word}"), text.into());
+                }
+            }
+        }
+        for (name, directory) in &self.directories {
+            let does = if directory.write { "reads, changes and deletes" } else { "reads" };
+            let text = format!("{does} everything in the directory that you name for `{name}` ({})", directory.prompt);
+            say(format!("directory:{name}"), text);
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
@@ -191,6 +208,7 @@ pub(crate) fn use_word(u: &Use) -> String {
         Use::Kv => "kv".to_owned(),
         Use::Secrets => "secrets".to_owned(),
         Use::Assets => "assets".to_owned(),
+        Use::Directory(name) => format!("directory:{name}"),
         Use::Memory => "memory".to_owned(),
         Use::MemoryRead => "memory:read".to_owned(),
         Use::Sessions => "sessions".to_owned(),

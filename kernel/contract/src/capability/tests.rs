@@ -180,3 +180,39 @@ fn a_grant_stored_before_there_were_notes_is_read_and_grants_none() {
     assert!(!grant.memory && !grant.sessions && !grant.settings);
     assert!(!grant.covers(&full()));
 }
+
+fn of(more: &str) -> CapabilitySet {
+    let head = "[component]\nname = \"w\"\nversion = \"0.1.0\"\ncontract = \"0.1\"\ndescription = \"W\"\n";
+    (&Manifest::parse(&format!("{head}{more}")).unwrap_or_else(|e| panic!("{e}"))).into()
+}
+
+const WASI: &str = "[wasi]\nclocks = true\nrandom = true\nstdio = true\n\
+    [[wasi.directory]]\nname = \"notes\"\nprompt = \"Your notes\"\n\
+    [[wasi.directory]]\nname = \"drafts\"\nprompt = \"Where drafts go\"\nwrite = true\noptional = true\n\
+    [[tool]]\nname = \"t\"\nuses = [\"directory:notes\", \"directory:drafts\"]\n";
+
+#[test]
+fn each_part_of_a_wasi_world_has_its_sentence() {
+    insta::assert_snapshot!(screen(&of(WASI), None));
+    assert_eq!(of("[wasi]\n[[tool]]\nname = \"t\"\n").sentences(None).len(), 3, "the world, the tool, the limits");
+}
+
+#[test]
+fn a_wasi_world_grows_part_by_part_and_an_optional_directory_can_be_refused() {
+    let plain = of("[wasi]\n[[wasi.directory]]\nname = \"notes\"\nprompt = \"Your notes\"\n[[tool]]\nname = \"t\"\nuses = [\"directory:notes\"]\n");
+    let none = of("[[tool]]\nname = \"t\"\n");
+    let grown = |old: &CapabilitySet, new: &CapabilitySet| -> Vec<String> {
+        crate::diff::growth(old, new).into_iter().map(|g| g.capability).collect()
+    };
+    let tool = ["tool:t.uses", "tool:t.effects"];
+    assert_eq!(grown(&none, &plain), [&["wasi", "directory:notes"], tool.as_slice()].concat());
+    let whole = of(WASI);
+    assert_eq!(
+        grown(&plain, &whole),
+        ["wasi:clocks", "wasi:random", "wasi:stdio", "directory:drafts", "directory:drafts.write", tool[0], tool[1]]
+    );
+    assert_eq!(grown(&whole, &plain), ["tool:t.effects"], "what a tool no longer says");
+    let refused = whole.without_optional(&["directory:drafts".to_owned(), "directory:notes".to_owned()]);
+    assert_eq!(refused.directories.keys().map(|n| n.as_str()).collect::<Vec<_>>(), ["notes"]);
+    assert!(refused.covers(&whole));
+}

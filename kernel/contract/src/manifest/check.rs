@@ -5,6 +5,7 @@ use super::reader::{Problems, Spanned, nearest};
 use super::{Manifest, Use};
 use crate::capability::use_word;
 use crate::decision::{Effect, Effects};
+use crate::name::Name;
 use std::collections::BTreeMap;
 
 impl Manifest {
@@ -15,6 +16,12 @@ impl Manifest {
             Use::Kv | Use::Secrets | Use::Assets => effects,
             Use::Memory => effects.with(Effect::Read).with(Effect::Write),
             Use::MemoryRead | Use::Sessions | Use::Settings => effects.with(Effect::Read),
+            Use::Directory(name) => {
+                let of = |d: &super::DirectoryDecl| &d.name == name && d.write;
+                let writes = self.wasi.as_ref().is_some_and(|w| w.directories.iter().any(of));
+                let reads = effects.with(Effect::Read);
+                if writes { reads.with(Effect::Write) } else { reads }
+            }
             Use::PublicHttp => effects.with(Effect::Fetch),
             Use::Http(name) => {
                 let methods = self.endpoint(name).map(|e| e.methods.as_slice()).unwrap_or_default();
@@ -32,6 +39,7 @@ pub(super) fn check(draft: &Draft, problems: &Problems) {
     }
     duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()), problems);
     duplicates("asset", draft.assets.iter().filter_map(|a| a.name.as_ref()), problems);
+    duplicates("directory", draft.wasi.iter().flat_map(|w| &w.value.names), problems);
     duplicates("tool", draft.tools.iter().filter_map(|t| t.name.as_ref()), problems);
     secrets(draft, problems);
     uses(draft, problems);
@@ -75,6 +83,10 @@ fn secrets(draft: &Draft, problems: &Problems) {
     }
 }
 
+fn directories(draft: &Draft) -> impl Iterator<Item = &Spanned<Name>> {
+    draft.wasi.iter().flat_map(|w| &w.value.names)
+}
+
 fn uses(draft: &Draft, problems: &Problems) {
     let endpoints: Vec<&str> = draft.http.iter().filter_map(|e| Some(e.name.as_ref()?.value.as_str())).collect();
     for used in draft.tools.iter().flat_map(|t| &t.uses) {
@@ -90,6 +102,9 @@ fn uses(draft: &Draft, problems: &Problems) {
             Use::PublicHttp if draft.public_http.is_none() => {
                 "`http:public` is not declared; add http = \"public\", or [[http]] with public = true".to_owned()
             }
+            Use::Directory(name) if !directories(draft).any(|d| &d.value == name) => format!(
+                "`directory:{name}` is not declared; add [[wasi.directory]] with name = \"{name}\""
+            ),
             Use::Kv if draft.kv.is_none() => "`kv` is not declared; add [kv]".to_owned(),
             Use::Assets if draft.assets.is_empty() => "`assets` is not declared; add [[asset]]".to_owned(),
             Use::Memory | Use::MemoryRead if draft.memory.is_none() => {
@@ -121,6 +136,12 @@ fn unused(draft: &Draft, problems: &Problems) {
     }
     if let Some(span) = draft.public_http.as_ref().filter(|_| !used(&Use::PublicHttp)) {
         problems.at(span, "public addresses never used: no tool has \"http:public\" in its `uses`");
+    }
+    for name in directories(draft).filter(|n| !used(&Use::Directory(n.value.clone()))) {
+        problems.at(
+            &name.span,
+            format!("directory never used: no tool has \"directory:{}\" in its `uses`", name.value),
+        );
     }
     if let Some(kv) = draft.kv.as_ref().filter(|_| !used(&Use::Kv)) {
         problems.at(&kv.span, "kv never used: no tool has \"kv\" in its `uses`");

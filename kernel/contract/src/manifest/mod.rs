@@ -10,14 +10,17 @@ mod reader;
 #[cfg(test)]
 mod tests;
 mod values;
+mod wasi;
 
 pub use asset::AssetDecl;
 pub use parse::ManifestError;
 pub use values::deceives;
+pub use wasi::{DirectoryDecl, WasiDecl};
 
 use crate::decision::Effects;
 use crate::limits::{Life, Limits, Profile};
 use crate::name::{EndpointName, Name, SecretName};
+use crate::version::Contracts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,7 +28,7 @@ use std::collections::BTreeMap;
 pub const SECTION: &str = "carapace:manifest";
 /// The section's largest size, bytes.
 pub const MAX_BYTES: usize = 64 << 10;
-/// The contract version this kernel speaks (major.minor).
+/// The contract version for new components (`major.minor`); [`Contracts`] has all that are spoken.
 pub const CONTRACT: &str = "0.1";
 
 /// A parsed manifest.
@@ -57,6 +60,9 @@ pub struct Manifest {
     /// `[settings]`
     #[serde(default)]
     pub settings: Option<PlainDecl>,
+    /// `[wasi]`: built for WASI 0.2.
+    #[serde(default)]
+    pub wasi: Option<WasiDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
     /// `[[tool]]`: exports `tools`.
@@ -69,7 +75,16 @@ impl Manifest {
     /// # Errors
     /// Every problem at once, each with line and column, the value, and what to write instead; an unknown key names the nearest known one.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
-        parse::parse(text)
+        Self::parse_for(text, Contracts::SPOKEN)
+    }
+
+    /// [`Self::parse`] for a kernel that speaks these versions of the contract. A manifest for another one may say what cannot be judged
+    /// here, so then that alone is the problem.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_for(text: &str, contracts: Contracts) -> Result<Self, ManifestError> {
+        parse::parse(text, contracts)
     }
 
     /// The tool of that name.
@@ -90,7 +105,7 @@ pub struct Component {
     pub name: Name,
     /// Semantic version.
     pub version: semver::Version,
-    /// Contract version, `major.minor`; must equal [`CONTRACT`].
+    /// Contract version, `major.minor`; one that the kernel speaks.
     pub contract: String,
     /// One line, at most 200 characters.
     pub description: String,
@@ -298,4 +313,6 @@ pub enum Use {
     Secrets,
     /// `assets`: the package's own files.
     Assets,
+    /// `directory:<name>`: a directory of the owner's.
+    Directory(Name),
 }

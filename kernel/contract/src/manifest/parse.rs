@@ -2,13 +2,14 @@
 
 use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
-use super::values;
+use super::values::{self, shown};
 use super::{
-    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http,
+    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http, wasi,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
 use crate::name::{Name, SecretName};
+use crate::version::Contracts;
 use toml_edit::{Document, Item};
 
 /// Every problem of a manifest.
@@ -19,7 +20,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "component",
     "limits",
     "instance",
@@ -30,6 +31,7 @@ const SECTIONS: [&str; 12] = [
     "sessions",
     "settings",
     "asset",
+    "wasi",
     "provider",
     "tool",
 ];
@@ -50,6 +52,7 @@ pub(super) struct Draft {
     pub(super) memory: Option<Spanned<PlainDecl>>,
     pub(super) sessions: Option<Spanned<PlainDecl>>,
     pub(super) settings: Option<Spanned<PlainDecl>>,
+    pub(super) wasi: Option<Spanned<wasi::Draft>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
@@ -63,10 +66,14 @@ pub(super) struct DraftTool {
     pub(super) extra: Effects,
 }
 
-pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
+pub(super) fn parse(text: &str, contracts: Contracts) -> Result<Manifest, ManifestError> {
     let problems = Problems::default();
     let manifest = match Document::parse(text) {
         Ok(document) => {
+            if let Some((span, version)) = foreign(document.as_item(), contracts) {
+                problems.at(&span, format!("`contract`: {}", contracts.unspoken(&shown(&version))));
+                return Err(ManifestError { problems: problems.into_texts(text) });
+            }
             let draft = read(document.as_item(), &problems);
             check::check(&draft, &problems);
             finish(draft)
@@ -80,6 +87,13 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
         (Some(manifest), texts) if texts.is_empty() => Ok(manifest),
         (_, problems) => Err(ManifestError { problems }),
     }
+}
+
+/// The manifest's contract, if the kernel does not speak it.
+fn foreign(root: &Item, contracts: Contracts) -> Option<(Span, String)> {
+    let item = root.get("component")?.get("contract")?;
+    let version = item.as_str().filter(|v| contracts.find(v).is_none())?;
+    Some((item.span().unwrap_or(0..0), version.to_owned()))
 }
 
 fn read(root: &Item, problems: &Problems) -> Draft {
@@ -126,6 +140,9 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     draft.memory = plain(&root, "memory", problems);
     draft.sessions = plain(&root, "sessions", problems);
     draft.settings = plain(&root, "settings", problems);
+    if let Some(section) = root.section("wasi", problems) {
+        draft.wasi = Some(Spanned { value: wasi::read(&section, problems), span: section.span });
+    }
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -154,6 +171,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         memory: draft.memory.map(|d| d.value),
         sessions: draft.sessions.map(|d| d.value),
         settings: draft.settings.map(|d| d.value),
+        wasi: draft.wasi.map(|w| w.value.decl),
         provider: draft.provider,
         tools: Vec::new(),
     };
@@ -179,13 +197,7 @@ fn component(s: &Section<'_>, problems: &Problems) -> Option<Component> {
     let version = s.required("version", "version = \"0.1.0\"", problems, |v| {
         semver::Version::parse(v).map_err(|e| format!("is not a semantic version ({e}); write e.g. \"0.1.0\""))
     });
-    let contract = s.required("contract", "contract = \"0.1\"", problems, |v| {
-        if v == super::CONTRACT {
-            Ok(v.to_owned())
-        } else {
-            Err(format!("is a contract this kernel does not speak; it speaks \"{}\"", super::CONTRACT))
-        }
-    });
+    let contract = s.required("contract", "contract = \"0.1\"", problems, |v| Ok(v.to_owned()));
     let description =
         s.required("description", "description = \"what it does, in one line\"", problems, |v| values::line(v, 200));
     Some(Component {

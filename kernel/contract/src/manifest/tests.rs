@@ -139,7 +139,7 @@ fn notes_conversations_and_settings_are_declared_before_they_are_used_and_used_i
     8:19: `memory:read` is not declared; add [memory]
     8:34: `sessions` is not declared; add [sessions]
     8:46: `settings` is not declared; add [settings]
-    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "assets" or "secrets"
+    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "assets", "secrets" or "directory:<name>"
     "#);
     insta::assert_snapshot!(problems_with("[memory]\n[sessions]\n[settings]\nall = true\n[[tool]]\nname = \"t\"\n"), @r#"
     6:2: memory never used: no tool has "memory" or "memory:read" in its `uses`
@@ -168,7 +168,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
 [component]
 nmae = "x"
 version = "1"
-contract = "0.9"
+contract = "0.1"
 description = 7
 
 [limts]
@@ -197,6 +197,12 @@ uses = ["kv", "http:nowhere", "telepathy"]
 effects = ["sned"]
 "#
     ));
+}
+
+#[test]
+fn a_manifest_for_another_contract_is_not_judged_by_this_one() {
+    let text = with("[telepathy]\n[[tool]]\nname = \"t\"\n").replace("contract = \"0.1\"", "contract = \"0.3\"");
+    insta::assert_snapshot!(problems(&text), @"4:12: `contract`: contract 0.3 is not spoken by this kernel, which speaks 0.1; it is newer: update carapace, or take a version that is built for an older contract");
 }
 
 #[test]
@@ -451,4 +457,53 @@ fn injections_and_captures_take_json_pointers() {
         let text = with(&format!("{endpoint}inject = [{{ at = \"{bad}\", secret = \"k\" }}]\n"));
         assert!(problems(&text).contains("JSON pointer"), "{bad} was accepted");
     }
+}
+
+const WASI: &str = r#"
+[wasi]
+clocks = true
+stdio = true
+[[wasi.directory]]
+name = "notes"
+prompt = "Your notes"
+[[wasi.directory]]
+name = "drafts"
+prompt = "Where drafts go"
+write = true
+optional = true
+[[tool]]
+name = "look"
+uses = ["directory:notes"]
+[[tool]]
+name = "draft"
+uses = ["directory:notes", "directory:drafts"]
+"#;
+
+#[test]
+fn a_component_for_wasi_says_what_it_must_find_there() {
+    let m = Manifest::parse(&with(WASI)).unwrap();
+    let wasi = m.wasi.as_ref().unwrap();
+    assert!(wasi.clocks && wasi.stdio && !wasi.random);
+    assert_eq!(wasi.directories.len(), 2);
+    assert_eq!(m.tool("look").unwrap().effects, Effects::NONE.with(Effect::Read));
+    assert_eq!(m.tool("draft").unwrap().effects, Effects::NONE.with(Effect::Read).with(Effect::Write));
+    assert_eq!(Manifest::parse(&with("[wasi]\n[[tool]]\nname = \"t\"\n")).unwrap().wasi, Some(WasiDecl::default()));
+}
+
+#[test]
+fn directories_are_declared_before_they_are_used_and_used_if_declared() {
+    let text = WASI.replace("uses = [\"directory:notes\"]", "uses = [\"directory:note\"]").replace(
+        "[\"directory:notes\", \"directory:drafts\"]",
+        "[\"directory:drafts\"]",
+    );
+    insta::assert_snapshot!(problems(&with(&text)), @r#"
+    11:8: directory never used: no tool has "directory:notes" in its `uses`
+    20:9: `directory:note` is not declared; add [[wasi.directory]] with name = "note"
+    "#);
+}
+
+#[test]
+fn a_wasi_world_has_no_other_keys() {
+    let text = problems(&with("[wasi]\nsockets = true\nclocks = \"yes\"\n[[wasi.directory]]\nname = \"/etc\"\n[[tool]]\nname = \"t\"\n"));
+    insta::assert_snapshot!(text);
 }

@@ -241,7 +241,7 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// `http:<endpoint>`, `http:public`, `kv`, `memory`, `memory:read`, `sessions`, `settings`, `assets` or `secrets`.
+/// `http:<endpoint>`, `http:public`, `kv`, `memory`, `memory:read`, `sessions`, `settings`, `assets`, `secrets` or `directory:<name>`.
 pub(super) fn tool_use(text: &str) -> Result<Use, String> {
     match text.split_once(':') {
         None if text == "kv" => Ok(Use::Kv),
@@ -253,8 +253,9 @@ pub(super) fn tool_use(text: &str) -> Result<Use, String> {
         Some(("memory", "read")) => Ok(Use::MemoryRead),
         Some(("http", "public")) => Ok(Use::PublicHttp),
         Some(("http", endpoint)) => name(endpoint).map(Use::Http),
+        Some(("directory", directory)) => name(directory).map(Use::Directory),
         _ => {
-            Err("is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"memory\", \"memory:read\", \"sessions\", \"settings\", \"assets\" or \"secrets\""
+            Err("is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"memory\", \"memory:read\", \"sessions\", \"settings\", \"assets\", \"secrets\" or \"directory:<name>\""
                 .to_owned())
         }
     }

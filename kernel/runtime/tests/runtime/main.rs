@@ -16,3 +16,4 @@ mod calls;
 mod limits;
 mod links;
 mod support;
+mod versions;

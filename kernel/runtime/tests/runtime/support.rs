@@ -12,7 +12,7 @@ use carapace_runtime::bindings::{
 };
 use carapace_runtime::engine_types::{Resource, Result};
 use carapace_runtime::{
-    Admission, AotCache, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance, Loaded,
+    Admission, AotCache, Binding, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance, Loaded,
     Loader,
 };
 use std::fs::File;
@@ -275,8 +275,18 @@ impl Subject {
         Self::limited(engines, package, package.manifest().limits).await
     }
 
+    /// With a binding of its own.
+    pub(crate) async fn bound(engines: &Engines, package: &VerifiedPackage, binding: Arc<dyn Binding<State>>) -> Self {
+        let loaded = loader(engines, None).load_bound(package, binding).await.unwrap_or_else(|e| panic!("{e}"));
+        Self::of(loaded, package, package.manifest().limits)
+    }
+
     pub(crate) async fn limited(engines: &Engines, package: &VerifiedPackage, limits: Limits) -> Self {
         let loaded = loader(engines, None).load(package).await.unwrap_or_else(|e| panic!("{e}"));
+        Self::of(loaded, package, limits)
+    }
+
+    fn of(loaded: Arc<Loaded<State>>, package: &VerifiedPackage, limits: Limits) -> Self {
         let id: InstanceId = "local/fixture/main".parse().unwrap();
         Self {
             loaded,

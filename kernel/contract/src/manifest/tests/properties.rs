@@ -84,6 +84,13 @@ fn render(m: &Manifest) -> String {
             writeln!(out, "[{name}]\noptional = {}", decl.optional).unwrap();
         }
     }
+    if let Some(w) = &m.wasi {
+        writeln!(out, "[wasi]\nclocks = {}\nrandom = {}\nstdio = {}", w.clocks, w.random, w.stdio).unwrap();
+        for d in &w.directories {
+            write!(out, "[[wasi.directory]]\nname = {}\nprompt = {}\n", q(d.name.as_str()), q(&d.prompt)).unwrap();
+            writeln!(out, "write = {}\noptional = {}", d.write, d.optional).unwrap();
+        }
+    }
     if let Some(p) = &m.provider {
         writeln!(out, "[provider]").unwrap();
         if let Some(model) = &p.default_model {
@@ -161,6 +168,7 @@ prop_compose! {
         kv in proptest::option::of(any::<bool>()),
         assets in proptest::collection::vec(asset(), 0..=1),
         (memory_notes, sessions, settings) in any::<(Option<bool>, Option<bool>, Option<bool>)>(),
+        wasi in proptest::option::of(any::<(bool, bool, bool)>()),
         model in proptest::option::of("[a-z0-9./-]{1,20}"),
         extra in proptest::sample::subsequence(Effect::ALL.to_vec(), 0..=5),
         tools in 0usize..4,
@@ -188,6 +196,17 @@ prop_compose! {
             memory: memory_notes.map(|optional| PlainDecl { optional }),
             sessions: sessions.map(|optional| PlainDecl { optional }),
             settings: settings.map(|optional| PlainDecl { optional }),
+            wasi: wasi.map(|(clocks, random, write)| WasiDecl {
+                clocks,
+                random,
+                stdio: !clocks,
+                directories: vec![DirectoryDecl {
+                    name: "notes".parse().unwrap(),
+                    prompt: "Notes".into(),
+                    write,
+                    optional: random,
+                }],
+            }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
         };
