@@ -2,6 +2,7 @@
 
 use crate::package::PackageError;
 use carapace_contract::manifest::Manifest;
+use carapace_contract::wasi::Part;
 use carapace_contract::{Contract, Contracts};
 use std::collections::BTreeSet;
 use wit_component::DecodedWasm;
@@ -112,8 +113,21 @@ pub fn check_for(component: &[u8], manifest: &Manifest, contracts: Contracts) ->
 }
 
 fn imports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &mut Report) {
-    let mut used = BTreeSet::new();
+    let (mut used, mut parts) = (BTreeSet::new(), BTreeSet::new());
     for full in &surface.imports {
+        if let Some(part) = Part::of_import(full) {
+            parts.insert(part);
+            if part == Part::Http {
+                used.insert("http");
+            }
+            if !asks_part(manifest, part) {
+                let line = part.line();
+                report.problems.push(format!(
+                    "it imports `{full}`, which the manifest does not ask for; put {line} into carapace.toml, or stop using it"
+                ));
+            }
+            continue;
+        }
         match interface(full, contract) {
             Ok(name) if BASELINE.contains(&name) => {}
             Ok(name) => match GRANTED.iter().find(|(known, _)| *known == name) {
@@ -130,6 +144,16 @@ fn imports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &
                 )),
             },
             Err(why) => report.problems.push(format!("it imports `{full}`: {why}")),
+        }
+    }
+    for part in Part::ALL {
+        // Only `[wasi]` itself asks for the world, and only `[[http]]`, which reports itself, for requests.
+        let asked = part != Part::Http && asks_part(manifest, part);
+        if asked && !parts.contains(&part) && (part != Part::World || parts.is_empty()) {
+            report.warnings.push(format!(
+                "the manifest asks for `{}` and the component never imports it; remove it from carapace.toml",
+                part.name()
+            ));
         }
     }
     for (name, _) in GRANTED {
@@ -179,8 +203,11 @@ fn exports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &
 /// The bare name of an interface of the manifest's contract, or why it is none.
 fn interface(full: &str, contract: Contract) -> Result<&str, String> {
     let (package, rest) = full.split_once('/').unwrap_or((full, ""));
+    if package.starts_with("wasi:") {
+        return Err("of WASI, this kernel offers cli, io, clocks, random, filesystem and http of version 0.2 (and sockets, which it refuses)".to_owned());
+    }
     if package != PACKAGE {
-        return Err(format!("only interfaces of `{PACKAGE}` are offered (no WASI, no plain functions)"));
+        return Err(format!("only interfaces of `{PACKAGE}` and of WASI 0.2 are offered (no plain functions)"));
     }
     let Contract { version, wit } = contract;
     match rest.split_once('@') {
@@ -188,6 +215,16 @@ fn interface(full: &str, contract: Contract) -> Result<&str, String> {
         Some((_, other)) => Err(format!("its manifest says contract {version}, which is {wit}, not {other}; rebuild the component")),
         None => Err(format!("it names no contract version; contract {version} is {wit}")),
     }
+}
+
+fn asks_part(manifest: &Manifest, part: Part) -> bool {
+    manifest.wasi.as_ref().is_some_and(|wasi| match part {
+        Part::World => true,
+        Part::Clocks => wasi.clocks,
+        Part::Random => wasi.random,
+        Part::Stdio => wasi.stdio,
+        Part::Http => asks(manifest, "http"),
+    })
 }
 
 fn asks(manifest: &Manifest, import: &str) -> bool {

@@ -8,9 +8,11 @@
 
 pub mod cable;
 pub mod components;
+pub mod foreign;
 pub mod kernel;
 pub mod mirror;
 pub mod model;
+pub mod obedient;
 pub mod owner;
 pub mod peers;
 pub mod registries;

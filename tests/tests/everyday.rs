@@ -10,42 +10,10 @@
 
 use axum::Router;
 use axum::routing::get;
-use carapace_tests::model::{Model, Piece};
+use carapace_tests::model::Model;
+use carapace_tests::obedient::{call, obedient};
 use carapace_tests::{Kernel, KernelOptions};
 use serde_json::{Value, json};
-use std::time::Duration;
-
-const CALL: &str = "call ";
-
-/// A model that does as it is told: `call <tool> <arguments>` is called, and what the tools answered since is said, one answer a line.
-fn obey(request: &Value) -> Vec<Piece> {
-    let messages = request["messages"].as_array().unwrap();
-    let told = messages.iter().rposition(|m| m["role"] == "user").unwrap();
-    let answers: Vec<&str> =
-        messages[told..].iter().filter(|m| m["role"] == "tool").map(|m| m["content"].as_str().unwrap()).collect();
-    let text = text(&messages[told]["content"]);
-    let calls: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(CALL)).collect();
-    match calls.get(answers.len()) {
-        Some(call) => {
-            let (tool, arguments) = call.split_once(' ').unwrap();
-            let id = format!("call_{}", messages.len());
-            vec![Piece::Call(id, tool.to_owned(), serde_json::from_str(arguments).unwrap())]
-        }
-        None => vec![Piece::Text(answers.join("\n"))],
-    }
-}
-
-fn text(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|p| p["text"].as_str()).collect(),
-        other => panic!("no text: {other}"),
-    }
-}
-
-fn call(tool: &str, arguments: &Value) -> String {
-    format!("{CALL}{tool} {arguments}")
-}
 
 fn options(model: &Model) -> KernelOptions {
     KernelOptions::openai(&model.base).with_config("{ agent: { route: ['openai/mock'] } }")
@@ -62,7 +30,7 @@ fn owner_asks(kernel: &Kernel, session: &str, message: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_told_in_one_conversation_is_known_in_another_and_after_a_restart() {
-    let model = Model::start(obey, Duration::ZERO).await;
+    let model = obedient().await;
     let mut kernel = Kernel::start(options(&model));
     let note = json!({"key": "people/anna", "text": "Anna plays the viola."});
     let said = kernel.say("monday", &call("memory_write", &note)).await;
@@ -94,7 +62,7 @@ async fn page() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_text_from_outside_nothing_is_written_down_and_nothing_forgotten() {
-    let model = Model::start(obey, Duration::ZERO).await;
+    let model = obedient().await;
     let server = page().await;
     let config = json!({"agent": {"route": ["openai/mock"]}, "instances": {"web": {"publicAllow": [server]}}});
     let kernel = Kernel::start(KernelOptions::openai(&model.base).with_config(&config.to_string()));
@@ -115,7 +83,7 @@ async fn after_text_from_outside_nothing_is_written_down_and_nothing_forgotten()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_looks_back_at_a_conversation_from_another_and_after_a_restart() {
-    let model = Model::start(obey, Duration::ZERO).await;
+    let model = obedient().await;
     let mut kernel = Kernel::start(options(&model));
     kernel.say("first", "The password of the shed is walnut.").await;
     let list = call("session_list", &json!({}));
@@ -135,7 +103,7 @@ async fn the_owner_looks_back_at_a_conversation_from_another_and_after_a_restart
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_is_read_without_what_came_from_the_environment() {
-    let model = Model::start(obey, Duration::ZERO).await;
+    let model = obedient().await;
     let config = json!({"agent": {"route": ["openai/mock"], "system": "${SYSTEM}"}});
     let options = KernelOptions::openai(&model.base)
         .with_env("SYSTEM", "words-of-the-environment")

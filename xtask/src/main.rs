@@ -12,6 +12,7 @@ mod bundle;
 mod cargo;
 mod components;
 mod docs;
+mod foreign;
 mod fuzz;
 mod step;
 mod summary;

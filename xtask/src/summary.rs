@@ -33,15 +33,28 @@ pub(crate) enum Runner {
     Libtest,
     /// nextest, one line at the end: `Summary [   0.1s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 3 skipped`
     Nextest,
+    /// `node --test`, one line each at the end: `# pass 3` or `ℹ pass 3`
+    Node,
 }
 
 /// What an output line says, if it is a summary.
 fn counts(runner: Runner, line: &str) -> Option<Counts> {
     let plain = without_colours(line);
     let text = plain.trim();
+    if runner == Runner::Node {
+        let (word, number) = text.strip_prefix("# ").or_else(|| text.strip_prefix("ℹ "))?.split_once(' ')?;
+        let number = number.parse().ok()?;
+        return Some(match word {
+            "pass" => Counts { passed: number, ..Counts::default() },
+            "fail" | "cancelled" => Counts { failed: number, ..Counts::default() },
+            "skipped" | "todo" => Counts { skipped: number, ..Counts::default() },
+            _ => return None,
+        });
+    }
     let figures = match runner {
         Runner::Libtest => text.strip_prefix("test result: ")?.split_once(". ")?.1,
         Runner::Nextest => text.strip_prefix("Summary [")?.split_once("run: ")?.1,
+        Runner::Node => return None,
     };
     let mut found = Counts::default();
     for part in figures.split([',', ';', '(', ')']) {
@@ -124,6 +137,14 @@ mod tests {
     fn a_nextest_line_is_counted_with_time_outs_as_failures() {
         let line = "     Summary [   0.123s] 15 tests run: 10 passed (2 slow), 1 failed, 1 timed out, 3 skipped";
         assert_eq!(counts(Runner::Nextest, line), Some(Counts { passed: 10, failed: 2, skipped: 3 }));
+    }
+
+    #[test]
+    fn nodes_lines_are_counted_one_by_one() {
+        let lines = ["# tests 6", "# pass 3", "ℹ fail 1", "# cancelled 0", "# skipped 2", "# duration_ms 12.5"];
+        let mut total = Counts::default();
+        lines.iter().filter_map(|l| counts(Runner::Node, l)).for_each(|c| total.add(c));
+        assert_eq!(total, Counts { passed: 3, failed: 1, skipped: 2 });
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::cargo::{cargo, output, program, root, run, target_dir, which};
 use crate::components::Variant;
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
-use crate::{authors, bundle, components, docs, fuzz, typescript, weights};
+use crate::{authors, bundle, components, docs, foreign, fuzz, typescript, weights};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -115,11 +115,15 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     let written = target_dir()?.join("authors");
     let samples = steps.run("build the tutorial and the templates", || authors::build(&written))?;
 
+    let others = target_dir()?.join("foreign");
+    let scripts = steps.run("build components in other languages", || foreign::build(&others))?;
+
     let mut total = Counts::default();
     let mut broken: Vec<&str> = Vec::new();
     let mut part = |steps: &mut Steps, name: &'static str, runner: Runner, command: &mut Command| {
         command.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace);
         command.env("CARAPACE_TEST_PLAIN", &plain).env("CARAPACE_TEST_AUTHORS", &written);
+        command.env("CARAPACE_TEST_FOREIGN", &others);
         let outcome = steps.run(name, || {
             let (counts, good) = run_counted(runner, command)?;
             total.add(counts);
@@ -165,6 +169,11 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
         command.arg("--component").arg(folder.join("target").join(authors::built(folder)?));
         command.args(["--", "--no-fail-fast", "--target-dir"]).arg(authors::host_target());
         part(steps, "tests of the tutorial and the templates", Runner::Libtest, command.arg("--").args(filter));
+    }
+
+    // Node's runner takes no filter by a part of a name.
+    for folder in scripts.iter().filter(|_| filter.is_none()) {
+        part(steps, "tests of TypeScript components", Runner::Node, &mut foreign::tests(folder)?);
     }
 
     println!("{}", total.line());

@@ -17,7 +17,7 @@ use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_runtime::{Allocation, AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
 use carapace_store::{PackageRow, Store, StoreOptions, Unlocker};
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,7 @@ impl Kernel {
                 let config = config.clone();
                 Arc::new(move || config.current().shown())
             },
+            private(paths, options.bundle.as_deref()),
         );
         let engines = Engines::new(engine_options(&current)).or_fail("the WebAssembly engine does not start")?;
         if let (Allocator::Pooling, Allocation::OnDemand { reason }) = (current.runtime.allocator, engines.allocation())
@@ -187,6 +188,13 @@ impl Kernel {
     }
 }
 
+/// What no component is ever given: the state, the configuration, the bundle, the program itself.
+fn private(paths: &StatePaths, bundle: Option<&Path>) -> Vec<PathBuf> {
+    let config = paths.config().to_path_buf();
+    let program = std::env::current_exe().ok();
+    [Some(paths.root().to_path_buf()), Some(config), bundle.map(Path::to_path_buf), program].into_iter().flatten().collect()
+}
+
 /// Opens the store; says who holds it if somebody does.
 pub(crate) fn open_store(paths: &StatePaths) -> Outcome<Store> {
     Store::open(paths.root(), store_options()).map_err(|e| {
@@ -265,6 +273,7 @@ pub(crate) fn spec_of(config: &Config, id: &InstanceId, package: VerifiedPackage
         limits: config.limits_for(id, grant.capabilities.limits),
         endpoints: section.map(|s| s.endpoints.clone()).unwrap_or_default(),
         public_allow: section.map(|s| s.public_allow.clone()).unwrap_or_default(),
+        directories: section.map(|s| s.directories.clone()).unwrap_or_default(),
         config: section.map(|s| s.config.clone()).unwrap_or_default().into(),
         id: id.clone(),
         package: Arc::new(package),

@@ -6,12 +6,12 @@ use crate::names::{InstanceKey, ModelName};
 use crate::problem::ConfigError;
 use carapace_contract::completion::ModelRef;
 use carapace_contract::limits::Limits;
-use carapace_contract::{ComponentId, EndpointName, HostPort, InstanceId};
+use carapace_contract::{ComponentId, EndpointName, HostPort, InstanceId, Name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 /// The whole configuration.
@@ -203,6 +203,9 @@ pub struct Instance {
     /// Dangerous: servers (`host:port`) that `http = "public"` reaches although they are on a private network or this machine.
     #[schemars(with = "Vec<String>")]
     pub public_allow: BTreeSet<HostPort>,
+    /// Directories that the component may be given, by the name under which its manifest asks; absolute paths.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub directories: BTreeMap<Name, PathBuf>,
     /// The component's own section. Holds no secret.
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Limits in place of the manifest's; `limits.ceiling` still wins.
@@ -216,6 +219,7 @@ impl Default for Instance {
             enabled: true,
             endpoints: BTreeMap::new(),
             public_allow: BTreeSet::new(),
+            directories: BTreeMap::new(),
             config: serde_json::Map::new(),
             limits: LimitOverrides::default(),
         }

@@ -16,12 +16,13 @@ use carapace_contract::limits::Limits;
 use carapace_contract::name::EndpointName;
 use carapace_contract::ports::ToolFailure;
 use carapace_contract::turn::{InstanceStatus, ToolInfo};
-use carapace_contract::{Denial, Digest, HostPort, InstanceId};
+use carapace_contract::{Denial, Digest, HostPort, InstanceId, Name};
 use carapace_egress::Policy;
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::bindings::{provider, tools as wit};
 use carapace_runtime::{Admission, Class, Core, Entry, Loader};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 use tokio::sync::mpsc;
@@ -40,6 +41,8 @@ pub struct InstanceSpec {
     pub endpoints: BTreeMap<EndpointName, url::Url>,
     /// Servers that the operator opened to public fetches.
     pub public_allow: BTreeSet<HostPort>,
+    /// Directories by the name under which the manifest asks for them, from the configuration.
+    pub directories: BTreeMap<Name, PathBuf>,
     /// Its own section of the configuration.
     pub config: serde_json::Value,
     /// Limits in force: the manifest's, with the operator's figures and ceiling.
@@ -217,7 +220,8 @@ impl Host {
         if live.grant.load().grant.revoked {
             return Ok(Vec::new());
         }
-        let state = self.state(live, Entry::ListTools, CancellationToken::new())?;
+        let mut state = self.state(live, Entry::ListTools, CancellationToken::new())?;
+        state.enter()?;
         let listed = live.loaded.list_tools(state, Admission::new(Class::Tool)).await;
         let listed = listed.map_err(|e| Denial::new(e.kind.code(), e.message, e.fix))?;
         let granted = live.grant.load();
@@ -255,6 +259,7 @@ impl Host {
         let state = self.state(live, Entry::Tool(&call.tool), cancel);
         let mut state = state.inspect_err(|d| live.runtime.meter().denial(d)).map_err(|d| tools::denied(&d))?;
         state.behind = Some(Behind::of(call, handed));
+        state.enter().map_err(|d| tools::denied(&d))?;
         let context = wit::Context {
             call_id: call.call_id.clone(),
             session: convert::session(&live.id, &call.session),
@@ -270,7 +275,8 @@ impl Host {
     }
 
     pub(crate) async fn provider_models(&self, live: &Arc<Live>) -> Result<Vec<ModelInfo>, CompletionFailure> {
-        let state = self.state(live, Entry::Provider, CancellationToken::new()).map_err(models::denied)?;
+        let mut state = self.state(live, Entry::Provider, CancellationToken::new()).map_err(models::denied)?;
+        state.enter().map_err(models::denied)?;
         let answer = live.loaded.models(state, Admission::new(Class::Provider));
         let answer = live.eviction.or(answer).await.map_err(models::denied)?;
         self.watch(live, answer.as_ref().err());
@@ -288,6 +294,7 @@ impl Host {
         let state = self.state(live, Entry::Provider, cancel);
         let mut state = state.inspect_err(|d| live.runtime.meter().denial(d)).map_err(models::denied)?;
         state.sink = Some(sink.clone());
+        state.enter().map_err(models::denied)?;
         let admission = Admission::new(Class::Provider);
         let answer = async {
             match &live.warm {

@@ -3,9 +3,11 @@
 use crate::grants::GrantCell;
 use crate::probation::Probation;
 use crate::state::HostState;
-use carapace_contract::{Denial, InstanceId};
+use carapace_contract::{Denial, InstanceId, Name};
 use carapace_registry::VerifiedPackage;
+use carapace_runtime::wasi::Directory;
 use carapace_runtime::{Instance, Loaded, Warm};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,8 @@ pub(crate) struct Live {
     pub(crate) package: Arc<VerifiedPackage>,
     pub(crate) grant: GrantCell,
     pub(crate) config: serde_json::Value,
+    /// What was granted and is there.
+    pub(crate) directories: BTreeMap<Name, Directory>,
     pub(crate) runtime: Arc<Instance>,
     pub(crate) loaded: Arc<Loaded<HostState>>,
     /// The kept store of a provider that was granted `life = "warm"`.

@@ -16,6 +16,7 @@ mod probation;
 mod services;
 mod state;
 mod tools;
+mod wasi;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};

@@ -4,6 +4,7 @@ use crate::grants::{GrantCell, GrantSnapshot};
 use crate::host::{Host, InstallError, InstanceSpec};
 use crate::instance::{Eviction, Live, Rate, Slot};
 use crate::probation::Probation;
+use crate::wasi;
 use carapace_contract::grant::Grant;
 use carapace_contract::limits::Life;
 use carapace_contract::turn::ToolInfo;
@@ -64,9 +65,10 @@ impl Host {
     }
 
     async fn live(&self, spec: InstanceSpec, probation: Option<Duration>) -> Result<Arc<Live>, InstallError> {
-        let InstanceSpec { id, package, grant, endpoints, public_allow, config, limits } = spec;
+        let InstanceSpec { id, package, grant, endpoints, public_allow, directories, config, limits } = spec;
         covered(&id, &grant, &package)?;
         let policy = self.policy(&id, &grant, endpoints, limits)?.opening(public_allow);
+        let directories = wasi::directories(&id, &grant, &directories, &self.services().private)?;
         let loaded = self.loader.load(&package).await.map_err(|e| match e {
             LoadError::Denied(denial) => denial,
             other => {
@@ -82,6 +84,7 @@ impl Host {
             id,
             package,
             config,
+            directories,
             loaded,
             log_rate: Rate::default(),
             eviction: Eviction::default(),

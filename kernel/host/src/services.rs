@@ -7,6 +7,7 @@ use carapace_egress::{Door, SecretSource};
 use carapace_registry::AssetFiles;
 use carapace_store::{SecretId, Store};
 use secrecy::SecretString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,8 @@ pub struct Services {
     pub assets: AssetFiles,
     /// The configuration in force; without the right to `settings`, nobody asks for it.
     pub settings: Settings,
+    /// The kernel's own files and directories, which no component is ever given.
+    pub private: Vec<PathBuf>,
     pub(crate) started: Instant,
 }
 
@@ -39,8 +42,9 @@ impl Services {
         environment: Environment,
         assets: AssetFiles,
         settings: Settings,
+        private: Vec<PathBuf>,
     ) -> Arc<Self> {
-        Arc::new(Self { store, door, environment, assets, settings, started: Instant::now() })
+        Arc::new(Self { store, door, environment, assets, settings, private, started: Instant::now() })
     }
 }
 

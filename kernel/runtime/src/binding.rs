@@ -7,6 +7,7 @@ use crate::bindings::{assets, clock, completion, config, http, kv, log, memory, 
 use crate::linker::Interface;
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
+use crate::wasi;
 use carapace_contract::Contract;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -47,6 +48,9 @@ impl<T: Imports> Binding<T> for Plain {
                 }
             };
         }
+        if let Interface::Wasi(part) = interface {
+            return wasi::link(part, linker);
+        }
         let mut instance = linker.instance(&name_of(interface.name(), self.0))?;
         let i = &mut instance;
         match interface {
@@ -62,6 +66,8 @@ impl<T: Imports> Binding<T> for Plain {
             Interface::Sessions => either!(sessions, i),
             Interface::Settings => either!(settings, i),
             Interface::Completion => either!(completion, i),
+            // Above: its names and versions are not the contract's.
+            Interface::Wasi(_) => Ok(()),
         }
     }
 }

@@ -42,6 +42,8 @@ pub enum TrapKind {
     NoExport,
     /// An import failed inside the kernel.
     Host,
+    /// It ended its program (WASI) instead of answering.
+    Exit,
 }
 
 impl TrapKind {
@@ -77,6 +79,7 @@ impl TrapKind {
             Self::Depth => ("depth", "E-RUNTIME-015"),
             Self::NoExport => ("no-export", "E-RUNTIME-016"),
             Self::Host => ("host", "E-RUNTIME-017"),
+            Self::Exit => ("exit", "E-RUNTIME-018"),
         }
     }
 }
@@ -124,6 +127,7 @@ impl CallError {
             TrapKind::Busy => format!("no permit came free in time: {detail}"),
             TrapKind::Depth => format!("components may call each other at most {} deep", crate::permits::MAX_DEPTH),
             TrapKind::NoExport => format!("the component does not export `{detail}`"),
+            TrapKind::Exit => format!("the component ended its program instead of answering, with status {detail}"),
             TrapKind::Host => format!("a host call failed inside the kernel: {detail}"),
         };
         let field = match kind {
@@ -163,6 +167,9 @@ pub(crate) fn classify(error: &wasmtime::Error, instantiating: bool) -> (TrapKin
             _ => TrapKind::Fault,
         };
         return (kind, trap.to_string());
+    }
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return (TrapKind::Exit, exit.0.to_string());
     }
     if error.is::<wasmtime::component::ResourceTableError>() {
         return (TrapKind::Handles, String::new());

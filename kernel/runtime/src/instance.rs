@@ -33,7 +33,7 @@ pub struct Loaded<T: Imports> {
     pub(crate) asked: CapabilitySet,
     pub(crate) imports: BTreeSet<Interface>,
     pub(crate) binding: Arc<dyn Binding<T>>,
-    pub(crate) templates: Mutex<HashMap<u32, Arc<Template<T>>>>,
+    pub(crate) templates: Mutex<HashMap<u64, Arc<Template<T>>>>,
 }
 
 impl<T: Imports> std::fmt::Debug for Loaded<T> {
@@ -54,7 +54,7 @@ pub(crate) struct Live<T: Imports> {
     exports: Option<Exports>,
     fuel: u64,
     /// Of the plan it was linked by.
-    pub(crate) key: u32,
+    pub(crate) key: u64,
 }
 
 impl<T: Imports> Drop for Live<T> {

@@ -4,7 +4,7 @@
 //! [`VerifiedPackage`](carapace_registry::VerifiedPackage), is compiled in a confined child process
 //! ([`Worker`]), kept as an authenticated artefact ([`AotCache`]), linked to exactly what was granted
 //! ([`LinkPlan`]) and called under limits that cannot be left out ([`Loaded`]). It never opens a socket,
-//! never reads the owner's files, and never keeps a store after a trap.
+//! opens no directory of the owner's but those that were granted ([`wasi`]), and never keeps a store after a trap.
 //!
 //! One starts from [`Engines`] (the two engine profiles, the ticker and the runtime guests run on), a
 //! [`Loader`], and the store data: a type that holds a [`Core`], implements [`Guest`] and the generated
@@ -41,6 +41,7 @@ mod size;
 mod state;
 mod ticker;
 mod warm;
+pub mod wasi;
 mod worker;
 
 pub use binding::{Binding, Plain, name_of};

@@ -3,6 +3,7 @@
 use crate::binding::Binding;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::Use;
+use carapace_contract::wasi::Part;
 use carapace_contract::{Denial, InstanceId};
 use std::collections::{BTreeMap, BTreeSet};
 use wasmtime::component::types::ComponentItem;
@@ -35,11 +36,13 @@ pub enum Interface {
     Sessions,
     /// `settings`
     Settings,
+    /// A part of WASI 0.2.
+    Wasi(Part),
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -52,6 +55,11 @@ impl Interface {
         Self::Memory,
         Self::Sessions,
         Self::Settings,
+        Self::Wasi(Part::World),
+        Self::Wasi(Part::Clocks),
+        Self::Wasi(Part::Random),
+        Self::Wasi(Part::Stdio),
+        Self::Wasi(Part::Http),
     ];
 
     /// Its name in `wit/`.
@@ -69,14 +77,18 @@ impl Interface {
             Self::Memory => "memory",
             Self::Sessions => "sessions",
             Self::Settings => "settings",
+            Self::Wasi(part) => part.name(),
         }
     }
 
     /// The interface an import names, e.g. `carapace:plugin/kv@0.1.0-dev`. Whether the version fits is the linker's business.
     pub fn of_import(import: &str) -> Option<Self> {
+        if let Some(part) = Part::of_import(import) {
+            return Some(Self::Wasi(part));
+        }
         let name = import.strip_prefix("carapace:plugin/")?;
         let name = name.split_once('@').map_or(name, |(name, _)| name);
-        Self::ALL.into_iter().find(|i| i.name() == name)
+        Self::ALL.into_iter().find(|i| i.name() == name && !matches!(i, Self::Wasi(_)))
     }
 }
 
@@ -190,6 +202,18 @@ impl LinkPlan {
                     uses.as_ref().is_none_or(|u| u.contains(&Use::Secrets)),
                     asked.secrets.keys().next().map_or("secrets".to_owned(), |s| format!("secret:{s}")),
                 ),
+                Interface::Wasi(part) => {
+                    let (a, g) = (asked.wasi, granted.wasi);
+                    let (asks, has) = match part {
+                        Part::World => (a.is_some(), g.is_some()),
+                        Part::Clocks => (a.is_some_and(|w| w.clocks), g.is_some_and(|w| w.clocks)),
+                        Part::Random => (a.is_some_and(|w| w.random), g.is_some_and(|w| w.random)),
+                        Part::Stdio => (a.is_some_and(|w| w.stdio), g.is_some_and(|w| w.stdio)),
+                        // Which requests, is decided for each.
+                        Part::Http => (a.is_some() && (!asked.http.is_empty() || asked.public_http), g.is_some()),
+                    };
+                    (asks, false, has, true, part.name().to_owned())
+                }
                 Interface::Completion => {
                     (asked.provider, false, granted.provider, uses.is_none(), "provider".to_owned())
                 }
@@ -230,11 +254,20 @@ impl LinkPlan {
         self.links.get(&interface) == Some(&Link::Real)
     }
 
+    /// Whether anything of WASI is linked.
+    pub fn has_wasi(&self) -> bool {
+        self.links.keys().any(|i| matches!(i, Interface::Wasi(_)))
+    }
+
     /// Plans with equal keys share an instance template.
-    pub(crate) fn key(&self) -> u32 {
-        self.links.iter().fold(0, |key, (interface, link)| {
-            let bits = if *link == Link::Real { 0b01 } else { 0b10 };
-            key | bits << (2 * *interface as u32)
+    pub(crate) fn key(&self) -> u64 {
+        Interface::ALL.iter().fold(0, |key, interface| {
+            let bits = match self.links.get(interface) {
+                None => 0b00,
+                Some(Link::Real) => 0b01,
+                Some(Link::Refused(_)) => 0b10,
+            };
+            key << 2 | bits
         })
     }
 

@@ -5,6 +5,7 @@ use crate::bindings::{
 };
 use crate::linker::{Interface, LinkPlan};
 use crate::meter::InstanceMeter;
+use crate::wasi::Entered;
 use carapace_contract::limits::Limits;
 use carapace_contract::{Denial, InstanceId};
 use std::sync::Arc;
@@ -124,13 +125,14 @@ pub struct Core {
     instance: Arc<Instance>,
     plan: Arc<LinkPlan>,
     cancel: CancellationToken,
-    table: ResourceTable,
+    pub(crate) table: ResourceTable,
     deadline: Instant,
     host_calls: u64,
     ticks: u64,
     pub(crate) on_cpu: Arc<OnCpu>,
     memory: u64,
     pending: u64,
+    pub(crate) wasi: Option<Box<Entered>>,
 }
 
 impl Core {
@@ -149,6 +151,7 @@ impl Core {
             on_cpu: Arc::default(),
             memory: 0,
             pending: 0,
+            wasi: None,
         }
     }
 

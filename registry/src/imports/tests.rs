@@ -44,7 +44,8 @@ fn what_is_asked_for_and_not_imported_is_a_warning() {
 #[test]
 fn interfaces_of_others_and_of_other_contracts_are_refused() {
     let foreign = [
-        "wasi:cli/environment@0.2.0",
+        "wasi:keyvalue/store@0.2.0",
+        "wasi:cli/environment@0.3.0",
         "carapace:plugin/kv@0.2.0",
         "carapace:plugin/kv@0.1.0",
         "carapace:plugin/telepathy@0.1.0-dev",
@@ -103,4 +104,30 @@ fn an_export_that_nothing_calls_is_a_warning() {
     let r = report(&[], &["tools", "wasi:cli/run@0.2.0"], TOOL);
     assert_eq!(r.problems, [""; 0]);
     assert!(r.warnings[0].contains("wasi:cli/run"), "{r:?}");
+}
+
+#[test]
+fn each_part_of_wasi_is_asked_for_by_its_own_line() {
+    let imports = [
+        "wasi:cli/environment@0.2.9",
+        "wasi:io/streams@0.2.9",
+        "wasi:filesystem/types@0.2.9",
+        "wasi:sockets/tcp@0.2.9",
+        "wasi:clocks/wall-clock@0.2.9",
+        "wasi:random/random@0.2.9",
+        "wasi:cli/stdout@0.2.9",
+        "wasi:http/outgoing-handler@0.2.9",
+    ];
+    let whole = "[wasi]\nclocks = true\nrandom = true\nstdio = true\n[[http]]\nendpoint = \"a\"\nurl = \"https://a.example\"\n\
+        [[tool]]\nname = \"t\"\nuses = [\"http:a\"]\n";
+    assert_eq!(report(&imports, &["tools"], whole), Report::default());
+    insta::assert_snapshot!(report(&imports, &["tools"], TOOL).problems.join("\n"));
+    for (line, import) in [("clocks", 4), ("random", 5), ("stdio", 6)] {
+        let r = report(&imports, &["tools"], &whole.replace(&format!("{line} = true\n"), ""));
+        assert_eq!(r.problems.len(), 1);
+        assert!(r.problems[0].contains(imports[import]) && r.problems[0].contains(&format!("`{line} = true`")), "{r:?}");
+    }
+    let r = report(&["log"], &["tools"], &format!("[wasi]\nclocks = true\n{TOOL}"));
+    assert_eq!(r.problems, [""; 0]);
+    assert_eq!(r.warnings.len(), 2, "the world and the clocks: {r:?}");
 }

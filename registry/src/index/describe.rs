@@ -24,6 +24,7 @@ pub fn asks(capabilities: &CapabilitySet) -> BTreeSet<String> {
     asks.extend(capabilities.http.values().flat_map(|e| &e.hosts).map(|h| format!("http:{h}")));
     asks.extend(capabilities.secrets.keys().map(|s| format!("secret:{s}")));
     asks.extend(capabilities.assets.keys().map(|a| format!("asset:{a}")));
+    asks.extend(capabilities.directories.keys().map(|d| format!("directory:{d}")));
     let words = [
         ("http:public", capabilities.public_http),
         ("kv", capabilities.kv),

@@ -13,13 +13,14 @@ mod imports;
 
 use carapace_contract::InstanceId;
 use carapace_contract::limits::Life;
+use carapace_contract::manifest::{Manifest, Use};
 use carapace_registry::{PublisherBook, SigningKey, Trust, VerifiedPackage, package, verify};
 use carapace_runtime::{
     Admission, Class, Core, EngineOptions, Engines, Entry, InProcess, Instance, Loaded, Loader, Warm,
 };
 use carapace_sdk::testing::{FakeHost, protocol};
 use imports::State;
-use protocol::{Answered, Ask, Call, Greeting, Outcome, VERSION};
+use protocol::{Answered, Ask, Call, Declared, Greeting, Outcome, VERSION};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +76,11 @@ impl TestHost {
     /// Its name in its manifest.
     pub fn component(&self) -> String {
         self.package.manifest().component.name.to_string()
+    }
+
+    /// A kernel in which nothing is, that holds the component to its manifest.
+    pub fn fake(&self) -> FakeHost {
+        FakeHost::declaring(declared(self.package.manifest()))
     }
 
     /// Makes a call of a test's.
@@ -140,6 +146,27 @@ impl TestHost {
     }
 }
 
+/// A manifest as the fakes know it.
+fn declared(m: &Manifest) -> Declared {
+    let sections = [
+        ("kv", m.kv.is_some()),
+        ("memory", m.memory.is_some()),
+        ("sessions", m.sessions.is_some()),
+        ("settings", m.settings.is_some()),
+        ("asset", !m.assets.is_empty()),
+        ("secrets", !m.secrets.is_empty()),
+        ("provider", m.provider.is_some()),
+    ];
+    Declared {
+        name: m.component.name.to_string(),
+        sections: sections.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect(),
+        endpoints: m.http.iter().map(|e| (e.endpoint.to_string(), e.methods.clone())).collect(),
+        public_http: m.public_http,
+        secrets: m.secrets.iter().map(|(name, s)| (name.to_string(), s.hmac)).collect(),
+        tools: m.tools.iter().map(|t| (t.name.clone(), t.uses.iter().map(Use::word).collect())).collect(),
+    }
+}
+
 /// Only verification makes a package that can be loaded. Whom to trust is not a question here: whoever tests a component runs their own code.
 fn verified(bytes: Vec<u8>) -> Result<VerifiedPackage, String> {
     let key = SigningKey::generate().map_err(|e| e.to_string())?;
@@ -158,7 +185,8 @@ pub fn serve(package: Vec<u8>, input: impl BufRead, mut output: impl Write) -> R
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loaded = runtime.block_on(TestHost::load(package));
     let component = loaded.as_ref().map(TestHost::component).map_err(ToString::to_string);
-    write_line(&mut output, &Greeting { protocol: VERSION, component })?;
+    let fake = loaded.as_ref().ok().map(|host| Box::new(host.fake()));
+    write_line(&mut output, &Greeting { protocol: VERSION, component, fake })?;
     let mut host = loaded?;
     for line in input.lines() {
         match serde_json::from_str(&line?).map_err(HostError::Protocol)? {

@@ -316,3 +316,10 @@ pub enum Use {
     /// `directory:<name>`: a directory of the owner's.
     Directory(Name),
 }
+
+impl Use {
+    /// As it stands in `uses`.
+    pub fn word(&self) -> String {
+        crate::capability::use_word(self)
+    }
+}

@@ -103,7 +103,7 @@ fn narrowed(policy: &Policy, uses: &BTreeSet<Use>) -> Policy {
     narrow
 }
 
-fn error(e: &EgressError) -> types::Error {
+pub(crate) fn error(e: &EgressError) -> types::Error {
     match e {
         EgressError::Denied(denial) => types::Error::Denied(denial.to_string()),
         EgressError::Limit(_) => types::Error::Limit(e.to_string()),

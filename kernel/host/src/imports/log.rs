@@ -1,5 +1,6 @@
 //! `log`: fields into the tracing span; rate and length are bounded, control characters removed.
 
+use crate::instance::Live;
 use crate::state::HostState;
 use carapace_runtime::bindings::log;
 use carapace_runtime::engine_types::Result;
@@ -12,24 +13,27 @@ const MAX_FIELDS: usize = 32;
 impl log::Host for HostState {
     async fn write(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
         self.core.host_call()?;
-        if !self.instance.log_rate.take(self.core.limits().log_lines_per_minute) {
-            metrics::counter!("carapace_guest_log_dropped_total", "instance" => self.instance.id.to_string())
-                .increment(1);
-            return Ok(());
-        }
-        let message = plain(&message);
         let fields: Vec<String> =
             fields.iter().take(MAX_FIELDS).map(|(k, v)| format!("{}={}", plain(k), plain(v))).collect();
-        let fields = plain(&fields.join(" "));
-        let instance = tracing::field::display(&self.instance.id);
-        match level {
-            log::Level::Trace => tracing::trace!(target: "guest", instance, fields, "{message}"),
-            log::Level::Debug => tracing::debug!(target: "guest", instance, fields, "{message}"),
-            log::Level::Info => tracing::info!(target: "guest", instance, fields, "{message}"),
-            log::Level::Warn => tracing::warn!(target: "guest", instance, fields, "{message}"),
-            log::Level::Error => tracing::error!(target: "guest", instance, fields, "{message}"),
-        }
+        say(&self.instance, level, &message, &fields.join(" "));
         Ok(())
+    }
+}
+
+/// A line of an instance's, if it has one left this minute.
+pub(crate) fn say(instance: &Live, level: log::Level, message: &str, fields: &str) {
+    if !instance.log_rate.take(instance.runtime.limits().log_lines_per_minute) {
+        metrics::counter!("carapace_guest_log_dropped_total", "instance" => instance.id.to_string()).increment(1);
+        return;
+    }
+    let (message, fields) = (plain(message), plain(fields));
+    let instance = tracing::field::display(&instance.id);
+    match level {
+        log::Level::Trace => tracing::trace!(target: "guest", instance, fields, "{message}"),
+        log::Level::Debug => tracing::debug!(target: "guest", instance, fields, "{message}"),
+        log::Level::Info => tracing::info!(target: "guest", instance, fields, "{message}"),
+        log::Level::Warn => tracing::warn!(target: "guest", instance, fields, "{message}"),
+        log::Level::Error => tracing::error!(target: "guest", instance, fields, "{message}"),
     }
 }
 

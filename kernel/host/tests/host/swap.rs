@@ -20,6 +20,7 @@ fn spec(package: VerifiedPackage) -> InstanceSpec {
         grant,
         endpoints: Default::default(),
         public_allow: Default::default(),
+        directories: Default::default(),
         config: json!({}),
     }
 }

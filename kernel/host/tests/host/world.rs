@@ -92,7 +92,7 @@ impl World {
         let assets = AssetFiles::new(dir.path().join("assets"));
         let settings = Arc::new(|| json!({"agent": {"maxTurns": 16}}));
         let door = Door::builder().build();
-        let services = Services::new(store.clone(), door, Arc::new(environment), assets, settings);
+        let services = Services::new(store.clone(), door, Arc::new(environment), assets, settings, Vec::new());
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(InProcess::new(&engines)), None),
@@ -124,6 +124,7 @@ impl World {
                 grant,
                 endpoints,
                 public_allow: BTreeSet::new(),
+                directories: Default::default(),
                 config,
                 limits,
             })

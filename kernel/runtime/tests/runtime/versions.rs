@@ -2,7 +2,7 @@
 //! changed.
 
 use crate::fixtures::{self, wat};
-use crate::support::{State, Subject, engines, loader, tool};
+use crate::support::{State, Subject, engines, tool};
 use carapace_contract::{Contract, Contracts, V0_1};
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{kv, types};

@@ -45,16 +45,18 @@ pub struct FakeHost {
 }
 
 /// What the manifest asks for.
+#[allow(missing_docs, reason = "the manifest's own words")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Declared {
-    pub(crate) name: String,
-    pub(crate) sections: BTreeSet<String>,
+pub struct Declared {
+    pub name: String,
+    pub sections: BTreeSet<String>,
     /// With their methods.
-    pub(crate) endpoints: BTreeMap<String, Vec<String>>,
-    pub(crate) public_http: bool,
+    pub endpoints: BTreeMap<String, Vec<String>>,
+    pub public_http: bool,
     /// With whether they are for HMAC.
-    pub(crate) secrets: BTreeMap<String, bool>,
-    pub(crate) tools: BTreeMap<String, Vec<String>>,
+    pub secrets: BTreeMap<String, bool>,
+    /// With what they use.
+    pub tools: BTreeMap<String, Vec<String>>,
 }
 
 impl From<&Manifest> for Declared {
@@ -93,8 +95,14 @@ impl FakeHost {
     /// A kernel in which nothing is: 2026-07-01 12:34:56.789 UTC, no configuration, no pairs, no answers.
     #[doc(hidden)]
     pub fn of(manifest: &Manifest) -> Self {
+        Self::declaring(Declared::from(manifest))
+    }
+
+    /// The same, for a manifest that was read elsewhere.
+    #[doc(hidden)]
+    pub fn declaring(declared: Declared) -> Self {
         Self {
-            declared: Declared::from(manifest),
+            declared,
             entry: None,
             now_ms: 1_782_909_296_789,
             monotonic_ms: 1_000,

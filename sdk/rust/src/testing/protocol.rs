@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "for the two ends; may change with any version, which is why it has one")]
 
 use super::FakeHost;
+pub use super::fake::Declared;
 use super::fake::Entry;
 pub use crate::host::{Incoming, Outgoing};
 use crate::provider::{Failure, Model, Request};
@@ -14,11 +15,14 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 
 /// The host's first line. Its field `protocol` stays in every version, so that each end can tell the other's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Greeting {
     pub protocol: u32,
     /// The component's name in its manifest; or why it cannot be run.
     pub component: Result<String, String>,
+    /// For tests in other languages: a kernel in which nothing is, that holds the component to its manifest.
+    #[serde(default)]
+    pub fake: Option<Box<FakeHost>>,
 }
 
 /// What the test's process asks.

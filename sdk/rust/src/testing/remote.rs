@@ -137,7 +137,7 @@ mod tests {
     fn a_greeting_names_the_component_or_why_there_is_none() {
         let greet = |component: Result<&str, &str>| {
             let component = component.map(str::to_owned).map_err(str::to_owned);
-            greeted(&serde_json::to_string(&Greeting { protocol: VERSION, component }).unwrap())
+            greeted(&serde_json::to_string(&Greeting { protocol: VERSION, component, fake: None }).unwrap())
         };
         assert_eq!(greet(Ok("dice")).unwrap(), "dice");
         assert!(greet(Err("no manifest")).unwrap_err().ends_with("no manifest"));
