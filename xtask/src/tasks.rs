@@ -193,6 +193,8 @@ fn bench(steps: &mut Steps, args: &[String]) -> Result<()> {
     let unsigned = target_dir()?.join("test-bundle");
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
     let plain = plain_components(steps, &carapace)?;
+    let others = target_dir()?.join("foreign");
+    steps.run("build components in other languages", || foreign::build(&others))?;
     let bench = steps.run("build benches (release)", || {
         let arguments = ["build", "--release", "-p", "carapace-tests", "--bench", "bench"];
         let messages = output(cargo().args(arguments).arg("--message-format=json-render-diagnostics"))?;
@@ -201,7 +203,7 @@ fn bench(steps: &mut Steps, args: &[String]) -> Result<()> {
     steps.run("measure", || {
         let mut bench = program(bench);
         bench.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_TEST_PLAIN", &plain).env("CARAPACE_BIN", &carapace);
-        run(bench.args(args))
+        run(bench.env("CARAPACE_TEST_FOREIGN", &others).args(args))
     })
 }
 

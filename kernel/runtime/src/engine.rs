@@ -246,7 +246,8 @@ fn config(profile: Profile) -> wasmtime::Result<Config> {
     let mut c = Config::new();
     // Threads, GC, stack switching and component-model async are not even compiled in.
     c.wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // What the engine itself puts between nested components has both their memories.
+        .wasm_multi_memory(true)
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
         .epoch_interruption(true)

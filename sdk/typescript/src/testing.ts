@@ -3,9 +3,10 @@
  *
  * `carapace-sdk test` builds the component and runs `tests/*.test.ts` with Node's test runner. The host is `carapace plugin test-host`.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
+import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 
 /** The test protocol that this version speaks. */
 const PROTOCOL = 1;
@@ -63,57 +64,101 @@ interface Fake {
   [more: string]: unknown;
 }
 
+interface Greeting {
+  readonly protocol: number;
+  readonly component: { readonly Ok?: string; readonly Err?: string };
+  readonly fake?: Fake;
+}
+
 type Pending = { resolve: (line: string) => void; reject: (error: Error) => void };
 
-/** One test's host. What the component may find is set first, then it is called, then one looks at what it did. */
-export class TestHost {
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #waiting: Pending[];
-  #fake: Fake;
-  #calls = 0;
-  #timezone: string | null = null;
+/** The built component, in another process: one for all tests of this one. */
+class Connection {
+  static #only: Promise<Connection> | undefined;
+  readonly #input: Writable;
+  readonly #output: Socket;
+  readonly #waiting: Pending[] = [];
+  #tests = 0;
+  #fresh = "";
 
-  private constructor(child: ChildProcessByStdio<Writable, Readable, null>, waiting: Pending[], fake: Fake) {
-    this.#child = child;
-    this.#waiting = waiting;
-    this.#fake = fake;
+  static open(): Promise<Connection> {
+    return (this.#only ??= this.#start());
   }
 
-  /** Starts the host that the environment names; `carapace-sdk test` sets it. {@link stop} it when the test is over. */
-  static async start(): Promise<TestHost> {
+  private constructor(component: string, carapace: string) {
+    const child = spawn(carapace, ["plugin", "test-host", component], { stdio: ["pipe", "pipe", "inherit"] });
+    const end = (error: Error): void => this.#waiting.splice(0).forEach((w) => w.reject(error));
+    child.on("error", (e) => end(new Error(`cannot start ${carapace}: ${e.message}`)));
+    child.on("close", () => end(new Error("the test host ended; what it said stands above")));
+    createInterface({ input: child.stdout }).on("line", (line) => this.#waiting.shift()?.resolve(line));
+    // It ends when its input does, which is when this process does; only an answer that is waited for keeps this one alive.
+    child.unref();
+    this.#input = child.stdin;
+    this.#output = child.stdout as unknown as Socket;
+    (child.stdin as unknown as Socket).unref();
+  }
+
+  static async #start(): Promise<Connection> {
     const { CARAPACE_TEST_COMPONENT: component, CARAPACE_TEST_HOST: carapace } = process.env;
     if (component === undefined || carapace === undefined) {
       throw new Error("CARAPACE_TEST_COMPONENT and CARAPACE_TEST_HOST are not set; run the tests with `carapace-sdk test`");
     }
-    const child = spawn(carapace, ["plugin", "test-host", component], { stdio: ["pipe", "pipe", "inherit"] });
-    const waiting: Pending[] = [];
-    const end = (error: Error): void => waiting.splice(0).forEach((w) => w.reject(error));
-    child.on("error", (e) => end(new Error(`cannot start ${carapace}: ${e.message}`)));
-    child.on("close", () => end(new Error("the test host ended; what it said stands above")));
-    createInterface({ input: child.stdout }).on("line", (line) => waiting.shift()?.resolve(line));
-    const greeting = JSON.parse(await new Promise<string>((resolve, reject) => waiting.push({ resolve, reject }))) as {
-      protocol: number;
-      component: { Ok?: string; Err?: string };
-      fake?: Fake;
-    };
+    const connection = new Connection(component, carapace);
+    const greeting = JSON.parse(await connection.hear()) as Greeting;
     if (greeting.protocol !== PROTOCOL) {
-      child.kill();
       throw new Error(
         `carapace and carapace-sdk are not of one version: the host's test protocol is ${greeting.protocol}, the SDK's ${PROTOCOL}; update the older of the two`,
       );
     }
     if (greeting.component.Err !== undefined || greeting.fake === undefined) {
-      child.kill();
       throw new Error(greeting.component.Err ?? "the host gives no world to test in; update carapace");
     }
-    return new TestHost(child, waiting, greeting.fake);
+    connection.#fresh = JSON.stringify(greeting.fake);
+    return connection;
   }
 
-  /** Ends the host. */
-  async stop(): Promise<void> {
-    const closed = new Promise((resolve) => this.#child.once("close", resolve));
-    this.#child.stdin.end();
-    await closed;
+  /** A number of its own for a test, and a world in which nothing is. */
+  begin(): [test: number, fake: Fake] {
+    this.#tests += 1;
+    return [this.#tests, JSON.parse(this.#fresh) as Fake];
+  }
+
+  say(message: unknown): void {
+    this.#input.write(`${JSON.stringify(message)}\n`);
+  }
+
+  /** The next line. Answers come in the order of the questions. */
+  async hear(): Promise<string> {
+    this.#output.ref();
+    try {
+      return await new Promise<string>((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    } finally {
+      if (this.#waiting.length === 0) this.#output.unref();
+    }
+  }
+}
+
+/** One test's host. What the component may find is set first, then it is called, then one looks at what it did. */
+export class TestHost {
+  readonly #connection: Connection;
+  readonly #test: number;
+  #fake: Fake;
+  #calls = 0;
+  #timezone: string | null = null;
+
+  private constructor(connection: Connection) {
+    this.#connection = connection;
+    [this.#test, this.#fake] = connection.begin();
+  }
+
+  /** A host for one test, in which nothing is yet. `carapace-sdk test` says where the component is. */
+  static async start(): Promise<TestHost> {
+    return new TestHost(await Connection.open());
+  }
+
+  /** This test is over: lets go of what was kept for it. */
+  stop(): void {
+    this.#connection.say({ Over: { test: this.#test } });
   }
 
   /** The time, ms since the Unix epoch. Without this: 2026-07-01 12:34:56.789 UTC. */
@@ -202,9 +247,11 @@ export class TestHost {
   }
 
   async #ask(call: unknown): Promise<Record<string, unknown>> {
-    const line = new Promise<string>((resolve, reject) => this.#waiting.push({ resolve, reject }));
-    this.#child.stdin.write(`${JSON.stringify({ Call: { test: 1, call, fake: this.#fake } })}\n`);
-    const { fake, outcome } = JSON.parse(await line) as { fake: Fake; outcome: Record<string, unknown> };
+    this.#connection.say({ Call: { test: this.#test, call, fake: this.#fake } });
+    const { fake, outcome } = JSON.parse(await this.#connection.hear()) as {
+      fake: Fake;
+      outcome: Record<string, unknown>;
+    };
     this.#fake = fake;
     if (typeof outcome.Ended === "string") throw new Ended(outcome.Ended);
     return outcome;

@@ -14,6 +14,7 @@
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
+mod languages;
 mod local;
 mod process;
 mod registry;
@@ -37,6 +38,9 @@ fn main() {
         }
         if wanted("engine") {
             engine::measure(&mut report).await;
+        }
+        if wanted("languages") {
+            languages::measure(&mut report).await;
         }
         if wanted("local") {
             local::measure(&mut report).await;

@@ -30,7 +30,7 @@ test("an owner who refuses the pairs is told so", async () => {
 test("an exception ends the call, and the log says where it was", async () => {
   // The kernel would not let such arguments pass; the component has to end without doing harm.
   await assert.rejects(host.call("todo_add", { text: 7 }), Ended);
-  assert.match(host.logged.at(-1)?.message ?? "", /TypeError.*trim/s);
+  assert.match(host.logged.at(-1)?.message ?? "", /^TypeError: .*component\.js/s);
 });
 
 test("the tools are those of the manifest", async () => {
