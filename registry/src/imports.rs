@@ -140,7 +140,8 @@ fn imports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &
                     }
                 }
                 None => report.problems.push(format!(
-                    "it imports `{full}`, which the contract {} does not have; rebuild it against this kernel's wit/", contract.wit
+                    "it imports `{full}`, which the contract {} does not have; rebuild it against this kernel's wit/",
+                    contract.wit
                 )),
             },
             Err(why) => report.problems.push(format!("it imports `{full}`: {why}")),
@@ -194,7 +195,8 @@ fn exports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &
     for (name, line) in EXPORTS {
         if declares(manifest, name) && !given.contains(name) {
             report.problems.push(format!(
-                "the manifest declares {line}, and the component does not export `{PACKAGE}/{name}@{}`", contract.wit
+                "the manifest declares {line}, and the component does not export `{PACKAGE}/{name}@{}`",
+                contract.wit
             ));
         }
     }
@@ -212,7 +214,9 @@ fn interface(full: &str, contract: Contract) -> Result<&str, String> {
     let Contract { version, wit } = contract;
     match rest.split_once('@') {
         Some((name, at)) if at == wit => Ok(name),
-        Some((_, other)) => Err(format!("its manifest says contract {version}, which is {wit}, not {other}; rebuild the component")),
+        Some((_, other)) => {
+            Err(format!("its manifest says contract {version}, which is {wit}, not {other}; rebuild the component"))
+        }
         None => Err(format!("it names no contract version; contract {version} is {wit}")),
     }
 }

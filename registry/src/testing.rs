@@ -9,8 +9,8 @@ use crate::keyless::{Rule, TrustedRoot};
 use crate::package;
 use crate::publisher::PublisherBook;
 use crate::verify::{Trust, TrustError, VerifiedPackage, verify};
-use carapace_contract::{Contracts, Digest};
 use carapace_contract::manifest::Manifest;
+use carapace_contract::{Contracts, Digest};
 
 /// The key of a test; the same number gives the same key.
 pub fn key(number: u8) -> SigningKey {

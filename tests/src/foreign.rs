@@ -12,7 +12,8 @@ pub fn component(name: &str) -> Result<Vec<u8>, String> {
         None => Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/foreign"),
     };
     let file = folder.join(format!("{name}.wasm"));
-    std::fs::read(&file).map_err(|e| format!("{}: {e}; `cargo xtask test` says why it could not be built", file.display()))
+    std::fs::read(&file)
+        .map_err(|e| format!("{}: {e}; `cargo xtask test` says why it could not be built", file.display()))
 }
 
 /// The manifest of an example.

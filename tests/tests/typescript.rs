@@ -19,7 +19,8 @@ async fn a_typescript_tool_is_installed_into_a_running_kernel_and_answers_in_a_c
     let component = peer!("npm", foreign::component("todo"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("todo.wasm");
-    let packed = package::build(&component, &foreign::manifest("sdk/examples/typescript")).unwrap_or_else(|e| panic!("{e}"));
+    let packed =
+        package::build(&component, &foreign::manifest("sdk/examples/typescript")).unwrap_or_else(|e| panic!("{e}"));
     let digest = Digest::of(&packed).to_string();
     std::fs::write(&file, packed).unwrap();
 

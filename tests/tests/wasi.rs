@@ -92,9 +92,12 @@ async fn no_socket_is_opened_and_no_name_resolved() {
     // Something listens there: it is not that nobody answers.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let there = listener.local_addr().unwrap().to_string();
-    for (what, with) in
-        [("connect", there.as_str()), ("listen", "127.0.0.1:0"), ("datagram", "127.0.0.1:0"), ("resolve", "localhost:80")]
-    {
+    for (what, with) in [
+        ("connect", there.as_str()),
+        ("listen", "127.0.0.1:0"),
+        ("datagram", "127.0.0.1:0"),
+        ("resolve", "localhost:80"),
+    ] {
         let answer = stranger.does(what, with).await;
         // The C library has a word of its own for a name that it may not look up.
         let refused = ["PermissionDenied", "failed to lookup address"].iter().any(|r| answer.contains(r));
@@ -108,12 +111,9 @@ async fn no_socket_is_opened_and_no_name_resolved() {
 async fn each_limit_holds_for_a_component_of_wasi_too() {
     let component = peer!("wasm32-wasip2", foreign::component("foreign"));
     let stranger = Stranger::with(&component, &manifest(WHOLE, "\"http:api\"", API), json!({})).await;
-    for (what, code) in [
-        ("spin", "E-RUNTIME-00"),
-        ("sleep", "E-RUNTIME-004"),
-        ("hoard", "E-RUNTIME-005"),
-        ("exit", "E-RUNTIME-018"),
-    ] {
+    for (what, code) in
+        [("spin", "E-RUNTIME-00"), ("sleep", "E-RUNTIME-004"), ("hoard", "E-RUNTIME-005"), ("exit", "E-RUNTIME-018")]
+    {
         let answer = stranger.does(what, "3").await;
         assert!(answer.contains(code), "{what}: {answer}");
     }
@@ -141,14 +141,19 @@ async fn a_directory_is_what_the_owner_named_and_a_tool_uses_and_nothing_around_
 
     assert_eq!(stranger.does("list", "/notes").await, if cfg!(unix) { "deep link" } else { "deep" });
     assert_eq!(stranger.does("read", "/notes/deep/a.txt").await, "Anna plays the viola.");
-    for around in ["/notes/../private.txt", "/private.txt", "/notes/link", "/etc/passwd", "/notes/deep/../../private.txt"] {
+    for around in
+        ["/notes/../private.txt", "/private.txt", "/notes/link", "/etc/passwd", "/notes/deep/../../private.txt"]
+    {
         let answer = stranger.does("read", around).await;
         assert!(!answer.contains("not for you") && !answer.contains("root:"), "{around}: {answer}");
     }
     // Read-only means it, for every way to change something.
     for (what, at) in [("write", "/notes/new.txt"), ("write", "/notes/deep/a.txt"), ("remove", "/notes/deep/a.txt")] {
         let answer = stranger.asks("foreign_do", json!({"do": what, "with": at, "text": "x"})).await;
-        assert!(answer.contains("ermission") || answer.contains("ead-only") || answer.contains("EROFS"), "{what} {at}: {answer}");
+        assert!(
+            answer.contains("ermission") || answer.contains("ead-only") || answer.contains("EROFS"),
+            "{what} {at}: {answer}"
+        );
     }
     assert_eq!(std::fs::read_to_string(notes.join("deep/a.txt")).unwrap(), "Anna plays the viola.");
     // The tool that says it uses none finds none.
@@ -167,12 +172,15 @@ async fn a_directory_is_what_the_owner_named_and_a_tool_uses_and_nothing_around_
 async fn a_directory_that_is_missing_or_the_kernels_own_keeps_the_component_from_loading() {
     let component = peer!("wasm32-wasip2", foreign::component("foreign"));
     let text = manifest(WHOLE, "\"directory:notes\", \"directory:drafts\"", DIRECTORIES);
-    let text = text.replace("[[tool]]\nname = \"foreign_plain\"\n", "[[tool]]\nname = \"foreign_plain\"\nuses = [\"http:api\"]\n") + API;
+    let text = text
+        .replace("[[tool]]\nname = \"foreign_plain\"\n", "[[tool]]\nname = \"foreign_plain\"\nuses = [\"http:api\"]\n")
+        + API;
     let stranger = Stranger::with(&component, &text, json!({})).await;
     let log = stranger.kernel.log();
     assert!(log.contains("E-HOST-008") && log.contains("directories: {"), "{log}");
     drop(stranger);
-    let Stranger { mut kernel, _model } = Stranger::with(&component, &text, json!({"directories": {"notes": "/"}})).await;
+    let Stranger { mut kernel, _model } =
+        Stranger::with(&component, &text, json!({"directories": {"notes": "/"}})).await;
     let log = kernel.log();
     assert!(log.contains("E-HOST-009") && log.contains("overlaps the kernel's own"), "{log}");
     let state = kernel.state().join("keys");
@@ -190,7 +198,8 @@ async fn api() -> String {
     async fn answer(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> String {
         let header = |n: &str| headers.get(n).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
         let body = String::from_utf8_lossy(&body).into_owned();
-        let credential = if header("authorization") == "Bearer k-5f1c0f6a2f" { "with the key" } else { "without a key" };
+        let credential =
+            if header("authorization") == "Bearer k-5f1c0f6a2f" { "with the key" } else { "without a key" };
         format!("{method} {uri} {credential}, from {}: {body}", header("x-from"))
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,7 +232,8 @@ async fn requests_of_wasi_http_leave_through_the_one_door_under_the_same_rules()
         assert!(answer.contains("HttpRequestDenied"), "{denied}: {answer}");
         assert!(stranger.kernel.log().contains(why), "{denied}: the owner reads why: {}", stranger.kernel.log());
     }
-    let plain = stranger.asks("foreign_plain", json!({"do": "fetch", "with": "https://api.example.com/v1/open/x"})).await;
+    let plain =
+        stranger.asks("foreign_plain", json!({"do": "fetch", "with": "https://api.example.com/v1/open/x"})).await;
     assert!(plain.contains("HttpRequestDenied"), "a tool that uses no endpoint: {plain}");
     assert!(!stranger.kernel.log().contains("k-5f1c0f6a2f"), "the key is nowhere");
 }
@@ -247,7 +257,8 @@ fn what_the_manifest_does_not_ask_for_is_refused_before_it_is_installed_with_the
 async fn a_python_component_answers_and_keeps_what_it_saw() {
     let component = peer!("componentize-py", foreign::component("words"));
     let model = obedient().await;
-    let packed = package::build(&component, &foreign::manifest("sdk/examples/python")).unwrap_or_else(|e| panic!("{e}"));
+    let packed =
+        package::build(&component, &foreign::manifest("sdk/examples/python")).unwrap_or_else(|e| panic!("{e}"));
     let options = KernelOptions::openai(&model.base)
         .with_config("{ agent: { route: ['openai/mock'] } }")
         .with_package("words", packed)

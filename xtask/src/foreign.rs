@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const TYPESCRIPT: [(&str, &str); 2] = [("template-tool-ts", "sdk/templates/tool-ts"), ("todo", "sdk/examples/typescript")];
+const TYPESCRIPT: [(&str, &str); 2] =
+    [("template-tool-ts", "sdk/templates/tool-ts"), ("todo", "sdk/examples/typescript")];
 const PYTHON: &str = "sdk/examples/python";
 const STRANGER: &str = "tests/foreign/wasip2";
 /// Where an author has this repository, seen from the component.
@@ -45,7 +46,13 @@ pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
         Ok(()) => {
             let target = target_dir()?.join("wasip2");
             let mut command = cargo();
-            command.current_dir(root().join(STRANGER)).args(["build", "--release", "--locked", "--target", "wasm32-wasip2"]);
+            command.current_dir(root().join(STRANGER)).args([
+                "build",
+                "--release",
+                "--locked",
+                "--target",
+                "wasm32-wasip2",
+            ]);
             run(command.arg("--target-dir").arg(&target))?;
             copy(&target.join("wasm32-wasip2/release/foreign.wasm"), &out.join("foreign.wasm"))?;
         }
@@ -85,7 +92,8 @@ fn typescript(npm: &Path, source: &Path, folder: &Path) -> Result<PathBuf> {
     let mut text = std::fs::read_to_string(&package).with_context(|| format!("cannot read {}", package.display()))?;
     let here = format!("file:{}/", root().display().to_string().replace('\\', "/"));
     for beside in BESIDE {
-        text = text.replace(&format!("\"{beside}typescript"), &format!("\"{here}sdk/typescript")).replace(beside, &here);
+        text =
+            text.replace(&format!("\"{beside}typescript"), &format!("\"{here}sdk/typescript")).replace(beside, &here);
     }
     std::fs::write(&package, text).with_context(|| format!("cannot write {}", package.display()))?;
     run(program(npm).current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]))?;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::path::Path;
 use wit_parser::{
-    Docs, Function, FunctionKind, Handle, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner,
+    Docs, Function, FunctionKind, Handle, Interface, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId,
+    TypeOwner,
 };
 
 /// Where it stands, below the repository's root.
@@ -67,7 +68,9 @@ impl Writer<'_> {
         let name = upper(name);
         match &def.kind {
             TypeDefKind::Type(Type::Id(used)) if self.def(*used)?.owner != TypeOwner::Interface(self.here) => {
-                let TypeOwner::Interface(from) = self.def(*used)?.owner else { bail!("`{name}` belongs to no interface") };
+                let TypeOwner::Interface(from) = self.def(*used)?.owner else {
+                    bail!("`{name}` belongs to no interface")
+                };
                 let from = self.of(from)?.name.as_deref().unwrap_or_default();
                 writeln!(out, "  export type {{ {name} }} from \"carapace:plugin/{from}\";")?;
                 writeln!(out, "  import type {{ {name} }} from \"carapace:plugin/{from}\";")?;
@@ -200,7 +203,9 @@ fn comment(out: &mut String, indent: &str, docs: &Docs) {
 
 /// `tool-call` → `ToolCall`
 fn upper(name: &str) -> String {
-    name.split('-').map(|word| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default()).collect()
+    name.split('-')
+        .map(|word| word.get(..1).unwrap_or_default().to_uppercase() + word.get(1..).unwrap_or_default())
+        .collect()
 }
 
 /// `tool-call` → `toolCall`

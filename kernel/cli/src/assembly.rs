@@ -192,7 +192,10 @@ impl Kernel {
 fn private(paths: &StatePaths, bundle: Option<&Path>) -> Vec<PathBuf> {
     let config = paths.config().to_path_buf();
     let program = std::env::current_exe().ok();
-    [Some(paths.root().to_path_buf()), Some(config), bundle.map(Path::to_path_buf), program].into_iter().flatten().collect()
+    [Some(paths.root().to_path_buf()), Some(config), bundle.map(Path::to_path_buf), program]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Opens the store; says who holds it if somebody does.

@@ -59,7 +59,12 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
         let (capability, o) = (format!("directory:{name}"), old.directories.get(name));
         let reads = format!("new: reading a directory ({})", n.prompt);
         g.flag(&capability, o.is_some(), true, &reads);
-        g.flag(&format!("{capability}.write"), o.is_some_and(|o| o.write), n.write, "new: changing what is in the directory");
+        g.flag(
+            &format!("{capability}.write"),
+            o.is_some_and(|o| o.write),
+            n.write,
+            "new: changing what is in the directory",
+        );
     }
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag(

@@ -34,7 +34,8 @@ impl Contracts {
 
     /// Why a version is not spoken, and what helps.
     pub fn unspoken(self, version: &str) -> String {
-        let number = |v: &str| v.split_once('.').and_then(|(a, b)| Some((a.parse::<u64>().ok()?, b.parse::<u64>().ok()?)));
+        let number =
+            |v: &str| v.split_once('.').and_then(|(a, b)| Some((a.parse::<u64>().ok()?, b.parse::<u64>().ok()?)));
         let newest = self.0.last().map(|c| c.version).unwrap_or_default();
         let hint = match (number(version), number(newest)) {
             (Some(wanted), Some(newest)) if wanted > newest => {

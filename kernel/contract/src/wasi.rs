@@ -22,7 +22,16 @@ const INTERFACES: [(&str, Part, &[&str]); 8] = [
     (
         "cli",
         Part::Stdio,
-        &["stdin", "stdout", "stderr", "terminal-input", "terminal-output", "terminal-stdin", "terminal-stdout", "terminal-stderr"],
+        &[
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
     ),
     ("filesystem", Part::World, &["types", "preopens"]),
     (

@@ -31,12 +31,14 @@ pub(crate) fn directories(
     let mut found = BTreeMap::new();
     for (name, capability) in granted.directories.iter().filter(|_| !grant.revoked) {
         let key = instance.name();
-        let line = format!("instances: {{ \"{key}\": {{ directories: {{ \"{name}\": \"/a/path\" }} }} }} in carapace.json5");
+        let line =
+            format!("instances: {{ \"{key}\": {{ directories: {{ \"{name}\": \"/a/path\" }} }} }} in carapace.json5");
         let Some(path) = given.get(name) else {
             if granted.optional.contains(&format!("directory:{name}")) {
                 continue;
             }
-            let text = format!("`{instance}` needs the directory `{name}` ({}), and none is configured", capability.prompt);
+            let text =
+                format!("`{instance}` needs the directory `{name}` ({}), and none is configured", capability.prompt);
             return Err(Denial::new("E-HOST-008", text, line));
         };
         let directory = Directory::new(name, path, capability.write, private)
@@ -114,7 +116,9 @@ impl Leaving {
         Err(Denial::new(
             "E-GRANT-002",
             format!("`{id}` may not send to {origin}{}: no endpoint that this call uses is there", url.path()),
-            format!("the manifest must ask for it ([[http]], and the tool's uses) and the owner grant it: carapace plugin grant {id}"),
+            format!(
+                "the manifest must ask for it ([[http]], and the tool's uses) and the owner grant it: carapace plugin grant {id}"
+            ),
         ))
     }
 

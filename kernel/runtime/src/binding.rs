@@ -71,4 +71,3 @@ impl<T: Imports> Binding<T> for Plain {
         }
     }
 }
-

@@ -178,10 +178,8 @@ impl<T: Imports> Loaded<T> {
         state: T,
         admission: Admission,
     ) -> Result<Result<Vec<provider::Model>, provider::Failure>, CallError> {
-        self.fresh(state, admission, models_size, |store, exports| {
-            Box::pin(async move { exports.models(store).await })
-        })
-        .await
+        self.fresh(state, admission, models_size, |store, exports| Box::pin(async move { exports.models(store).await }))
+            .await
     }
 
     /// `provider.complete` in a fresh store. What the model says goes through `completion.emit`.

@@ -125,7 +125,10 @@ fn each_part_of_wasi_is_asked_for_by_its_own_line() {
     for (line, import) in [("clocks", 4), ("random", 5), ("stdio", 6)] {
         let r = report(&imports, &["tools"], &whole.replace(&format!("{line} = true\n"), ""));
         assert_eq!(r.problems.len(), 1);
-        assert!(r.problems[0].contains(imports[import]) && r.problems[0].contains(&format!("`{line} = true`")), "{r:?}");
+        assert!(
+            r.problems[0].contains(imports[import]) && r.problems[0].contains(&format!("`{line} = true`")),
+            "{r:?}"
+        );
     }
     let r = report(&["log"], &["tools"], &format!("[wasi]\nclocks = true\n{TOOL}"));
     assert_eq!(r.problems, [""; 0]);

@@ -44,7 +44,7 @@ fn index(registry: &str, packages: &[(&str, &str, u8)]) -> Index {
     let entry = |(id, version, by): &(&str, &str, u8)| Entry {
         id: id.parse().unwrap(),
         version: version.parse().unwrap(),
-        contract: CONTRACT.to_owned(),
+        contract: carapace_contract::manifest::CONTRACT.to_owned(),
         digest: Digest::of(format!("{id}{version}{by}").as_bytes()),
         size: 1,
         description: "A thing".into(),

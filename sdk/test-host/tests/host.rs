@@ -125,7 +125,9 @@ fn it_greets_with_its_version_and_answers_until_the_input_ends() {
     let output = String::from_utf8(output).unwrap();
     let lines: Vec<&str> = output.lines().collect();
     let greeting: Greeting = serde_json::from_str(lines[0]).unwrap();
-    assert_eq!(greeting, Greeting { protocol: VERSION, component: Ok("misbehaving".to_owned()) });
+    assert_eq!((greeting.protocol, greeting.component), (VERSION, Ok("misbehaving".to_owned())));
+    let fake = serde_json::to_value(greeting.fake.expect("a world to begin with")).unwrap();
+    assert_eq!(fake["declared"]["tools"]["reads"], serde_json::json!(["kv"]), "{fake}");
     let answered: Answered = serde_json::from_str(lines[1]).unwrap();
     let names = ["panics", "spins", "hoards", "reads", "reads_what_it_does_not_name"];
     assert_eq!(answered.outcome, Outcome::List(names.map(str::to_owned).to_vec()));

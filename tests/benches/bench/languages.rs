@@ -26,8 +26,12 @@ fn verified(bytes: Vec<u8>) -> VerifiedPackage {
 /// The smallest call of an example in each language that could be built here.
 fn languages() -> Vec<Language> {
     let math = std::fs::read(carapace_tests::bundle().join("math.wasm")).unwrap();
-    let mut all =
-        vec![Language { name: "Rust", package: verified(math), tool: "math_eval", arguments: r#"{"expression":"6*7"}"# }];
+    let mut all = vec![Language {
+        name: "Rust",
+        package: verified(math),
+        tool: "math_eval",
+        arguments: r#"{"expression":"6*7"}"#,
+    }];
     let others = [
         ("Rust for WASI", "foreign", "tests/foreign/wasip2", "foreign_plain", r#"{"do":"environment"}"#),
         ("TypeScript", "todo", "sdk/examples/typescript", "todo_list", "{}"),
@@ -64,7 +68,11 @@ pub(crate) async fn measure(report: &mut Report) {
                     tools::Context { call_id: "1".into(), session: "bench".into(), timezone: None, extra: Vec::new() };
                 let (tool, arguments) = (language.tool.to_owned(), language.arguments.to_owned());
                 // An answer, or the tool's own error: both are a whole call.
-                let _ = subject.loaded.call_tool(state, Admission::new(Class::Tool), tool, arguments, context).await.unwrap();
+                let _ = subject
+                    .loaded
+                    .call_tool(state, Admission::new(Class::Tool), tool, arguments, context)
+                    .await
+                    .unwrap();
             })
             .await;
             if n >= 20 {

@@ -199,7 +199,9 @@ fn each_part_of_a_wasi_world_has_its_sentence() {
 
 #[test]
 fn a_wasi_world_grows_part_by_part_and_an_optional_directory_can_be_refused() {
-    let plain = of("[wasi]\n[[wasi.directory]]\nname = \"notes\"\nprompt = \"Your notes\"\n[[tool]]\nname = \"t\"\nuses = [\"directory:notes\"]\n");
+    let plain = of(
+        "[wasi]\n[[wasi.directory]]\nname = \"notes\"\nprompt = \"Your notes\"\n[[tool]]\nname = \"t\"\nuses = [\"directory:notes\"]\n",
+    );
     let none = of("[[tool]]\nname = \"t\"\n");
     let grown = |old: &CapabilitySet, new: &CapabilitySet| -> Vec<String> {
         crate::diff::growth(old, new).into_iter().map(|g| g.capability).collect()

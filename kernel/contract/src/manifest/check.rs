@@ -102,9 +102,9 @@ fn uses(draft: &Draft, problems: &Problems) {
             Use::PublicHttp if draft.public_http.is_none() => {
                 "`http:public` is not declared; add http = \"public\", or [[http]] with public = true".to_owned()
             }
-            Use::Directory(name) if !directories(draft).any(|d| &d.value == name) => format!(
-                "`directory:{name}` is not declared; add [[wasi.directory]] with name = \"{name}\""
-            ),
+            Use::Directory(name) if !directories(draft).any(|d| &d.value == name) => {
+                format!("`directory:{name}` is not declared; add [[wasi.directory]] with name = \"{name}\"")
+            }
             Use::Kv if draft.kv.is_none() => "`kv` is not declared; add [kv]".to_owned(),
             Use::Assets if draft.assets.is_empty() => "`assets` is not declared; add [[asset]]".to_owned(),
             Use::Memory | Use::MemoryRead if draft.memory.is_none() => {
@@ -138,10 +138,8 @@ fn unused(draft: &Draft, problems: &Problems) {
         problems.at(span, "public addresses never used: no tool has \"http:public\" in its `uses`");
     }
     for name in directories(draft).filter(|n| !used(&Use::Directory(n.value.clone()))) {
-        problems.at(
-            &name.span,
-            format!("directory never used: no tool has \"directory:{}\" in its `uses`", name.value),
-        );
+        problems
+            .at(&name.span, format!("directory never used: no tool has \"directory:{}\" in its `uses`", name.value));
     }
     if let Some(kv) = draft.kv.as_ref().filter(|_| !used(&Use::Kv)) {
         problems.at(&kv.span, "kv never used: no tool has \"kv\" in its `uses`");

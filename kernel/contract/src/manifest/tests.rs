@@ -492,10 +492,9 @@ fn a_component_for_wasi_says_what_it_must_find_there() {
 
 #[test]
 fn directories_are_declared_before_they_are_used_and_used_if_declared() {
-    let text = WASI.replace("uses = [\"directory:notes\"]", "uses = [\"directory:note\"]").replace(
-        "[\"directory:notes\", \"directory:drafts\"]",
-        "[\"directory:drafts\"]",
-    );
+    let text = WASI
+        .replace("uses = [\"directory:notes\"]", "uses = [\"directory:note\"]")
+        .replace("[\"directory:notes\", \"directory:drafts\"]", "[\"directory:drafts\"]");
     insta::assert_snapshot!(problems(&with(&text)), @r#"
     11:8: directory never used: no tool has "directory:notes" in its `uses`
     20:9: `directory:note` is not declared; add [[wasi.directory]] with name = "note"
@@ -504,6 +503,8 @@ fn directories_are_declared_before_they_are_used_and_used_if_declared() {
 
 #[test]
 fn a_wasi_world_has_no_other_keys() {
-    let text = problems(&with("[wasi]\nsockets = true\nclocks = \"yes\"\n[[wasi.directory]]\nname = \"/etc\"\n[[tool]]\nname = \"t\"\n"));
+    let text = problems(&with(
+        "[wasi]\nsockets = true\nclocks = \"yes\"\n[[wasi.directory]]\nname = \"/etc\"\n[[tool]]\nname = \"t\"\n",
+    ));
     insta::assert_snapshot!(text);
 }

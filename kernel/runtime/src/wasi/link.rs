@@ -65,7 +65,11 @@ pub(crate) fn link<T: Imports>(part: Part, l: &mut Linker<T>) -> wasmtime::Resul
             sockets::udp::add_to_linker::<T, WasiSockets>(l, sockets_of)?;
             sockets::udp_create_socket::add_to_linker::<T, WasiSockets>(l, sockets_of)?;
             sockets::instance_network::add_to_linker::<T, WasiSockets>(l, sockets_of)?;
-            sockets::network::add_to_linker::<T, WasiSockets>(l, &sockets::network::LinkOptions::default(), sockets_of)?;
+            sockets::network::add_to_linker::<T, WasiSockets>(
+                l,
+                &sockets::network::LinkOptions::default(),
+                sockets_of,
+            )?;
             sockets::ip_name_lookup::add_to_linker::<T, WasiSockets>(l, sockets_of)
         }
         Part::Clocks => {

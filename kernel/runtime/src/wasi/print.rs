@@ -52,6 +52,7 @@ impl Begun {
 
     fn hand_on(&mut self) {
         let line = std::mem::take(&mut self.line);
+        // An empty line has no piece.
         for piece in line.chunks(MAX_LINE) {
             self.printed.line(self.error, &String::from_utf8_lossy(piece));
         }
@@ -126,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_handed_on_whole_and_the_last_one_without_its_end() {
+    fn lines_are_handed_on_whole_if_they_say_anything_and_the_last_one_without_its_end() {
         let seen = Arc::new(Seen::default());
         let stream = Stream::new(seen.clone(), true);
         stream.take(b"one\ntw");
         stream.take(b"o\n\nrest");
-        assert_eq!(*seen.0.lock().unwrap(), ["true one", "true two", "true "]);
+        assert_eq!(*seen.0.lock().unwrap(), ["true one", "true two"]);
         drop(stream);
         assert_eq!(seen.0.lock().unwrap().last().unwrap(), "true rest");
     }

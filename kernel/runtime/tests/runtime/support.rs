@@ -12,8 +12,8 @@ use carapace_runtime::bindings::{
 };
 use carapace_runtime::engine_types::{Resource, Result};
 use carapace_runtime::{
-    Admission, AotCache, Binding, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance, Loaded,
-    Loader,
+    Admission, AotCache, Binding, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance,
+    Loaded, Loader,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;

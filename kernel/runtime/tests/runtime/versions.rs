@@ -169,7 +169,9 @@ fn compatible(older: &Path, newer: &Path) -> Result<(), String> {
 fn what_was_built_against_0_1_runs_on_the_contract_as_it_stands() {
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     compatible(&wit.join("v0.1"), &wit).unwrap_or_else(|e| {
-        panic!("this change of wit/ breaks components that were built against wit/v0.1 (docs/src/authors/contract.md): {e}")
+        panic!(
+            "this change of wit/ breaks components that were built against wit/v0.1 (docs/src/authors/contract.md): {e}"
+        )
     });
 }
 
@@ -189,8 +191,14 @@ fn what_would_break_a_component_is_found_and_what_would_not_is_let_through() {
     let get = "get: func(key: string) ->";
     changed("imports.wit", get, &format!("count: func() -> u32;\n  {get}")).unwrap();
     changed("imports.wit", get, "get: func(key: string, more: u32) ->").unwrap_err();
-    changed("imports.wit", "record entry { value: list<u8>, version: u64 }", "record entry { value: list<u8>, version: u64, more: u32 }").unwrap_err();
+    changed(
+        "imports.wit",
+        "record entry { value: list<u8>, version: u64 }",
+        "record entry { value: list<u8>, version: u64, more: u32 }",
+    )
+    .unwrap_err();
     changed("types.wit", "cancelled,", "cancelled, expired,").unwrap_err();
     changed("worlds.wit", "  import kv;\n", "").unwrap_err();
-    changed("exports.wit", "%list: func() -> list<tool>;", "%list: func() -> list<tool>;\n  reset: func();").unwrap_err();
+    changed("exports.wit", "%list: func() -> list<tool>;", "%list: func() -> list<tool>;\n  reset: func();")
+        .unwrap_err();
 }
