@@ -89,9 +89,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Plugin(PluginCommand::Verify { file, signature, output }) => {
             plugin::verify(&paths, &file, signature.as_deref(), output.json)
         }
-        Command::Plugin(PluginCommand::RotateKey { old, new, retire_old, out }) => {
-            publisher::make_rotation(&old, &new, retire_old, &out)
-        }
+        Command::Plugin(PluginCommand::RotateKey(how)) => publisher::make_rotation(&how),
         Command::Plugin(PluginCommand::DenyList {
             key,
             list_version,

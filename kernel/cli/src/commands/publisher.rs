@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
 use super::plugin::print_json;
+use crate::args::RotateKeyArgs;
 use crate::client::Client;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::trust;
@@ -122,11 +123,12 @@ pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
 }
 
 /// Makes a statement for [`rotate`].
-pub(crate) fn make_rotation(old: &Path, new: &str, retire_old: bool, out: &Path) -> Outcome {
-    let key = SigningKey::load(old).or_fail(format!("cannot read the key {}", old.display()))?;
-    let statement = publisher::rotation(&key, &parsed(new)?, retire_old).or_fail("cannot make the statement")?;
-    trust::write_whole(out, &statement)?;
-    println!("{}: those who trust {} follow with `carapace publisher rotate`.", out.display(), key.public());
+pub(crate) fn make_rotation(how: &RotateKeyArgs) -> Outcome {
+    let key = SigningKey::load(&how.old).or_fail(format!("cannot read the key {}", how.old.display()))?;
+    let statement =
+        publisher::rotation(&key, &parsed(&how.new)?, how.retire_old).or_fail("cannot make the statement")?;
+    trust::write_whole(&how.out, &statement)?;
+    println!("{}: those who trust {} follow with `carapace publisher rotate`.", how.out.display(), key.public());
     Ok(())
 }
 

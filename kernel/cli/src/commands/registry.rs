@@ -50,12 +50,12 @@ pub(crate) async fn run(paths: &StatePaths, command: RegistryCommand) -> Outcome
             withdrawn(&dir, &mut how, &yank, &reason, &unyank)?;
             make(&dir, &how)
         }
-        RegistryCommand::RotateKey { id, old, new, retire_old, out } => {
-            let key = load_key(&old)?;
-            let statement = registries::rotation(&parsed(&id)?, &key, &parsed(&new)?, retire_old)
+        RegistryCommand::RotateKey { id, how } => {
+            let key = load_key(&how.old)?;
+            let statement = registries::rotation(&parsed(&id)?, &key, &parsed(&how.new)?, how.retire_old)
                 .or_fail("cannot make the statement")?;
-            trust::write_whole(&out, &statement)?;
-            println!("{}: those who added `{id}` follow with `carapace registry rotate`.", out.display());
+            trust::write_whole(&how.out, &statement)?;
+            println!("{}: those who added `{id}` follow with `carapace registry rotate`.", how.out.display());
             Ok(())
         }
     }
