@@ -1,5 +1,6 @@
 //! What goes wrong between a name and a package. Each has a stable code and, where something would help, the command.
 
+use carapace_contract::manifest::deceives;
 use carapace_contract::{ComponentId, Denial, Digest, Name};
 use semver::Version;
 use std::fmt;
@@ -265,6 +266,11 @@ pub enum RegistryError {
     /// `E-REG-034`
     #[error("{0} wants to know who you are")]
     OciAuth(String),
+}
+
+/// As much of a stranger's text as fits into an error, without what could make a line lie.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !deceives(*c)).take(120).collect()
 }
 
 /// `a`, `a and b`, `a, b and c`.

@@ -1,7 +1,7 @@
 //! The only maker of a [`VerifiedPackage`].
 
 use crate::bundle::{AnyBundle, BundleError, PackagePredicate};
-use crate::deny::DenyList;
+use crate::deny::{By, DenyList};
 use crate::dsse::EnvelopeError;
 use crate::imports;
 use crate::key::PublicKey;
@@ -9,7 +9,7 @@ use crate::keyless::{Identity, Problem as KeylessProblem, TrustedRoot};
 use crate::package::{self, PackageError};
 use crate::publisher::{KeyState, Publisher, PublisherBook};
 use carapace_contract::capability::CapabilitySet;
-use carapace_contract::manifest::Manifest;
+use carapace_contract::manifest::{Manifest, deceives};
 use carapace_contract::{ComponentId, Denial, Digest, Name};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,11 @@ impl Trust {
     }
 
     fn not_denied(&self, digest: &Digest, publisher: &Publisher, signer: &Signer) -> Result<(), TrustError> {
-        match self.deny.denies(digest, &publisher.id, signer.key()) {
+        let denied = match signer {
+            Signer::Key(key) => self.deny.denies(digest, &publisher.id, By::Key(&key.fingerprint())),
+            Signer::Keyless(identity) => self.deny.denies(digest, &publisher.id, By::Identity(identity)),
+        };
+        match denied {
             Some(what) => Err(TrustError::by(publisher, TrustProblem::Denied(what))),
             None => Ok(()),
         }
@@ -84,7 +88,7 @@ impl Trust {
         match bundle {
             AnyBundle::Key(bundle) => {
                 let Some((publisher, pinned)) = self.publishers.by_fingerprint(bundle.hint()) else {
-                    let hint = bundle.hint().as_str().chars().filter(|c| !c.is_control()).take(64).collect();
+                    let hint = bundle.hint().as_str().chars().filter(|c| !deceives(*c)).take(64).collect();
                     return Err(TrustError::anonymous(TrustProblem::UnknownPublisher(hint)));
                 };
                 let (digest, predicate) = bundle.open(&pinned.key).map_err(|e| match e {
@@ -277,13 +281,20 @@ pub enum TrustProblem {
     )]
     Unexpected {
         /// Asked for.
-        expected: ComponentId,
+        expected: String,
         /// Found.
         actual: ComponentId,
     },
+    /// `E-TRUST-014`
+    #[error("{} signed these bytes, and which component is meant nothing says", names(.0))]
+    SeveralPublishers(Vec<Name>),
     /// `E-TRUST-020` and on
     #[error(transparent)]
     Keyless(KeylessProblem),
+}
+
+fn names(all: &[Name]) -> String {
+    all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
 }
 
 impl From<KeylessProblem> for TrustProblem {
@@ -306,6 +317,15 @@ impl TrustError {
 
     fn by(publisher: &Publisher, problem: TrustProblem) -> Self {
         Self { problem: Box::new(problem), publisher: Some(publisher.id.clone()) }
+    }
+
+    pub(crate) fn unexpected(expected: String, actual: ComponentId) -> Self {
+        let publisher = Some(actual.publisher.clone());
+        Self { problem: Box::new(TrustProblem::Unexpected { expected, actual }), publisher }
+    }
+
+    pub(crate) fn several(publishers: Vec<Name>) -> Self {
+        Self::anonymous(TrustProblem::SeveralPublishers(publishers))
     }
 
     /// What was wrong.
@@ -334,6 +354,7 @@ impl TrustError {
             TrustProblem::Denied(_) => "E-TRUST-011",
             TrustProblem::Downgrade { .. } => "E-TRUST-012",
             TrustProblem::Unexpected { .. } => "E-TRUST-013",
+            TrustProblem::SeveralPublishers(_) => "E-TRUST-014",
             TrustProblem::Keyless(ref problem) => problem.code(),
         }
     }
@@ -360,6 +381,10 @@ impl TrustError {
                 "its author must sign it again with `carapace plugin sign`".to_owned()
             }
             TrustProblem::Unexpected { actual, .. } => format!("to use the other one, name it: `{actual}`"),
+            TrustProblem::SeveralPublishers(names) => {
+                let first = names.first().map_or("ID", Name::as_str);
+                format!("name the publisher: --publisher {first}")
+            }
             TrustProblem::Keyless(problem) => problem.fix(),
             TrustProblem::TooBig(_) | TrustProblem::Denied(_) => String::new(),
         }
@@ -458,9 +483,7 @@ pub fn verify_as(
     if package.id() == expected {
         return Ok(package);
     }
-    let publisher = Some(package.id.publisher.clone());
-    let problem = TrustProblem::Unexpected { expected: expected.clone(), actual: package.id };
-    Err(TrustError { problem: Box::new(problem), publisher })
+    Err(TrustError::unexpected(expected.to_string(), package.id))
 }
 
 #[cfg(test)]

@@ -288,11 +288,16 @@ async fn a_request_that_brings_no_yes_grants_nothing() {
     let (kernel, _model) = kernel!();
     let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
     let (path, digest) = file(state, dir.path(), "gadget", &gadget("0.1.0", wat::ECHO, "", ""));
-    let staged = state.join("packages").join(digest.trim_start_matches("sha256:")).with_extension("wasm");
-    std::fs::copy(&path, &staged).unwrap();
-    std::fs::copy(Path::new(&path).with_extension("sigstore.json"), staged.with_extension("sigstore.json")).unwrap();
+    // As a command stages it, and still holds it.
+    let stage = "0123456789abcdef0123456789abcdef";
+    let staged = state.join("packages/staging").join(stage);
+    std::fs::create_dir_all(&staged).unwrap();
+    let in_use = std::fs::File::create(staged.join("in-use")).unwrap();
+    in_use.lock().unwrap();
+    std::fs::copy(&path, staged.join("package.wasm")).unwrap();
+    std::fs::copy(Path::new(&path).with_extension("sigstore.json"), staged.join("package.sigstore.json")).unwrap();
     let ask = async |more: Value| {
-        let mut request = json!({ "do": "package-bring", "digest": digest });
+        let mut request = json!({ "do": "package-bring", "stage": stage, "digest": digest });
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = kernel.http().post(format!("{}/api/control", kernel.base)).json(&request).send().await.unwrap();
         (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
@@ -300,9 +305,56 @@ async fn a_request_that_brings_no_yes_grants_nothing() {
     let (status, answer) = ask(json!({})).await;
     assert!(status >= 400 && answer.to_string().contains("E-GRANT-012"), "{status}: {answer}");
     assert!(listed(state).is_none());
+    // A stage is a name, and never a way; and it holds what was shown.
+    let (status, answer) = ask(json!({ "agreed": true, "stage": "../../bundle" })).await;
+    assert!(status >= 400 && listed(state).is_none(), "{status}: {answer}");
+    let (status, answer) = ask(json!({ "agreed": true, "digest": Digest::of(b"another") })).await;
+    assert!(status >= 400 && answer.to_string().contains("E-TRUST-007"), "{status}: {answer}");
     let (status, answer) = ask(json!({ "agreed": true })).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(version(state), "0.1.0");
+    assert!(staged.is_dir(), "what a command still holds is not swept");
+    drop(in_use);
+    owner::done(state, &["plugin", "uninstall", "gadget", "--yes"]);
+    assert!(!staged.exists(), "and what nobody holds is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_bytes_by_another_publisher_take_nothing_from_the_first() {
+    let (mut kernel, _model) = kernel!();
+    let dir = tempfile::tempdir().unwrap();
+    let package = gadget("0.1.0", wat::ECHO, "", "");
+    let (path, digest) = file(kernel.state(), dir.path(), "gadget", &package);
+    owner::done(kernel.state(), &["plugin", "install", &path, "--accept", &digest]);
+    let other = testing::key(3);
+    owner::done(kernel.state(), &["publisher", "add", "other", &other.public().to_string()]);
+    let text = manifest("gadget", "0.1.0", "[[tool]]\nname = \"gadget\"\n");
+    let kinds = carapace_contract::manifest::Manifest::parse(&text).unwrap();
+    let signature = dir.path().join("other.json");
+    std::fs::write(&signature, testing::bundle_for(&package, &kinds, &other)).unwrap();
+    let bring = |kernel: &Kernel, more: &[&str]| {
+        let args = ["plugin", "install", &path, "--signature", signature.to_str().unwrap()];
+        kernel.cli(&[&args, more].concat())
+    };
+
+    // Not agreed to, and agreed to but not fit to run beside the first.
+    let out = bring(&kernel, &[]);
+    assert_eq!(out.status.code(), Some(5), "{}", all(&out));
+    let out = bring(&kernel, &["--accept", &digest]);
+    assert!(!out.status.success() && all(&out).contains("E-HOST-006"), "{}", all(&out));
+    kernel.restart();
+    assert_eq!(call(&kernel, "as-it-was").await, ("{}".to_owned(), false));
+
+    // Both are installed; each is by its own publisher, also at the next start.
+    owner::done(kernel.state(), &["plugin", "disable", ID]);
+    let out = bring(&kernel, &["--accept", &digest]);
+    assert!(out.status.success(), "{}", all(&out));
+    kernel.restart();
+    assert_eq!(call(&kernel, "the-others").await, ("{}".to_owned(), false));
+    owner::done(kernel.state(), &["plugin", "uninstall", "other/gadget", "--yes"]);
+    owner::done(kernel.state(), &["plugin", "enable", ID]);
+    kernel.restart();
+    assert_eq!(call(&kernel, "the-first-again").await, ("{}".to_owned(), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 /// A keeper, who also signs the packages, and the directory of its registry.
 struct Keeper {
+    id: &'static str,
     state: TempDir,
     dir: PathBuf,
     key: PathBuf,
@@ -29,10 +30,14 @@ struct Keeper {
 
 impl Keeper {
     fn new() -> Self {
+        Self::called("house")
+    }
+
+    fn called(id: &'static str) -> Self {
         let state = tempfile::tempdir().unwrap();
         let (dir, key) = (state.path().join("registry"), state.path().join("index.pem"));
         let public = owner::done(state.path(), &["plugin", "keygen", "--out", key.to_str().unwrap()]);
-        Self { state, dir, key, public: public.trim().to_owned() }
+        Self { id, state, dir, key, public: public.trim().to_owned() }
     }
 
     fn with(self, names: &[(&str, &str)]) -> Self {
@@ -58,7 +63,7 @@ impl Keeper {
     fn index(&self, more: &[&str]) -> String {
         let (dir, key) = (self.dir.to_str().unwrap(), self.key.to_str().unwrap());
         let args: Vec<&str> =
-            ["registry", "index", dir, "--id", "house", "--key", key].into_iter().chain(more.iter().copied()).collect();
+            ["registry", "index", dir, "--id", self.id, "--key", key].into_iter().chain(more.iter().copied()).collect();
         owner::done(self.state.path(), &args)
     }
 
@@ -72,8 +77,18 @@ impl Keeper {
     fn reader(&self, location: &str) -> Reader {
         let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
         owner::done(reader.state.path(), &["publisher", "add", "acme", &self.publisher()]);
-        owner::done(reader.state.path(), &["registry", "add", "house", location, &self.public]);
+        reader.adds(self, location);
         reader
+    }
+
+    /// What its index is now.
+    fn now(&self) -> Vec<u8> {
+        std::fs::read(self.dir.join("index.json")).unwrap()
+    }
+
+    /// As if its index had never been renewed.
+    fn back_to(&self, index: &[u8]) {
+        std::fs::write(self.dir.join("index.json"), index).unwrap();
     }
 }
 
@@ -83,6 +98,17 @@ struct Reader {
 }
 
 impl Reader {
+    fn adds(&self, keeper: &Keeper, location: &str) {
+        self.done(&["registry", "add", keeper.id, location, &keeper.public]);
+    }
+
+    /// Starts a command and does not wait for it.
+    fn starts(&self, args: &[&str]) -> std::thread::JoinHandle<Output> {
+        let mut command = command(self.state.path(), &self.env);
+        command.args(args).stdin(Stdio::null());
+        std::thread::spawn(move || command.output().unwrap())
+    }
+
     fn cli(&self, args: &[&str]) -> Output {
         command(self.state.path(), &self.env).args(args).stdin(Stdio::null()).output().unwrap()
     }
@@ -214,7 +240,7 @@ fn an_old_a_forked_and_a_strangers_index_are_refused() {
     std::fs::copy(&forked, &index).unwrap();
     copy(&keeper.dir, place.path());
     reader.done(&["plugin", "search"]);
-    let own = Keeper { dir: fork, state: keeper.state, key: keeper.key, public: keeper.public };
+    let own = Keeper { dir: fork, ..keeper };
     own.index(&["--days", "3"]);
     std::fs::copy(own.dir.join("index.json"), &index).unwrap();
     assert_eq!(reader.code("gadget"), "E-REG-011");
@@ -300,4 +326,116 @@ fn a_new_key_of_the_index_is_followed_by_a_statement_of_the_old_one() {
     let rotation = renewed.state.path().join("rotation.json");
     reader.done(&["registry", "rotate", rotation.to_str().unwrap()]);
     assert!(reader.done(&["plugin", "search"]).contains("acme/gadget"));
+}
+
+fn said(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_registry_undoes_nothing_that_the_owner_did_meanwhile() {
+    let gone = Keeper::called("gone").with(&[("gadget", "0.1.0")]);
+    let other = Keeper::called("other").with(&[("widget", "1.0.0")]);
+    let slow = Keeper::called("slow").with(&[("trinket", "1.0.0")]);
+    let mut gate = registries::Gate::before(&slow.dir).await;
+    let reader = gone.reader(gone.dir.to_str().unwrap());
+    reader.adds(&other, other.dir.to_str().unwrap());
+    reader.adds(&slow, &gate.base);
+    let at_first = other.now();
+
+    gate.shut();
+    let waiting = reader.starts(&["plugin", "search"]);
+    gate.arrived().await;
+    reader.done(&["registry", "remove", "gone"]);
+    other.index(&[]);
+    reader.done(&["plugin", "search", "--registry", "other"]);
+    gate.open();
+    let out = waiting.join().unwrap();
+    assert!(out.status.success() && said(&out).contains("trinket"), "{}", said(&out));
+
+    let listed = reader.json(&["registry", "list", "--json"]);
+    let seen: Vec<_> = listed.as_array().unwrap().iter().map(|r| (&r["id"], &r["seen"]["version"])).collect();
+    let expected = serde_json::json!([["other", 2], ["slow", 1]]);
+    assert_eq!(serde_json::json!(seen), expected, "{listed}");
+    other.back_to(&at_first);
+    let refused = error(&reader.cli(&["plugin", "install", "widget", "--registry", "other", "--json"]));
+    assert_eq!(refused["code"], "E-REG-010", "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_retired_while_its_index_was_on_the_way_signs_nothing_any_more() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let mut gate = registries::Gate::before(&keeper.dir).await;
+    let reader = keeper.reader(&gate.base);
+    let at = |name: &str| keeper.state.path().join(name).to_str().unwrap().to_owned();
+    let new = owner::done(keeper.state.path(), &["plugin", "keygen", "--out", &at("new.pem")]);
+    let old = keeper.key.to_str().unwrap();
+    let make = ["registry", "rotate-key", "--id", "house", "--old", old, "--new", new.trim(), "--retire-old", "--out"];
+    owner::done(keeper.state.path(), &[make.as_slice(), &[&at("rotation.json")]].concat());
+
+    gate.shut();
+    let waiting = reader.starts(&["plugin", "install", "gadget", "--json"]);
+    gate.arrived().await;
+    reader.done(&["registry", "rotate", &at("rotation.json")]);
+    gate.open();
+    let out = waiting.join().unwrap();
+    assert_eq!(error(&out)["code"], "E-REG-006", "{}", said(&out));
+    let keys = reader.json(&["registry", "list", "--json"])[0]["keys"].clone();
+    assert_eq!((keys[0]["state"].as_str(), keys[1]["state"].as_str()), (Some("retired"), Some("active")), "{keys}");
+}
+
+#[test]
+fn what_was_seen_is_remembered_although_another_registry_failed() {
+    let (keeper, gone) = (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    reader.adds(&gone, gone.dir.to_str().unwrap());
+    let at_first = keeper.now();
+    keeper.index(&[]);
+    std::fs::remove_dir_all(&gone.dir).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-003");
+    keeper.back_to(&at_first);
+    let refused = error(&reader.cli(&["plugin", "install", "gadget", "--registry", "house", "--json"]));
+    assert_eq!(refused["code"], "E-REG-010", "{refused}");
+}
+
+#[test]
+fn outdated_says_which_registry_it_could_not_ask() {
+    let (keeper, gone) = (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    reader.adds(&gone, gone.dir.to_str().unwrap());
+    assert!(reader.done(&["plugin", "outdated"]).contains("Everything that is installed"));
+    std::fs::remove_dir_all(&gone.dir).unwrap();
+    let out = reader.cli(&["plugin", "outdated"]);
+    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
+    assert!(said(&out).contains("`gone` could not be read") && !said(&out).contains("Everything"), "{}", said(&out));
+    let out = reader.cli(&["plugin", "outdated", "--json"]);
+    assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(1), b"[]\n".as_slice()), "{}", said(&out));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("`gone` is left out"), "{}", said(&out));
+    reader.done(&["plugin", "outdated", "--registry", "house"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_and_no_pipe_of_a_registrys_directory_is_followed() {
+    use std::os::unix::fs::symlink;
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let place = tempfile::tempdir().unwrap();
+    copy(&keeper.dir, place.path());
+    let reader = keeper.reader(place.path().to_str().unwrap());
+    let (packages, index) = (place.path().join("packages"), place.path().join("index.json"));
+
+    // The same files, by way of a link: in the middle of a path, and at its end.
+    std::fs::remove_dir_all(&packages).unwrap();
+    symlink(keeper.dir.join("packages"), &packages).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-005");
+    std::fs::remove_file(&index).unwrap();
+    symlink(keeper.dir.join("index.json"), &index).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-005");
+    std::fs::remove_file(&index).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&index).status().unwrap().success());
+    assert_eq!(reader.code("gadget"), "E-REG-005", "and nobody waits for a pipe");
+    // The registry itself may be a link: its owner named it.
+    let link = keeper.state.path().join("link");
+    symlink(&keeper.dir, &link).unwrap();
+    keeper.reader(link.to_str().unwrap()).done(&["plugin", "search", "gadget"]);
 }

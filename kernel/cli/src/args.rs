@@ -100,6 +100,9 @@ pub(crate) struct VerifyReleaseArgs {
     /// The rule to check by, in place of the one that releases have compiled in.
     #[arg(long, value_name = "PART", num_args = 2..=3)]
     pub keyless: Vec<String>,
+    /// Exactly this ref must have been built, such as refs/tags/v0.1.0 (default: any tag).
+    #[arg(long, value_name = "REF")]
+    pub r#ref: Option<String>,
     #[command(flatten)]
     pub output: OutputArgs,
 }

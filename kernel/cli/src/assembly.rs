@@ -4,7 +4,7 @@ use crate::assets;
 use crate::bundled::{self, Consent};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::Owner;
-use crate::{records, trust};
+use crate::{installed, records, trust};
 use carapace_agent::{Agent, Deps, Patience, SystemClock};
 use carapace_config::{Allocator, Config, ConfigHandle, StatePaths, SystemEnv};
 use carapace_contract::grant::Grant;
@@ -274,7 +274,9 @@ pub(crate) fn spec_of(config: &Config, id: &InstanceId, package: VerifiedPackage
 
 /// A package is verified at every load, not only when it is installed.
 pub(crate) fn verify_installed(paths: &StatePaths, trust: &Trust, row: &PackageRow) -> Outcome<VerifiedPackage> {
-    let package = trust::verify_file(&trust::installed(paths, &row.digest), None, trust)?;
+    let publisher = &row.instance.component().publisher;
+    let signature = installed::signature(paths, &row.digest, publisher);
+    let package = trust::verify_file(&installed::package(paths, &row.digest), Some(&signature), trust)?;
     if package.id() != row.instance.component() {
         return Err(Failure::new(
             Exit::Refused,

@@ -1,7 +1,7 @@
 //! The components that come with the assistant: shown, granted, installed; and instances that the configuration names.
 
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::trust;
+use crate::{installed, trust};
 use carapace_config::{Config, StatePaths};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::diff::{self, Growth};
@@ -29,8 +29,9 @@ pub(crate) enum Consent {
 
 /// A bundled package that is not granted as it stands.
 struct Pending {
-    file: PathBuf,
     package: VerifiedPackage,
+    /// What verified it.
+    bundle: Vec<u8>,
     instance: InstanceId,
     /// What grew over an earlier grant; `None` = never granted.
     growth: Option<Vec<Growth>>,
@@ -41,9 +42,9 @@ struct Sorted {
     /// For these the owner's answer is needed.
     pending: Vec<Pending>,
     /// These ask for no more than was granted.
-    carried: Vec<(PathBuf, VerifiedPackage, Grant)>,
+    carried: Vec<(VerifiedPackage, Vec<u8>, Grant)>,
     /// These are installed as they are; their signature may be another one.
-    renewed: Vec<(PathBuf, VerifiedPackage)>,
+    renewed: Vec<(VerifiedPackage, Vec<u8>)>,
     /// Nothing was passed over.
     whole: bool,
 }
@@ -72,8 +73,8 @@ async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &P
     let passed_over = reader.passed_over().await.or_fail("cannot read what is passed over")?;
     let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
     for file in trust::packages_in(bundle)? {
-        let package = match verify_seen(reader, trust, &file).await {
-            Ok(package) => package,
+        let (package, signature) = match verify_seen(reader, trust, &file).await {
+            Ok(verified) => verified,
             // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
             Err(why) if why.is("E-TRUST-011") => {
                 tracing::warn!(error = %why.line(), "a bundled component is passed over");
@@ -91,21 +92,23 @@ async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &P
         let instance = InstanceId::new(package.id().clone(), Name::main());
         let grant = reader.grant(&instance).await.or_fail("cannot read the grants")?;
         let Some(grant) = grant else {
-            sorted.pending.push(Pending { file, package, instance, growth: None });
+            sorted.pending.push(Pending { package, bundle: signature, instance, growth: None });
             continue;
         };
         let row = reader.package(&instance).await.or_fail("cannot read the installed packages")?;
-        if row.is_some_and(|r| r.digest == package.digest()) && trust::installed(paths, &package.digest()).is_file() {
+        let publisher = &package.id().publisher;
+        if row.is_some_and(|r| r.digest == package.digest()) && installed::is_whole(paths, &package.digest(), publisher)
+        {
             // The same package by another key (a rotation): what is installed must say so, too.
-            sorted.renewed.push((file, package));
+            sorted.renewed.push((package, signature));
             continue;
         }
         let growth = diff::growth(&grant.capabilities, package.capabilities());
         // What was revoked stays revoked, however much it asks for now: only `plugin grant` gives it back.
         if growth.is_empty() || grant.revoked {
-            sorted.carried.push((file, package, grant));
+            sorted.carried.push((package, signature, grant));
         } else {
-            sorted.pending.push(Pending { file, package, instance, growth: Some(growth) });
+            sorted.pending.push(Pending { package, bundle: signature, instance, growth: Some(growth) });
         }
     }
     Ok(sorted)
@@ -132,21 +135,21 @@ pub(crate) async fn install(
         return Ok(());
     }
     let Sorted { pending, carried, renewed, whole } = sort(paths, store, trust, bundle).await?;
-    for (file, package) in renewed {
-        trust::renew_signature(paths, &file, &package)?;
+    for (package, signature) in renewed {
+        installed::renew(paths, &package, &signature)?;
     }
-    for (file, package, old) in carried {
+    for (package, signature, old) in carried {
         let grant = carry_over(old, &package);
-        record(paths, store, &file, &package, grant, "update").await?;
+        record(paths, store, &signature, &package, grant, "update").await?;
     }
     if !pending.is_empty() {
         show(&pending);
         agree(consent, pending.iter().any(|p| p.growth.is_some()))?;
     }
-    for Pending { file, package, instance, growth } in pending {
+    for Pending { package, bundle: signature, instance, growth } in pending {
         let (by, kind) = if growth.is_some() { ("owner, update", "update") } else { ("owner, first run", "install") };
         let grant = whole_grant(&instance, &package, by);
-        record(paths, store, &file, &package, grant, kind).await?;
+        record(paths, store, &signature, &package, grant, kind).await?;
     }
     if whole {
         trust::write_whole(&stamp_file(paths), looked_at.to_string().as_bytes())?;
@@ -182,7 +185,7 @@ async fn is_settled(paths: &StatePaths, store: &Store, looked_at: &Digest) -> Ou
         return Ok(false);
     }
     let rows = store.packages().await.or_fail("cannot read the installed packages")?;
-    Ok(rows.iter().all(|r| trust::installed(paths, &r.digest).is_file()))
+    Ok(rows.iter().all(|r| installed::is_whole(paths, &r.digest, &r.instance.component().publisher)))
 }
 
 /// An earlier grant as it holds for another package. Where nothing grew it covers that package, less what was refused;
@@ -214,27 +217,27 @@ pub(crate) fn proposal(
 }
 
 /// Verifies with the highest version that was ever here.
-async fn verify_seen(reader: &Reader, trust: &mut Trust, file: &Path) -> Outcome<VerifiedPackage> {
-    let package = trust::verify_file(file, None, trust)?;
+async fn verify_seen(reader: &Reader, trust: &mut Trust, file: &Path) -> Outcome<(VerifiedPackage, Vec<u8>)> {
+    let (package, signature) = trust::verify_with_bundle(file, None, trust)?;
     let seen = reader.highest_version(package.id()).await.or_fail("cannot read the highest version seen")?;
     match seen {
         Some(seen) if &seen > package.version() => {
             trust.highest_seen.insert(package.id().clone(), seen);
-            trust::verify_file(file, None, trust)
+            trust::verify_with_bundle(file, None, trust)
         }
-        _ => Ok(package),
+        _ => Ok((package, signature)),
     }
 }
 
 async fn record(
     paths: &StatePaths,
     store: &Store,
-    file: &Path,
+    signature: &[u8],
     package: &VerifiedPackage,
     grant: Grant,
     kind: &str,
 ) -> Outcome {
-    trust::install(paths, file, package)?;
+    installed::put(paths, package, signature)?;
     let at_ms = trust::now_ms();
     let instance = grant.instance.clone();
     let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });

@@ -11,6 +11,7 @@ mod commands;
 mod doctor;
 mod failure;
 mod hidden;
+mod installed;
 mod network;
 mod owner;
 mod records;
@@ -97,9 +98,11 @@ fn run(cli: Cli) -> Outcome {
             digest,
             publisher,
             signer,
+            keyless,
             out,
         }) => {
-            let list = publisher::deny_content(list_version, expires_days, &digest, &publisher, &signer)?;
+            let signers = publisher::Signers { keys: &signer, keyless: &keyless };
+            let list = publisher::deny_content(list_version, expires_days, &digest, &publisher, &signers)?;
             publisher::make_deny_list(&list, &key, &out)
         }
         Command::Publisher(PublisherCommand::List(output)) => publisher::list(&paths, output.json),
@@ -165,11 +168,12 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             Ok(())
         }
         Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
-        Command::Plugin(PluginCommand::Install { source, bring, instance }) => {
+        Command::Plugin(PluginCommand::Install { source, bring, instance, publisher }) => {
             let instance = instance.map(|id| {
                 id.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
             });
-            packages::bring(&paths, config, &source, &bring, packages::Bring::Install(instance.transpose()?)).await
+            let what = packages::Bring::Install { instance: instance.transpose()?, publisher };
+            packages::bring(&paths, config, &source, &bring, what).await
         }
         Command::Plugin(PluginCommand::Update { name, source, bring }) => {
             let component = packages::component_id(&name)?;

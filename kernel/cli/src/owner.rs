@@ -266,21 +266,21 @@ impl Control for Owner {
                 self.restore(&instance, digest).await?;
                 Ok(json!({}))
             }
-            ControlRequest::PackageShow { digest, instance, allow_downgrade } => {
+            ControlRequest::PackageShow { stage, digest, instance, allow_downgrade } => {
                 let _alone = self.changing.lock().await;
-                let change = self.change(digest, instance, allow_downgrade).await?;
+                let change = self.change(&stage, digest, instance, allow_downgrade).await?;
                 self.shown(&change).await
             }
-            ControlRequest::PackageBring { digest, agreed, instance, allow_downgrade } => {
+            ControlRequest::PackageBring { stage, digest, agreed, instance, allow_downgrade } => {
                 let _alone = self.changing.lock().await;
-                let change = self.change(digest, instance, allow_downgrade).await?;
+                let change = self.change(&stage, digest, instance, allow_downgrade).await?;
                 change.agreed(agreed)?;
-                self.bring(change).await
-            }
-            ControlRequest::PackageDiscard { .. } => {
-                let _alone = self.changing.lock().await;
-                self.clean().await?;
-                Ok(json!({}))
+                let brought = self.bring(change).await;
+                if brought.is_err() {
+                    // What was compiled or put in its place for nothing.
+                    let _ = self.clean().await;
+                }
+                brought
             }
             ControlRequest::PackageRollback { component } => {
                 let _alone = self.changing.lock().await;

@@ -16,6 +16,39 @@ impl fmt::Debug for Sensitive {
     }
 }
 
+/// A package that lies beside the installed ones until its owner has agreed to it: 32 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StageId(String);
+
+impl StageId {
+    /// From random bytes.
+    pub fn from_bytes(random: [u8; 16]) -> Self {
+        Self(hex::encode(random))
+    }
+}
+
+impl TryFrom<String> for StageId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        // It becomes part of a path.
+        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if is_hex { Ok(Self(text)) } else { Err("a stage is 32 lower-case hex digits".to_owned()) }
+    }
+}
+
+impl From<StageId> for String {
+    fn from(stage: StageId) -> Self {
+        stage.0
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One request; the answer is JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
@@ -65,7 +98,9 @@ pub enum ControlRequest {
     /// What bringing in a staged package would mean, for a person to read. Nothing changes. Answer: `{"component", "version", "digest",
     /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text]}`.
     PackageShow {
-        /// Which file; it lies in the state directory already.
+        /// Where it lies.
+        stage: StageId,
+        /// What it must be.
         digest: Digest,
         /// Whose it becomes if its component is not installed yet: `main` without it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +111,9 @@ pub enum ControlRequest {
     },
     /// Installs a staged package that [`Self::PackageShow`] showed, or lets it follow what is installed. Answer: as there.
     PackageBring {
-        /// Which file.
+        /// See [`Self::PackageShow`].
+        stage: StageId,
+        /// See [`Self::PackageShow`].
         digest: Digest,
         /// The owner agreed to what was shown. Without it nothing is granted that was not granted before.
         #[serde(default)]
@@ -87,11 +124,6 @@ pub enum ControlRequest {
         /// See [`Self::PackageShow`].
         #[serde(default)]
         allow_downgrade: bool,
-    },
-    /// Removes a staged package that nothing refers to. Answer: `{}`.
-    PackageDiscard {
-        /// Which file.
-        digest: Digest,
     },
     /// Goes back to the version before. Answer: `{"from", "to"}`.
     PackageRollback {
@@ -128,4 +160,18 @@ pub enum ControlRequest {
     AuditVerify,
     /// Stops the kernel as a signal would. Answer: `{}`.
     Shutdown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_leads_nowhere_else() {
+        let good = StageId::from_bytes([0xab; 16]);
+        assert_eq!(StageId::try_from(good.to_string()), Ok(good));
+        for bad in ["", "..", "../../../../../../../../etc/passwd", &"A".repeat(32), &"a".repeat(33), &"/".repeat(32)] {
+            assert!(StageId::try_from((*bad).to_owned()).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -45,6 +45,9 @@ pub(crate) enum PluginCommand {
         /// Name of the instance (default: `main`); another name beside an installed one makes a further instance.
         #[arg(long, value_name = "ID")]
         instance: Option<String>,
+        /// It must be by this publisher, as you pinned it.
+        #[arg(long, value_name = "ID")]
+        publisher: Option<carapace_contract::Name>,
     },
     /// Bring in another version of an installed component; calls in flight finish on the old one.
     Update {
@@ -200,6 +203,9 @@ pub(crate) enum PluginCommand {
         /// A public key, `ed25519:<base64>`; repeatable.
         #[arg(long, value_name = "KEY")]
         signer: Vec<String>,
+        /// Who signs without a key, in one argument: `issuer=URL repository-id=NUMBER workflow=PATH`; repeatable.
+        #[arg(long, value_name = "RULE")]
+        keyless: Vec<String>,
         /// Where to write the list.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

@@ -7,47 +7,55 @@ use crate::args::BringArgs;
 use crate::assembly::instance_id;
 use crate::bundled;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::installed::Stage;
 use crate::owner::carry_out;
 use crate::sources::{self, Brought, Source};
 use crate::trust;
 use carapace_config::{ConfigHandle, StatePaths};
-use carapace_contract::control::ControlRequest;
+use carapace_contract::control::{ControlRequest, StageId};
 use carapace_contract::{ComponentId, Digest, InstanceId, Name};
+use carapace_registry::source::Expected;
 use serde_json::Value;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
-/// Verifies a package and puts it where the kernel finds it, by its digest. Without a row it is nothing there.
-async fn stage(paths: &StatePaths, source: &Source, args: &BringArgs) -> Outcome<Digest> {
+/// Verifies a package and puts it where the kernel finds it.
+async fn stage(paths: &StatePaths, source: &Source, args: &BringArgs, what: &Bring) -> Outcome<(Stage, Digest)> {
     let trust = trust::load(paths)?;
-    if let Source::File(file) = source {
-        let signature = args.signature.clone().unwrap_or_else(|| trust::signature_path(file));
-        let verified = trust::verify_file(file, Some(&signature), &trust)?;
-        trust::stage(paths, &verified, &signature)?;
-        return Ok(verified.digest());
-    }
-    let Brought { fetched, expected, told } =
-        sources::bring(paths, source, &args.reading.clone().into(), &trust).await?;
-    let (verified, bundle) = fetched.verify(&trust).map_err(|e| {
-        let failure = Failure::from(e.denial()).context(&fetched.source);
-        match &told {
-            Some(told) => failure.and_help(told),
-            None => failure,
+    let wanted = match what {
+        Bring::Update(component) => Expected::Component(component),
+        Bring::Install { publisher: Some(publisher), .. } => Expected::By(publisher),
+        Bring::Install { publisher: None, .. } => Expected::Any,
+    };
+    let (verified, bundle) = match source {
+        Source::File(file) => trust::verify_with_bundle(file, args.signature.as_deref(), &trust)?,
+        source => {
+            let Brought { fetched, expected, told } =
+                sources::bring(paths, source, &args.reading.clone().into(), &trust).await?;
+            let verified = fetched.verify(&trust, expected.as_ref().map_or(wanted, Expected::Component));
+            let (verified, bundle) = verified.map_err(|e| {
+                let failure = Failure::from(e.denial()).context(&fetched.source);
+                match &told {
+                    Some(told) => failure.and_help(told),
+                    None => failure,
+                }
+            })?;
+            (verified, bundle.to_vec())
         }
-    })?;
-    if let Some(expected) = expected.filter(|id| id != verified.id()) {
-        let why = format!("{}: this is `{}`, and `{expected}` was expected", fetched.source, verified.id());
-        return Err(Failure::coded(Exit::Refused, "E-TRUST-013", why));
-    }
-    trust::stage_bytes(paths, &verified, &bundle)?;
-    Ok(verified.digest())
+    };
+    Ok((Stage::new(paths, &verified, &bundle)?, verified.digest()))
 }
 
 /// What `install` is for, and `update`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Bring {
     /// A component that is not here yet, or a further instance of one that is.
-    Install(Option<Name>),
+    Install {
+        /// Of which instance; `main` without it.
+        instance: Option<Name>,
+        /// By whom it must be.
+        publisher: Option<Name>,
+    },
     /// A newer version of this one.
     Update(ComponentId),
 }
@@ -61,13 +69,9 @@ pub(crate) async fn bring(
     what: Bring,
 ) -> Outcome {
     trust::make_state_dir(paths)?;
-    let digest = stage(paths, &sources::parse(source)?, args).await?;
-    let brought = brought(paths, config.clone(), args, what, digest).await;
-    if brought.is_err() {
-        // What was not agreed to does not stay. If it cannot be removed now, the next start does it.
-        let _ = carry_out(paths, config, ControlRequest::PackageDiscard { digest }).await;
-    }
-    brought
+    // What was not agreed to goes with its stage.
+    let (stage, digest) = stage(paths, &sources::parse(source)?, args, &what).await?;
+    brought(paths, config, args, what, stage.id(), digest).await
 }
 
 async fn brought(
@@ -75,14 +79,23 @@ async fn brought(
     config: Arc<ConfigHandle>,
     args: &BringArgs,
     what: Bring,
+    stage: &StageId,
     digest: Digest,
 ) -> Outcome {
     let allow_downgrade = args.allow_downgrade;
-    let instance = if let Bring::Install(instance) = &what { instance.clone() } else { None };
-    let show = ControlRequest::PackageShow { digest, instance: instance.clone(), allow_downgrade };
+    let (instance, publisher) = match &what {
+        Bring::Install { instance, publisher } => (instance.clone(), publisher.as_ref()),
+        Bring::Update(_) => (None, None),
+    };
+    let show =
+        ControlRequest::PackageShow { stage: stage.clone(), digest, instance: instance.clone(), allow_downgrade };
     let shown = carry_out(paths, config.clone(), show).await?;
     let component = text(&shown["component"]);
     let is_here = shown["installed"].as_str();
+    if let Some(wanted) = publisher.filter(|wanted| !component.starts_with(&format!("{wanted}/"))) {
+        let why = format!("this is `{component}`, and something by `{wanted}` was expected");
+        return Err(Failure::coded(Exit::Refused, "E-TRUST-013", why));
+    }
     match (&what, is_here) {
         (Bring::Update(wanted), _) if wanted.to_string() != component => {
             let why = format!("the file is `{component}`, not `{wanted}`");
@@ -93,7 +106,7 @@ async fn brought(
             let why = format!("no component `{component}` is installed");
             return Err(Failure::coded(Exit::Refused, "E-GRANT-010", why).help("carapace plugin install FILE"));
         }
-        (Bring::Install(_), Some(version)) if shown["same"] != true && !is_same_file(&shown) => {
+        (Bring::Install { .. }, Some(version)) if shown["same"] != true && !is_same_file(&shown) => {
             let why = format!("`{component}` {version} is installed already");
             return Err(Failure::coded(Exit::Refused, "E-PACKAGE-003", why)
                 .help(format!("carapace plugin update {component} FILE")));
@@ -110,7 +123,8 @@ async fn brought(
     }
     describe(&shown);
     let agreed = consent(args, &shown, digest)?;
-    carry_out(paths, config, ControlRequest::PackageBring { digest, agreed, instance, allow_downgrade }).await?;
+    let bring = ControlRequest::PackageBring { stage: stage.clone(), digest, agreed, instance, allow_downgrade };
+    carry_out(paths, config, bring).await?;
     if args.json {
         print_json(&shown);
     } else if let Some(from) = is_here.filter(|_| matches!(what, Bring::Update(_))) {

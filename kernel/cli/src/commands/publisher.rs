@@ -13,7 +13,7 @@ use carapace_contract::{Digest, Name};
 use carapace_registry::deny::{self, DenyContent};
 use carapace_registry::keyless::{RootContent, Rule, TrustedRoot, root};
 use carapace_registry::signed::SignedError;
-use carapace_registry::{DenyList, PublicKey, PublisherBook, SigningKey, publisher};
+use carapace_registry::{DenyList, PublicKey, PublisherBook, SigningKey, bundle, publisher};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -84,7 +84,7 @@ pub(crate) fn remove(paths: &StatePaths, name: &str) -> Outcome {
 
 /// Follows a statement by an old key.
 pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
-    let statement = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let statement = trust::read(file, bundle::MAX_BYTES)?;
     let mut book = book(paths)?;
     let rotated = book.rotate(&statement, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
@@ -108,7 +108,7 @@ pub(crate) fn pin_deny_key(paths: &StatePaths, key: &str) -> Outcome {
 
 /// Takes a newer deny-list.
 pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
-    let envelope = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let envelope = trust::read(file, deny::MAX_BYTES)?;
     let mut list = deny_list(paths)?;
     let changed = list.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
@@ -132,20 +132,29 @@ pub(crate) fn make_rotation(how: &RotateKeyArgs) -> Outcome {
     Ok(())
 }
 
+/// Whose signatures a deny-list names.
+pub(crate) struct Signers<'a> {
+    /// Public keys.
+    pub keys: &'a [String],
+    /// Rules of those who sign without one.
+    pub keyless: &'a [String],
+}
+
 /// What a deny-list shall say.
 pub(crate) fn deny_content(
     version: u64,
     days: u64,
     digests: &[String],
     publishers: &[String],
-    keys: &[String],
+    signers: &Signers<'_>,
 ) -> Outcome<DenyContent> {
     Ok(DenyContent {
         version,
         expires_ms: trust::now_ms().saturating_add(days.saturating_mul(86_400_000)),
         digests: digests.iter().map(|d| parsed::<Digest>(d)).collect::<Outcome<_>>()?,
         publishers: publishers.iter().map(|p| id(p)).collect::<Outcome<_>>()?,
-        keys: keys.iter().map(|k| parsed::<PublicKey>(k)).collect::<Outcome<_>>()?,
+        keys: signers.keys.iter().map(|k| parsed::<PublicKey>(k)).collect::<Outcome<_>>()?,
+        keyless: signers.keyless.iter().map(|r| parsed::<Rule>(r)).collect::<Outcome<_>>()?,
     })
 }
 
@@ -170,7 +179,7 @@ pub(crate) fn pin_root_key(paths: &StatePaths, key: &str) -> Outcome {
 
 /// Takes a newer trusted root.
 pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
-    let envelope = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let envelope = trust::read(file, root::MAX_BYTES)?;
     let mut root = load_root(paths)?;
     let changed = root.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
@@ -186,7 +195,7 @@ pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
 
 /// Makes a root for [`trusted_root()`].
 pub(crate) fn make_trusted_root(file: &Path, version: u64, key: &Path, out: &Path) -> Outcome {
-    let text = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let text = trust::read(file, root::MAX_BYTES)?;
     let content =
         serde_json::from_slice(&text).map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
     let key = SigningKey::load(key).or_fail(format!("cannot read the key {}", key.display()))?;

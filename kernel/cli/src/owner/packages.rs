@@ -1,14 +1,16 @@
 //! Packages of a kernel: brought in, followed by newer ones, rolled back, taken out.
 //!
-//! The order of a change: the file lies where packages lie (named by its digest, and nothing without a row); it is verified; it is
-//! loaded beside what runs, which is the test of its health; row, grants, history and audit are committed in one batch; what was
-//! loaded takes the place of what ran. Whatever stops it before the commit leaves everything as it was.
+//! The order of a change: the file lies in a stage of its own; it is verified; it is loaded beside what runs, which is the test of its
+//! health; the bytes that were verified are put where packages lie (named by their digest, and nothing without a row); row, grants,
+//! history and audit are committed in one batch; what was loaded takes the place of what ran. Whatever stops it before the commit leaves everything as it was.
 
 use super::{Owner, audit, refused, unreadable};
 use crate::failure::{OrFail, Outcome};
+use crate::installed::{self, Kept};
 use crate::{assembly, bundled, trust};
 use carapace_config::StatePaths;
 use carapace_contract::capability::Sentence;
+use carapace_contract::control::StageId;
 use carapace_contract::diff::{self, Growth};
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, Denial, Digest, InstanceId, Name};
@@ -23,6 +25,8 @@ use std::time::Duration;
 /// A staged package, against what is installed and granted.
 pub(super) struct Change {
     package: Arc<VerifiedPackage>,
+    /// What verified it.
+    bundle: Vec<u8>,
     /// It is older than what was here before, and the owner said that this is meant.
     older: bool,
     rows: Vec<PackageRow>,
@@ -47,13 +51,14 @@ impl Owner {
     /// Verifies a staged package and says what it would change.
     pub(super) async fn change(
         &self,
+        stage: &StageId,
         digest: Digest,
         instance: Option<Name>,
         allow_downgrade: bool,
     ) -> Result<Change, Denial> {
-        let file = trust::installed(&self.paths, &digest);
+        let file = installed::staged(&self.paths, stage);
         let mut trusted = self.trust()?;
-        let package = trust::verify_file(&file, None, &trusted).map_err(|e| refused(&e))?;
+        let (mut package, mut bundle) = trust::verify_with_bundle(&file, None, &trusted).map_err(|e| refused(&e))?;
         let component = package.id().clone();
         let seen = self.store.highest_version(&component).await.map_err(|e| unreadable(&e))?;
         let older = seen.as_ref().is_some_and(|seen| seen > package.version());
@@ -64,7 +69,7 @@ impl Owner {
                 trusted.allowed_downgrades.insert(digest);
             }
             trusted.highest_seen.extend(seen.map(|v| (component.clone(), v)));
-            trust::verify_file(&file, None, &trusted).map_err(|e| refused(&e))?;
+            (package, bundle) = trust::verify_with_bundle(&file, None, &trusted).map_err(|e| refused(&e))?;
         }
         if package.digest() != digest {
             return Err(Denial::new(
@@ -105,7 +110,7 @@ impl Owner {
                 ..row.clone()
             };
         }
-        Ok(Change { package: Arc::new(package), older, rows: new_rows, grants, old_grants, grown })
+        Ok(Change { package: Arc::new(package), bundle, older, rows: new_rows, grants, old_grants, grown })
     }
 
     async fn rows_of(&self, component: &ComponentId) -> Result<Vec<PackageRow>, Denial> {
@@ -190,6 +195,7 @@ impl Owner {
             batch = batch.audit(AuditRow { detail, ..audit(kind, &row.instance) }).package_put(row);
         }
         let batch = change.grants.into_iter().fold(batch, Batch::grant_put);
+        installed::put(&self.paths, &change.package, &change.bundle).map_err(|e| refused(&e))?;
         self.commit(batch, "nothing was installed").await?;
         self.take_place(prepared, &component);
         self.clean().await?;
@@ -219,7 +225,9 @@ impl Owner {
         };
         let mut trusted = self.trust()?;
         trusted.allowed_downgrades.insert(earlier.digest);
-        let package = trust::verify_file(&trust::installed(&self.paths, &earlier.digest), None, &trusted);
+        let signature = installed::signature(&self.paths, &earlier.digest, &component.publisher);
+        let file = installed::package(&self.paths, &earlier.digest);
+        let package = trust::verify_file(&file, Some(&signature), &trusted);
         let package = Arc::new(package.map_err(|e| refused(&e))?);
         if package.id() != component {
             let why = format!("the package kept as `{component}` {} is `{}`", earlier.version, package.id());
@@ -381,22 +389,13 @@ fn returned(now: Grant, earlier: &EarlierPackage, package: &VerifiedPackage) -> 
     }
 }
 
-/// Removes package files, and their compiled artefacts, that no row refers to: what a crash or a change of mind left behind.
+/// Removes package files, and their compiled artefacts, that no row refers to.
 pub(crate) async fn sweep(paths: &StatePaths, reader: &Reader) -> Outcome {
     let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
     let before = reader.packages_before().await.or_fail("cannot read the earlier packages")?;
-    let kept: BTreeSet<String> =
-        rows.iter().map(|r| r.digest).chain(before.iter().map(|e| e.digest)).map(|d| d.hex()).collect();
-    for dir in [paths.packages(), paths.aot()] {
-        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-        for file in entries.filter_map(Result::ok) {
-            let name = file.file_name();
-            let Some(digest) = name.to_str().and_then(|n| n.get(..64)) else { continue };
-            let is_digest = digest.bytes().all(|b| b.is_ascii_hexdigit());
-            if is_digest && !kept.contains(digest) && std::fs::remove_file(file.path()).is_err() {
-                tracing::warn!(file = %file.path().display(), "a package that nothing refers to could not be removed");
-            }
-        }
-    }
+    let mut kept = Kept::default();
+    rows.iter().for_each(|row| kept.add(row.instance.component(), &row.digest));
+    before.iter().for_each(|earlier| kept.add(&earlier.component, &earlier.digest));
+    kept.sweep(paths);
     Ok(())
 }
