@@ -239,6 +239,24 @@ pub enum RegistryError {
         /// …has that one.
         other: Digest,
     },
+    /// `E-REG-035`
+    #[error("`plugins.lock` names {locked} as {package}, and what came is {found}")]
+    Unlocked {
+        /// Which.
+        package: Box<Release>,
+        /// In the lock.
+        locked: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// `E-REG-036`
+    #[error("{package} came from a file where `plugins.lock` was written, so it cannot be brought from here")]
+    FromFile {
+        /// Which.
+        package: Box<Release>,
+        /// The file's digest.
+        digest: Digest,
+    },
     /// `E-REG-030`
     #[error("`{0}` is not oci://HOST/REPOSITORY[:TAG][@sha256:DIGEST]: {1}")]
     OciReference(String, String),
@@ -311,6 +329,8 @@ impl RegistryError {
             Self::Impersonation { .. } => "E-REG-026",
             Self::Request(..) => "E-REG-027",
             Self::Disagree { .. } => "E-REG-028",
+            Self::Unlocked { .. } => "E-REG-035",
+            Self::FromFile { .. } => "E-REG-036",
             Self::OciReference(..) => "E-REG-030",
             Self::OciStatus { .. } => "E-REG-031",
             Self::OciArtifact { .. } => "E-REG-032",
@@ -342,6 +362,15 @@ impl RegistryError {
             }
             Self::Withdrawn { package, .. } => format!("`{}@={}` names it nevertheless", package.id, package.version),
             Self::LookAlike { asked, .. } => format!("if it is the one you mean, name it in full: `{asked}`"),
+            Self::Unlocked { .. } => {
+                "what was locked is no longer there; if the other one is meant, `carapace plugin install` asks about it"
+                    .to_owned()
+            }
+            Self::FromFile { digest, .. } => {
+                format!(
+                    "get the file from there; `carapace plugin install FILE --accept {digest}` takes these bytes and no others"
+                )
+            }
             Self::OciUnsigned(_) => {
                 "`carapace plugin publish` attaches the signature that lies beside a package".to_owned()
             }

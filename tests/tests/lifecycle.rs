@@ -237,25 +237,6 @@ fn what_is_no_package_of_anybody_known_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn coming_and_going_leaves_no_file() {
-    let (kernel, _model) = kernel!();
-    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
-    let (first, digest) = file(state, dir.path(), "first", &gadget("0.1.0", wat::ECHO, "", ""));
-    let (second, _) = file(state, dir.path(), "second", &gadget("0.2.0", wat::ECHO, "", ""));
-    let before = packages(state);
-    let rounds = std::env::var("CARAPACE_TEST_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
-    for _ in 0..rounds {
-        owner::done(state, &["plugin", "install", &first, "--accept", &digest, "--allow-downgrade"]);
-        owner::done(state, &["plugin", "update", "gadget", &second]);
-        owner::done(state, &["plugin", "uninstall", "gadget", "--yes", "--delete-data"]);
-        assert_eq!(packages(state), before);
-    }
-    let grants = kernel.cli_json(&["plugin", "grants", "--json"]);
-    assert!(grants.as_array().unwrap().iter().all(|g| g["instance"] != ID), "{grants}");
-    assert_eq!(kernel.call("math_eval").await.text(), DONE);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_kernel_killed_in_the_middle_of_an_update_starts_with_one_version_or_the_other() {
     let (mut kernel, _model) = kernel!();
     let dir = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@
 
 use carapace_contract::Digest;
 use carapace_registry::index::package_files;
+use carapace_registry::testing;
 use carapace_tests::components::{manifest, pack, tool, wat};
 use carapace_tests::kernel::command;
 use carapace_tests::owner::{self, error};
@@ -386,7 +387,8 @@ async fn a_key_that_was_retired_while_its_index_was_on_the_way_signs_nothing_any
 
 #[test]
 fn what_was_seen_is_remembered_although_another_registry_failed() {
-    let (keeper, gone) = (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
+    let (keeper, gone) =
+        (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     reader.adds(&gone, gone.dir.to_str().unwrap());
     let at_first = keeper.now();
@@ -400,7 +402,8 @@ fn what_was_seen_is_remembered_although_another_registry_failed() {
 
 #[test]
 fn outdated_says_which_registry_it_could_not_ask() {
-    let (keeper, gone) = (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
+    let (keeper, gone) =
+        (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     reader.adds(&gone, gone.dir.to_str().unwrap());
     assert!(reader.done(&["plugin", "outdated"]).contains("Everything that is installed"));
@@ -438,4 +441,93 @@ fn no_link_and_no_pipe_of_a_registrys_directory_is_followed() {
     let link = keeper.state.path().join("link");
     symlink(&keeper.dir, &link).unwrap();
     keeper.reader(link.to_str().unwrap()).done(&["plugin", "search", "gadget"]);
+}
+
+#[test]
+fn a_strangers_look_alike_and_a_stranger_under_a_pinned_name_are_refused_before_they_are_fetched() {
+    let keeper = Keeper::new().with(&[("weather", "1.0.0")]);
+    let digest = keeper.put("weather", "1.0.0");
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    let out = reader.install("weather", &digest);
+    assert!(out.status.success(), "{}", said(&out));
+
+    // Another registry, whose keeper calls its packages as it likes: one letter off, and the pinned publisher's own name.
+    let mallory = Keeper::called("bazaar").with(&[("wheather", "9.0.0")]);
+    let shadow = mallory.put("wheather", "9.0.0");
+    reader.adds(&mallory, mallory.dir.to_str().unwrap());
+    std::fs::remove_dir_all(mallory.dir.join("packages")).unwrap();
+    let refused = error(&reader.cli(&["plugin", "install", "wheather", "--accept", &shadow.to_string(), "--json"]));
+    assert_eq!(refused["code"], "E-REG-025", "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("acme/weather"), "{refused}");
+
+    let stranger = Keeper::called("market").with(&[("radar", "1.0.0")]);
+    reader.done(&["publisher", "add", "local", &testing::key(5).public().to_string()]);
+    reader.adds(&stranger, stranger.dir.to_str().unwrap());
+    assert_eq!(reader.code("radar"), "E-REG-026", "`local` is somebody else here");
+}
+
+#[test]
+fn a_lock_brings_the_same_set_to_another_machine_and_nothing_else() {
+    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let (gadget, widget) = (keeper.put("gadget", "0.1.0"), keeper.put("widget", "1.0.0"));
+    let here = keeper.dir.to_str().unwrap();
+    let one = keeper.reader(here);
+    let lock = |reader: &Reader| std::fs::read_to_string(reader.state.path().join("plugins.lock")).unwrap();
+    assert!(one.install("gadget", &gadget).status.success() && one.install("widget", &widget).status.success());
+    let first = lock(&one);
+    for text in ["id = \"acme/gadget\"", "id = \"acme/widget\"", "source = \"house\"", &gadget.to_string()] {
+        assert!(first.contains(text), "{text}: {first}");
+    }
+    assert_eq!(first.matches("grants = ").count(), 2, "{first}");
+
+    // It follows what is installed: forwards, back, and out.
+    let newer = keeper.put("gadget", "0.2.0");
+    keeper.index(&[]);
+    one.done(&["plugin", "update", "acme/gadget"]);
+    assert!(lock(&one).contains(&newer.to_string()) && lock(&one).contains("version = \"0.2.0\""), "{}", lock(&one));
+    one.done(&["plugin", "rollback", "acme/gadget"]);
+    assert_eq!(lock(&one), first);
+    one.done(&["plugin", "revoke", "acme/widget"]);
+    assert_eq!(lock(&one).matches("grants = ").count(), 1, "{}", lock(&one));
+    one.done(&["plugin", "uninstall", "acme/widget", "--yes"]);
+    assert!(!lock(&one).contains("widget"), "{}", lock(&one));
+
+    // Another machine: nothing without consent, then the same to the letter, and a second time nothing.
+    let copy = keeper.state.path().join("plugins.lock");
+    std::fs::write(&copy, &first).unwrap();
+    let copy = copy.to_str().unwrap();
+    let two = keeper.reader(here);
+    let out = two.cli(&["plugin", "sync", copy]);
+    assert_eq!(out.status.code(), Some(5), "{}", said(&out));
+    assert!(said(&out).contains("acme/gadget 0.1.0 — A fixture") && said(&out).contains(&format!("--accept {gadget}")));
+    assert!(!two.state.path().join("plugins.lock").exists(), "{}", said(&out));
+    let accept = [gadget.to_string(), widget.to_string()];
+    let sync = |reader: &Reader, file: &str| {
+        reader.cli(&["plugin", "sync", file, "--accept", &accept[0], "--accept", &accept[1]])
+    };
+    let out = sync(&two, copy);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(lock(&two), first);
+    let out = two.cli(&["plugin", "sync", copy]);
+    assert!(out.status.success() && said(&out).matches("is here as it is locked").count() == 2, "{}", said(&out));
+
+    // Another package than was locked is refused, whatever was accepted; the others come.
+    let three = keeper.reader(here);
+    let forged = keeper.state.path().join("forged.lock");
+    std::fs::write(&forged, first.replace(&gadget.to_string(), &Digest::of(b"another").to_string())).unwrap();
+    let out = sync(&three, forged.to_str().unwrap());
+    assert!(!out.status.success() && said(&out).contains("E-REG-035"), "{}", said(&out));
+    assert!(lock(&three).contains("widget") && !lock(&three).contains("gadget"), "{}", lock(&three));
+
+    // What came from a file says so, and that no other machine can bring it.
+    let file = keeper.state.path().join("gadget.wasm");
+    let four = keeper.reader(here);
+    four.done(&["plugin", "install", file.to_str().unwrap(), "--accept", &newer.to_string()]);
+    assert!(lock(&four).contains("source = \"file\""), "{}", lock(&four));
+    let moved = keeper.state.path().join("moved.lock");
+    std::fs::write(&moved, lock(&four)).unwrap();
+    let out = sync(&keeper.reader(here), moved.to_str().unwrap());
+    assert!(!out.status.success() && said(&out).contains("E-REG-036"), "{}", said(&out));
+    let out = two.cli(&["plugin", "sync", "/nowhere/plugins.lock"]);
+    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
 }

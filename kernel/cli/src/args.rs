@@ -3,7 +3,7 @@
 mod plugin;
 mod registry;
 
-pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs};
+pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs, SyncArgs};
 pub(crate) use registry::RegistryCommand;
 
 use clap::{Args, Parser, Subcommand};

@@ -88,7 +88,12 @@ impl Kernel {
             ));
         }
         let cache = AotCache::open(paths.root()).or_fail("cannot open the cache of compiled components")?;
-        let worker = Worker::this_executable(WorkerOptions::default()).or_fail("the compile worker")?;
+        let limits = WorkerOptions {
+            memory: current.runtime.compile_memory.0,
+            cpu_seconds: current.runtime.compile_cpu_seconds,
+            ..WorkerOptions::default()
+        };
+        let worker = Worker::this_executable(limits).or_fail("the compile worker")?;
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(worker), Some(Arc::new(cache))),

@@ -237,7 +237,7 @@ async fn record(
     grant: Grant,
     kind: &str,
 ) -> Outcome {
-    installed::put(paths, package, signature)?;
+    installed::put(paths, package, signature, None)?;
     let at_ms = trust::now_ms();
     let instance = grant.instance.clone();
     let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });

@@ -14,6 +14,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 const PACKAGE: &str = "package.wasm";
+/// The largest name of a place that a package came from, bytes.
+const MAX_SOURCE: u64 = 4 << 10;
 /// Held as long as the stage is in use.
 const IN_USE: &str = "in-use";
 
@@ -38,21 +40,32 @@ pub(crate) fn is_whole(paths: &StatePaths, digest: &Digest, publisher: &Name) ->
     package(paths, digest).is_file() && signature(paths, digest, publisher).is_file()
 }
 
-/// Puts a verified package where installed ones lie, with the bundle that verified it. Without a row that names it, it is nothing.
-pub(crate) fn put(paths: &StatePaths, verified: &VerifiedPackage, bundle: &[u8]) -> Outcome {
+/// Where a package came from, as `plugins.lock` has it; none for what came with the bundle.
+pub(crate) fn source(paths: &StatePaths, digest: &Digest, publisher: &Name) -> Option<String> {
+    read_source(&paths.packages().join(format!("{}.{publisher}.source", digest.hex())))
+}
+
+fn read_source(file: &Path) -> Option<String> {
+    String::from_utf8(files::read_ordinary(file, MAX_SOURCE).ok()?).ok()
+}
+
+/// Puts a verified package where installed ones lie, with the bundle that verified it and where it came from. Without a row that names it,
+/// it is nothing.
+pub(crate) fn put(paths: &StatePaths, verified: &VerifiedPackage, bundle: &[u8], source: Option<&str>) -> Outcome {
     make_private_dir(&paths.packages())?;
     let digest = verified.digest();
     let write =
         |file: &Path, bytes: &[u8]| files::replace(file, bytes).or_fail(format!("cannot write {}", file.display()));
     write(&package(paths, &digest), verified.bytes())?;
-    let name = format!("{}.{}.sigstore.json", digest.hex(), verified.id().publisher);
-    write(&paths.packages().join(name), bundle)
+    let beside = |what: &str| paths.packages().join(format!("{}.{}.{what}", digest.hex(), verified.id().publisher));
+    source.map_or(Ok(()), |source| write(&beside("source"), source.as_bytes()))?;
+    write(&beside("sigstore.json"), bundle)
 }
 
 /// Puts another signature of an installed package in the place of the one that is there.
 pub(crate) fn renew(paths: &StatePaths, verified: &VerifiedPackage, bundle: &[u8]) -> Outcome {
     let there = signature(paths, &verified.digest(), &verified.id().publisher);
-    if fs::read(there).is_ok_and(|old| old == bundle) { Ok(()) } else { put(paths, verified, bundle) }
+    if fs::read(there).is_ok_and(|old| old == bundle) { Ok(()) } else { put(paths, verified, bundle, None) }
 }
 
 /// A package beside the installed ones, until its owner has agreed to it. It goes when this is dropped; if its process is killed, with the
@@ -65,8 +78,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Stages a package with the bundle that verified it.
-    pub(crate) fn new(paths: &StatePaths, verified: &VerifiedPackage, bundle: &[u8]) -> Outcome<Self> {
+    /// Stages a package with the bundle that verified it, and where it came from.
+    pub(crate) fn new(paths: &StatePaths, verified: &VerifiedPackage, bundle: &[u8], source: &str) -> Outcome<Self> {
         make_private_dir(&paths.packages())?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).or_fail("no randomness for a staging directory")?;
@@ -84,6 +97,7 @@ impl Stage {
         let file = staged(paths, &stage.id);
         files::replace(&file, verified.bytes()).or_fail(what())?;
         files::replace(&signature_path(&file), bundle).or_fail(what())?;
+        files::replace(&file.with_extension("source"), source.as_bytes()).or_fail(what())?;
         Ok(stage)
     }
 
@@ -107,6 +121,11 @@ pub(crate) fn staged(paths: &StatePaths, stage: &StageId) -> PathBuf {
     dir(paths, stage).join(PACKAGE)
 }
 
+/// Where a staged package came from.
+pub(crate) fn staged_source(paths: &StatePaths, stage: &StageId) -> Option<String> {
+    read_source(&staged(paths, stage).with_extension("source"))
+}
+
 fn stages(paths: &StatePaths) -> PathBuf {
     paths.packages().join("staging")
 }
@@ -126,7 +145,8 @@ impl Kept {
     /// A package that is installed, or kept for a rollback.
     pub(crate) fn add(&mut self, component: &ComponentId, digest: &Digest) {
         let hex = digest.hex();
-        self.files.insert(format!("{hex}.{}.sigstore.json", component.publisher));
+        let publisher = &component.publisher;
+        self.files.extend([format!("{hex}.{publisher}.sigstore.json"), format!("{hex}.{publisher}.source")]);
         self.files.extend([format!("{hex}.wasm"), format!("{hex}.sigstore.json")]);
         self.digests.insert(hex);
     }
@@ -182,8 +202,8 @@ mod tests {
     fn a_sweep_leaves_what_another_command_is_just_staging_and_takes_what_a_dead_one_left() {
         let (_dir, paths) = here();
         let (one, two) = (package("one"), package("two"));
-        let busy = Stage::new(&paths, &one, b"bundle").unwrap();
-        let dead = Stage::new(&paths, &two, b"bundle").unwrap();
+        let busy = Stage::new(&paths, &one, b"bundle", "house").unwrap();
+        let dead = Stage::new(&paths, &two, b"bundle", "house").unwrap();
         // As if its process were gone: nobody holds the file, and nobody cleaned up.
         let left = super::dir(&paths, dead.id());
         dead._in_use.unlock().unwrap();
@@ -198,7 +218,7 @@ mod tests {
     fn a_stage_is_its_owners_alone() {
         use std::os::unix::fs::PermissionsExt as _;
         let (_dir, paths) = here();
-        let stage = Stage::new(&paths, &package("one"), b"bundle").unwrap();
+        let stage = Stage::new(&paths, &package("one"), b"bundle", "house").unwrap();
         for place in [stages(&paths), super::dir(&paths, stage.id())] {
             assert_eq!(fs::metadata(place).unwrap().permissions().mode() & 0o777, 0o700);
         }
@@ -209,7 +229,7 @@ mod tests {
     fn each_publishers_signature_of_the_same_bytes_has_a_place_of_its_own() {
         let (_dir, paths) = here();
         let package = package("one");
-        put(&paths, &package, b"ours").unwrap();
+        put(&paths, &package, b"ours", Some("house")).unwrap();
         let (ours, theirs) = (package.id().publisher.clone(), "theirs".parse().unwrap());
         let beside = paths.packages().join(format!("{}.theirs.sigstore.json", package.digest().hex()));
         fs::write(&beside, b"theirs").unwrap();
@@ -218,6 +238,7 @@ mod tests {
         let mut kept = Kept::default();
         kept.add(package.id(), &package.digest());
         kept.sweep(&paths);
+        assert_eq!(source(&paths, &package.digest(), &ours).as_deref(), Some("house"));
         assert!(!beside.exists() && is_whole(&paths, &package.digest(), &ours));
     }
 }

@@ -28,7 +28,7 @@ use carapace_contract::control::ControlRequest;
 use clap::Parser;
 use commands::{
     assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
-    start, status, test,
+    start, status, sync, test,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
@@ -180,6 +180,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             let source = source.unwrap_or_else(|| component.to_string());
             packages::bring(&paths, config, &source, &bring, packages::Bring::Update(component)).await
         }
+        Command::Plugin(PluginCommand::Sync(args)) => sync::run(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Rollback { name, output }) => {
             packages::rollback(&paths, config, &name, output.json).await
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
+mod lock;
 mod packages;
 
 pub(crate) use packages::sweep;
@@ -56,7 +57,9 @@ impl Owner {
     async fn commit(&self, batch: Batch, what: &str) -> Result<(), Denial> {
         self.store.commit(batch).await.map(drop).map_err(|e| {
             e.denial().cloned().unwrap_or_else(|| Denial::new("E-STORE-010", format!("{what}: {e}"), "carapace doctor"))
-        })
+        })?;
+        lock::write(&self.paths, &self.store).await;
+        Ok(())
     }
 
     fn forget_models(&self) {

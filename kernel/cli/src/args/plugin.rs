@@ -58,6 +58,8 @@ pub(crate) enum PluginCommand {
         #[command(flatten)]
         bring: BringArgs,
     },
+    /// Install exactly what a `plugins.lock` names, from where it names it, and ask about each.
+    Sync(SyncArgs),
     /// Go back to the version before.
     Rollback {
         /// `publisher/name`
@@ -244,6 +246,25 @@ pub(crate) struct BringArgs {
     /// Print JSON for scripts.
     #[arg(long)]
     pub json: bool,
+    /// What a lock names; nothing else is brought.
+    #[arg(skip)]
+    pub locked: Option<carapace_contract::Digest>,
+}
+
+/// What `plugin sync` brings in.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct SyncArgs {
+    /// A copy of the `plugins.lock` of another machine.
+    pub file: PathBuf,
+    /// Agree, without a terminal, to exactly this package: `sha256:<hex>`; repeatable.
+    #[arg(long, value_name = "DIGEST")]
+    pub accept: Vec<carapace_contract::Digest>,
+    /// Let packages in although newer versions were here before.
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Take an index although it has expired.
+    #[arg(long)]
+    pub accept_expired: bool,
 }
 
 /// How registries are read.

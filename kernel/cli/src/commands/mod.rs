@@ -13,4 +13,5 @@ pub(crate) mod release;
 pub(crate) mod secrets;
 pub(crate) mod start;
 pub(crate) mod status;
+pub(crate) mod sync;
 pub(crate) mod test;

@@ -14,7 +14,9 @@ use crate::trust;
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::control::{ControlRequest, StageId};
 use carapace_contract::{ComponentId, Digest, InstanceId, Name};
+use carapace_registry::error::Release;
 use carapace_registry::source::Expected;
+use carapace_registry::{RegistryError, lock};
 use serde_json::Value;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -27,8 +29,11 @@ async fn stage(paths: &StatePaths, source: &Source, args: &BringArgs, what: &Bri
         Bring::Install { publisher: Some(publisher), .. } => Expected::By(publisher),
         Bring::Install { publisher: None, .. } => Expected::Any,
     };
-    let (verified, bundle) = match source {
-        Source::File(file) => trust::verify_with_bundle(file, args.signature.as_deref(), &trust)?,
+    let (verified, bundle, from) = match source {
+        Source::File(file) => {
+            let (verified, bundle) = trust::verify_with_bundle(file, args.signature.as_deref(), &trust)?;
+            (verified, bundle, lock::FROM_FILE.to_owned())
+        }
         source => {
             let Brought { fetched, expected, told } =
                 sources::bring(paths, source, &args.reading.clone().into(), &trust).await?;
@@ -40,10 +45,15 @@ async fn stage(paths: &StatePaths, source: &Source, args: &BringArgs, what: &Bri
                     None => failure,
                 }
             })?;
-            (verified, bundle.to_vec())
+            (verified, bundle.to_vec(), fetched.source)
         }
     };
-    Ok((Stage::new(paths, &verified, &bundle)?, verified.digest()))
+    let digest = verified.digest();
+    if let Some(locked) = args.locked.filter(|locked| *locked != digest) {
+        let package = Release::boxed(verified.id(), verified.version());
+        return Err(RegistryError::Unlocked { package, locked, found: digest }.into());
+    }
+    Ok((Stage::new(paths, &verified, &bundle, &from)?, digest))
 }
 
 /// What `install` is for, and `update`.

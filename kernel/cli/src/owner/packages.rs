@@ -27,6 +27,8 @@ pub(super) struct Change {
     package: Arc<VerifiedPackage>,
     /// What verified it.
     bundle: Vec<u8>,
+    /// Where it came from.
+    source: Option<String>,
     /// It is older than what was here before, and the owner said that this is meant.
     older: bool,
     rows: Vec<PackageRow>,
@@ -110,7 +112,8 @@ impl Owner {
                 ..row.clone()
             };
         }
-        Ok(Change { package: Arc::new(package), bundle, older, rows: new_rows, grants, old_grants, grown })
+        let source = installed::staged_source(&self.paths, stage);
+        Ok(Change { package: Arc::new(package), bundle, source, older, rows: new_rows, grants, old_grants, grown })
     }
 
     async fn rows_of(&self, component: &ComponentId) -> Result<Vec<PackageRow>, Denial> {
@@ -195,7 +198,8 @@ impl Owner {
             batch = batch.audit(AuditRow { detail, ..audit(kind, &row.instance) }).package_put(row);
         }
         let batch = change.grants.into_iter().fold(batch, Batch::grant_put);
-        installed::put(&self.paths, &change.package, &change.bundle).map_err(|e| refused(&e))?;
+        installed::put(&self.paths, &change.package, &change.bundle, change.source.as_deref())
+            .map_err(|e| refused(&e))?;
         self.commit(batch, "nothing was installed").await?;
         self.take_place(prepared, &component);
         self.clean().await?;

@@ -29,6 +29,8 @@ async fn the_highest_version_never_goes_down_and_survives_an_uninstall() {
     store.commit(note("1.10.0-rc.1")).await.unwrap();
     store.commit(Batch::new().package_state(row.instance.clone(), false)).await.unwrap();
     assert_eq!(store.packages().await.unwrap(), [PackageRow { enabled: false, ..row.clone() }]);
+    let rows = store.table_rows().await.unwrap();
+    assert_eq!((rows["package"], rows["highest_version"], rows["session"]), (1, 1, 0), "{rows:?}");
     let receipt = store.commit(Batch::new().package_delete(row.instance.clone())).await.unwrap();
     assert_eq!(receipt.deleted, [true]);
     assert_eq!(store.package(&row.instance).await.unwrap(), None);
