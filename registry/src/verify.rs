@@ -285,7 +285,7 @@ pub enum TrustProblem {
         /// Found.
         actual: ComponentId,
     },
-    /// `E-TRUST-014`
+    /// `E-TRUST-015`
     #[error("{} signed these bytes, and which component is meant nothing says", names(.0))]
     SeveralPublishers(Vec<Name>),
     /// `E-TRUST-020` and on
@@ -354,7 +354,7 @@ impl TrustError {
             TrustProblem::Denied(_) => "E-TRUST-011",
             TrustProblem::Downgrade { .. } => "E-TRUST-012",
             TrustProblem::Unexpected { .. } => "E-TRUST-013",
-            TrustProblem::SeveralPublishers(_) => "E-TRUST-014",
+            TrustProblem::SeveralPublishers(_) => "E-TRUST-015",
             TrustProblem::Keyless(ref problem) => problem.code(),
         }
     }

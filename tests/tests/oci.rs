@@ -197,7 +197,7 @@ fn of_two_publishers_signatures_the_one_that_is_meant_counts() {
     let key = listed[0]["keys"][0]["key"].as_str().unwrap();
     owner::done(reader.path(), &["publisher", "add", "zeta", key]);
     let refused = error(&install(reader.path(), &author, &from));
-    assert_eq!(refused["code"], "E-TRUST-014", "{refused}");
+    assert_eq!(refused["code"], "E-TRUST-015", "{refused}");
     assert!(refused["help"].as_str().unwrap().contains("--publisher acme"), "{refused}");
     let accept = author.digest().to_string();
     let by = |publisher: &str| {
