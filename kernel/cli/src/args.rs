@@ -1,7 +1,9 @@
 //! The command line.
 
+mod consent;
 mod registry;
 
+pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use registry::RegistryCommand;
 
 use clap::{Args, Parser, Subcommand};
@@ -222,12 +224,7 @@ pub(crate) enum PluginCommand {
         bring: BringArgs,
     },
     /// Go back to the version before.
-    Rollback {
-        /// `publisher/name`
-        name: String,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Rollback(RollbackArgs),
     /// Load a disabled instance again.
     Enable {
         /// `publisher/name[/instance]`
@@ -331,19 +328,10 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "PEM")]
         out: PathBuf,
     },
-    /// Take an instance's grant away; it bites on its next call into the kernel.
-    Revoke {
-        /// `publisher/name[/instance]`
-        instance: String,
-    },
+    /// Take an instance's grant away, or optional capabilities of it; it bites on its next call into the kernel.
+    Revoke(RevokeArgs),
     /// Show what an instance asks for, and grant it: a further instance, one that was revoked, or one that has grown.
-    Grant {
-        /// `publisher/name[/instance]`
-        instance: String,
-        /// Grant what is shown without asking at the terminal.
-        #[arg(long)]
-        yes: bool,
-    },
+    Grant(GrantArgs),
     /// Make a statement by which those who trust your old key also trust a new one.
     RotateKey {
         /// The key file that is trusted now.
@@ -408,6 +396,8 @@ pub(crate) struct BringArgs {
     /// Agree, without a terminal, to exactly this package: `sha256:<hex>`.
     #[arg(long, value_name = "DIGEST")]
     pub accept: Option<carapace_contract::Digest>,
+    #[command(flatten)]
+    pub without: WithoutArgs,
     /// Let it in although a newer version was here before.
     #[arg(long)]
     pub allow_downgrade: bool,
