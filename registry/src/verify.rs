@@ -34,31 +34,21 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Whether a package that was verified before would still be let in: its signer is pinned for the same publisher and
-    /// not retired, and the deny-list doesn't name it.
+    /// Whether a package that was verified before would still be let in: its signature is good by what trust rests on now, a
+    /// replaced root included; its signer is pinned for the same publisher and not retired; and the deny-list doesn't name it.
     ///
     /// # Errors
     /// What has changed since.
     pub fn still(&self, package: &VerifiedPackage) -> Result<(), TrustError> {
-        let publisher = match &package.signer {
-            Signer::Key(key) => {
-                let fingerprint = key.fingerprint();
-                let known = self.publishers.by_fingerprint(&fingerprint).filter(|(p, _)| p.id == package.id.publisher);
-                let (publisher, pinned) = known
-                    .ok_or_else(|| TrustError::anonymous(TrustProblem::UnknownPublisher(fingerprint.to_string())))?;
-                if pinned.state == KeyState::Retired {
-                    return Err(TrustError::by(publisher, TrustProblem::RetiredKey));
-                }
-                publisher
-            }
-            Signer::Keyless(identity) => {
-                self.recognise(identity).and_then(|publisher| match publisher.id == package.id.publisher {
-                    true => Ok(publisher),
-                    false => Err(TrustError::anonymous(KeylessProblem::Identity(identity.clone()).into())),
-                })?
-            }
-        };
-        self.not_denied(&package.digest, publisher, &package.signer)
+        let bundle = AnyBundle::parse(&package.bundle).map_err(|e| TrustError::anonymous(TrustProblem::Bundle(e)))?;
+        let (publisher, signer, _, _) = self.open(&bundle)?;
+        if publisher.id != package.id.publisher {
+            return Err(TrustError::anonymous(match signer {
+                Signer::Key(key) => TrustProblem::UnknownPublisher(key.fingerprint().to_string()),
+                Signer::Keyless(identity) => KeylessProblem::Identity(identity).into(),
+            }));
+        }
+        self.not_denied(&package.digest, publisher, &signer)
     }
 
     /// Whose rule names that identity.
@@ -167,6 +157,10 @@ pub struct VerifiedPackage {
     capabilities: CapabilitySet,
     bytes: Arc<[u8]>,
     signer: Signer,
+    /// What it was verified with.
+    bundle: Arc<[u8]>,
+    mark: String,
+    marks: Arc<BTreeSet<String>>,
     warnings: Vec<String>,
 }
 
@@ -202,6 +196,15 @@ impl VerifiedPackage {
     /// Who signed it.
     pub fn signer(&self) -> &Signer {
         &self.signer
+    }
+    /// The key or rule by which its publisher was recognised, in a form to be kept: see [`Self::is_of`].
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+    /// Whether its publisher is the one that was recognised by `mark` once: the same, or one who has followed from there by rotation
+    /// or by the owner's word. The name alone proves nothing, because a publisher can be forgotten and another pinned under its name.
+    pub fn is_of(&self, mark: &str) -> bool {
+        self.marks.contains(mark)
     }
     /// What is odd about it and no reason to refuse it.
     pub fn warnings(&self) -> &[String] {
@@ -464,7 +467,10 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
         manifest,
         manifest_text,
         bytes: bytes.into(),
+        mark: publisher.mark_of(&signer),
+        marks: Arc::new(publisher.marks()),
         signer,
+        bundle: bundle_json.into(),
         warnings,
     })
 }

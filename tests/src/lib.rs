@@ -8,6 +8,7 @@
 
 pub mod cable;
 pub mod components;
+pub mod gadget;
 pub mod kernel;
 pub mod mirror;
 pub mod model;

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod consent;
 mod plugin;
 mod registry;
 
+pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs, SyncArgs};
 pub(crate) use registry::RegistryCommand;
 

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_strangers_word_in_an_error_does_not_reach_the_terminal() {
         let text = "unknown field `\u{1b}[2J\u{202e}`\nexpected `a`";
-        for failure in [Failure::new(Exit::Failed, text), Denial::new("E-X-001", text, text).into()] {
+        for failure in [Failure::new(Exit::Failed, text), Denial::new("E-HOST-001", text, text).into()] {
             assert!(!failure.line().contains(['\u{1b}', '\u{202e}']) && failure.line().contains("\nexpected"));
         }
         assert!(!Failure::new(Exit::Failed, "x").context(text).help(text).line().contains('\u{1b}'));

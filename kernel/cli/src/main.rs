@@ -24,7 +24,6 @@ use args::{
     SecretsCommand,
 };
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
-use carapace_contract::control::ControlRequest;
 use clap::Parser;
 use commands::{
     assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
@@ -160,14 +159,8 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Chat(args) => chat::run(&paths, config, args).await,
         Command::Stop => start::stop(&paths).await,
         Command::Status(output) => status::run(&paths, output.json).await,
-        Command::Plugin(PluginCommand::Revoke { instance }) => {
-            let instance = assembly::instance_id(&instance)?;
-            let request = ControlRequest::GrantRevoke { instance: instance.clone() };
-            owner::carry_out(&paths, config, request).await?;
-            println!("{instance} may do nothing any more. `carapace plugin grant {instance}` gives the grant back.");
-            Ok(())
-        }
-        Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
+        Command::Plugin(PluginCommand::Revoke(args)) => grant::revoke(&paths, config, &args).await,
+        Command::Plugin(PluginCommand::Grant(args)) => grant::run(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Install { source, bring, instance, publisher }) => {
             let instance = instance.map(|id| {
                 id.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
@@ -181,9 +174,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             packages::bring(&paths, config, &source, &bring, packages::Bring::Update(component)).await
         }
         Command::Plugin(PluginCommand::Sync(args)) => sync::run(&paths, config, &args).await,
-        Command::Plugin(PluginCommand::Rollback { name, output }) => {
-            packages::rollback(&paths, config, &name, output.json).await
-        }
+        Command::Plugin(PluginCommand::Rollback(args)) => packages::rollback(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Enable { instance }) => packages::enable(&paths, config, &instance, true).await,
         Command::Plugin(PluginCommand::Disable { instance }) => {
             packages::enable(&paths, config, &instance, false).await
@@ -234,7 +225,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Status(o)
         | Command::Plugin(PluginCommand::List(o))
         | Command::Plugin(
-            PluginCommand::Rollback { output: o, .. }
+            PluginCommand::Rollback(args::RollbackArgs { output: o, .. })
             | PluginCommand::Search { output: o, .. }
             | PluginCommand::Outdated { output: o, .. }
             | PluginCommand::Grants { output: o, .. }

@@ -144,7 +144,8 @@ impl CapabilitySet {
         request.optional.iter().filter(|name| !self.holds(name)).cloned().collect()
     }
 
-    pub(crate) fn holds(&self, capability: &str) -> bool {
+    /// Whether a capability that could be optional (`kv`, `http:<endpoint>`, `secret:<name>`, …) is in this set.
+    pub fn holds(&self, capability: &str) -> bool {
         match capability.split_once(':') {
             None => match capability {
                 "kv" => self.kv,
@@ -163,9 +164,9 @@ impl CapabilitySet {
     /// This set without the optional capabilities named in `refused`; what is not optional cannot be refused alone.
     /// A refused secret is added to no request any more, and a secret that then goes nowhere is dropped with its line.
     #[must_use]
-    pub fn without_optional(&self, refused: &[String]) -> Self {
+    pub fn without_optional<'a>(&self, refused: impl IntoIterator<Item = &'a String>) -> Self {
         let mut set = self.clone();
-        let refused: BTreeSet<&String> = refused.iter().filter(|r| self.optional.contains(*r)).collect();
+        let refused: BTreeSet<&String> = refused.into_iter().filter(|r| self.optional.contains(*r)).collect();
         if refused.is_empty() {
             return set;
         }

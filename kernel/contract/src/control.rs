@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::name::{ComponentId, InstanceId, SecretName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Text that is never shown by `Debug`.
@@ -73,30 +74,46 @@ pub enum ControlRequest {
     AssetList,
     /// Names, never values. Answer: `[{"name", "updated_ms"}]`.
     SecretList,
-    /// Takes an instance's grant away; bites on its next host call. Answer: `{}`.
+    /// Takes an instance's grant away, or optional capabilities of it; bites on its next host call. Answer: `{}`.
     GrantRevoke {
         /// Whose.
         instance: InstanceId,
+        /// Only these, each of them optional; all of the grant without any.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        capabilities: BTreeSet<String>,
     },
     /// What granting would mean now, for a person to read. Answer: `{"component", "version", "publisher", "digest",
-    /// "standing": "none" | "revoked" | "granted", "lines": [text], "grown": [text]}`.
+    /// "standing": "none" | "revoked" | "granted", "lines": [text], "grown": [text], "optional": [capability], "refused": [capability],
+    /// "warnings": [text], "shown": digest}`.
     GrantShow {
         /// Whose.
         instance: InstanceId,
+        /// Optional capabilities that were refused, and shall be granted, too.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        capabilities: BTreeSet<String>,
     },
     /// Gives back what was revoked, or grants what [`Self::GrantShow`] showed. Answer: `{}`.
     GrantRestore {
         /// Whose.
         instance: InstanceId,
-        /// The package that was shown; without it nothing is granted that was not granted before.
+        /// See [`Self::GrantShow`].
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        capabilities: BTreeSet<String>,
+        /// Optional capabilities that are refused.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        without: BTreeSet<String>,
+        /// `shown` of what was shown; if anything of it has changed since, nothing is granted. Without it nothing is granted that was
+        /// not granted before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        digest: Option<Digest>,
+        shown: Option<Digest>,
     },
-    /// Publishers or the deny-list changed on the disk: what they no longer allow is stopped and unloaded at once.
-    /// Answer: `{"unloaded": [{"instance", "why"}]}`.
+    /// Publishers, the deny-list or the trusted root changed on the disk: what they no longer allow is stopped and unloaded at once,
+    /// code that was replaced and still runs included. Answer: `{"unloaded": [{"instance", "digest", "why", "replaced": bool}]}`.
     TrustChanged,
     /// What bringing in a staged package would mean, for a person to read. Nothing changes. Answer: `{"component", "version", "digest",
-    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text]}`.
+    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text],
+    /// "optional": [{"capability", "text"}], "warnings": [text], "shown": digest}`; `optional` is what of it can be refused alone,
+    /// and is not refused already.
     PackageShow {
         /// Where it lies.
         stage: StageId,
@@ -115,9 +132,13 @@ pub enum ControlRequest {
         stage: StageId,
         /// See [`Self::PackageShow`].
         digest: Digest,
-        /// The owner agreed to what was shown. Without it nothing is granted that was not granted before.
-        #[serde(default)]
-        agreed: bool,
+        /// `shown` of what the owner was shown and agreed to; if anything of it has changed since, nothing is installed. Without it
+        /// nothing is granted that was not granted before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Digest>,
+        /// Optional capabilities that are refused.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        without: BTreeSet<String>,
         /// See [`Self::PackageShow`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<crate::name::Name>,
@@ -125,12 +146,22 @@ pub enum ControlRequest {
         #[serde(default)]
         allow_downgrade: bool,
     },
+    /// What going back to the version before would mean, for a person to read. Answer: `{"component", "from", "to", "digest",
+    /// "grown": [text], "shown": digest}`; `grown` is what comes back with it that the owner does not allow now.
+    PackageRollbackShow {
+        /// Of what.
+        component: ComponentId,
+    },
     /// Goes back to the version before. Answer: `{"from", "to"}`.
     PackageRollback {
         /// Of what.
         component: ComponentId,
+        /// `shown` of what the owner was shown and agreed to. Without it nothing comes back that the owner does not allow now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Digest>,
     },
-    /// Uninstalls a component with all its instances and their grants. Answer: `{"removed": [instance]}`.
+    /// Uninstalls a component with all its instances and their grants. Answer: `{"removed": [instance], "configured": [key]}`;
+    /// `configured` are the sections of the configuration that name instances of it.
     PackageUninstall {
         /// Which.
         component: ComponentId,
@@ -142,14 +173,16 @@ pub enum ControlRequest {
         /// Which.
         component: ComponentId,
     },
-    /// Loads an installed instance again, or keeps it from being loaded. Answer: `{}`.
+    /// Loads an installed instance again, or keeps it from being loaded. Answer: `{"loaded": bool}`: the configuration may keep one from
+    /// being loaded that is enabled.
     InstanceEnable {
         /// Which.
         instance: InstanceId,
         /// Or not.
         enabled: bool,
     },
-    /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text]}]`.
+    /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text], "optional": [capability],
+    /// "refused": [capability]}]`.
     GrantList,
     /// The last refusals of an instance, oldest first; in memory, since it was loaded. Answer: `[{"at_ms", "code", "message", "fix"}]`.
     Denials {

@@ -76,6 +76,17 @@ impl Interface {
         }
     }
 
+    /// Whether a capability, as grants call it, is one of this interface's.
+    fn is_of(self, capability: &str) -> bool {
+        match capability.split_once(':') {
+            None => capability == self.name(),
+            Some(("http", _)) => self == Self::Http,
+            Some(("asset", _)) => self == Self::Assets,
+            Some(("secret", _)) => self == Self::Secrets,
+            Some(_) => false,
+        }
+    }
+
     /// The interface an import names, e.g. `carapace:plugin/kv@0.1.0-dev`. Whether the version fits is the linker's business.
     pub fn of_import(import: &str) -> Option<Self> {
         let name = import.strip_prefix("carapace:plugin/")?;
@@ -120,6 +131,8 @@ enum Why {
 pub struct LinkPlan {
     links: BTreeMap<Interface, Link>,
     entry: String,
+    /// Optional capabilities that were asked for and not granted, as grants call them.
+    refused: Vec<String>,
 }
 
 impl LinkPlan {
@@ -226,7 +239,7 @@ impl LinkPlan {
             Entry::Tool(name) => format!("tool `{name}`"),
             Entry::Provider => "the provider".to_owned(),
         };
-        Ok(Self { links, entry })
+        Ok(Self { links, entry, refused: granted.refused(asked) })
     }
 
     /// Whether the real interface is linked.
@@ -258,11 +271,15 @@ impl LinkPlan {
                 ),
                 String::new(),
             ),
-            _ => Denial::new(
-                "E-RUNTIME-023",
-                format!("{instance} may not use `{interface}`: it was not granted"),
-                format!("carapace plugin grant {instance}"),
-            ),
+            _ => {
+                let of_it = |name: &&String| interface.is_of(name);
+                let names: Vec<&str> = self.refused.iter().filter(of_it).map(String::as_str).collect();
+                Denial::new(
+                    "E-RUNTIME-023",
+                    format!("{instance} may not use `{interface}`: it was not granted"),
+                    format!("carapace plugin grant {instance} {}", names.join(" ")).trim_end().to_owned(),
+                )
+            }
         }
     }
 

@@ -46,6 +46,7 @@ pub(crate) enum Op {
     TakeAgain(ComponentId),
     ForgetData(ComponentId),
     HighestVersion(ComponentId, semver::Version),
+    SignedBy(ComponentId, String),
     Usage(UsageRow),
     Audit(AuditRow),
     SecretPut(SecretWrite),
@@ -219,6 +220,11 @@ impl Batch {
     /// Notes a version of a component; the highest one ever noted is kept.
     pub fn highest_version(self, component: ComponentId, version: semver::Version) -> Self {
         self.op(Op::HighestVersion(component, version))
+    }
+    /// Notes by which key or rule the publisher of a component was recognised; it replaces what was noted earlier, and stays when
+    /// the component goes.
+    pub fn signed_by(self, component: ComponentId, mark: impl Into<String>) -> Self {
+        self.op(Op::SignedBy(component, mark.into()))
     }
 
     /// Adds to a day's usage.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
-pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY];
+pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -137,6 +137,11 @@ CREATE TABLE package_before (
 CREATE TABLE passed_over (
   component TEXT NOT NULL, digest TEXT NOT NULL, why TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (component, digest)
 ) WITHOUT ROWID;
+";
+
+/// By which key or rule the publisher of a component was recognised; like the highest version, it outlasts the component.
+const SIGNED_BY: &str = "
+CREATE TABLE signed_by (component TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// The version this program writes.

@@ -256,6 +256,11 @@ fn what_was_verified_is_let_in_only_as_long_as_its_rule_is_pinned() {
     trust.deny.update(&crate::deny::sign(&denied, &key(7)).unwrap()).unwrap();
     assert!(matches!(trust.still(&package).unwrap_err().problem(), TrustProblem::Denied(_)));
     trust.deny = crate::DenyList::none();
+    // Another root, under which none of it was ever signed.
+    let root = std::mem::replace(&mut trust.root, trusted_root(&Sigstore::new().trusted_root()));
+    assert_eq!(trust.still(&package).unwrap_err().code(), "E-TRUST-025", "the root was replaced");
+    trust.root = root;
+    trust.still(&package).unwrap();
     trust.publishers.remove(&"acme".parse().unwrap()).unwrap();
     assert_eq!(trust.still(&package).unwrap_err().code(), "E-TRUST-021");
     trust.publishers.pin_rule("other".parse().unwrap(), RULE.parse().unwrap(), 0).unwrap();

@@ -1,6 +1,6 @@
 //! `carapace plugin …`
 
-use super::{OutputArgs, RotateKeyArgs};
+use super::{GrantArgs, OutputArgs, RevokeArgs, RollbackArgs, RotateKeyArgs, WithoutArgs};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -61,12 +61,7 @@ pub(crate) enum PluginCommand {
     /// Install exactly what a `plugins.lock` names, from where it names it, and ask about each.
     Sync(SyncArgs),
     /// Go back to the version before.
-    Rollback {
-        /// `publisher/name`
-        name: String,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Rollback(RollbackArgs),
     /// Load a disabled instance again.
     Enable {
         /// `publisher/name[/instance]`
@@ -170,19 +165,10 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "PEM")]
         out: PathBuf,
     },
-    /// Take an instance's grant away; it bites on its next call into the kernel.
-    Revoke {
-        /// `publisher/name[/instance]`
-        instance: String,
-    },
+    /// Take an instance's grant away, or optional capabilities of it; it bites on its next call into the kernel.
+    Revoke(RevokeArgs),
     /// Show what an instance asks for, and grant it: a further instance, one that was revoked, or one that has grown.
-    Grant {
-        /// `publisher/name[/instance]`
-        instance: String,
-        /// Grant what is shown without asking at the terminal.
-        #[arg(long)]
-        yes: bool,
-    },
+    Grant(GrantArgs),
     /// Make a statement by which those who trust your old key also trust a new one.
     RotateKey(RotateKeyArgs),
     /// Sign a list of packages, keys and publishers that must not run.
@@ -237,6 +223,8 @@ pub(crate) struct BringArgs {
     /// Agree, without a terminal, to exactly this package: `sha256:<hex>`.
     #[arg(long, value_name = "DIGEST")]
     pub accept: Option<carapace_contract::Digest>,
+    #[command(flatten)]
+    pub without: WithoutArgs,
     /// Let it in although a newer version was here before.
     #[arg(long)]
     pub allow_downgrade: bool,

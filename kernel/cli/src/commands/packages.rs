@@ -3,7 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
 use super::plugin::print_json;
-use crate::args::BringArgs;
+use crate::args::{BringArgs, RollbackArgs};
 use crate::assembly::instance_id;
 use crate::bundled;
 use crate::failure::{Exit, Failure, Outcome};
@@ -18,6 +18,7 @@ use carapace_registry::error::Release;
 use carapace_registry::source::Expected;
 use carapace_registry::{RegistryError, lock};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -132,8 +133,11 @@ async fn brought(
         return Ok(());
     }
     describe(&shown);
-    let agreed = consent(args, &shown, digest)?;
-    let bring = ControlRequest::PackageBring { stage: stage.clone(), digest, agreed, instance, allow_downgrade };
+    let without = consent(args, &shown, digest)?;
+    // What was answered is about what was shown, and about nothing else that may lie there by now.
+    let as_shown = Some(fingerprint(&shown)?);
+    let stage = stage.clone();
+    let bring = ControlRequest::PackageBring { stage, digest, shown: as_shown, without, instance, allow_downgrade };
     carry_out(paths, config, bring).await?;
     if args.json {
         print_json(&shown);
@@ -170,36 +174,80 @@ fn describe(shown: &Value) {
     list("Warnings:", &shown["warnings"]);
 }
 
-/// Whether there was something to agree to, and it was. What asks for no more than was granted is not asked about.
-fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<bool> {
+/// The owner's yes, and which optional capabilities it leaves out. What asks for no more than was granted is not asked about.
+fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<BTreeSet<String>> {
     let grew = shown["grown"].as_array().is_some_and(|g| !g.is_empty());
     let asks = grew || shown["new"] == true;
-    // Whoever names a digest means these bytes, whatever they ask.
+    let without = args.without.names();
+    // Whoever names a digest means these bytes, and thereby what their manifest asks; it can be granted nothing else.
     if let Some(accepted) = args.accept {
         if accepted == digest {
-            return Ok(asks);
+            return Ok(without);
         }
         return Err(Failure::new(Exit::Consent, format!("--accept names {accepted}, and the file is {digest}"))
             .help("look at it (carapace plugin inspect FILE), then name the digest that you mean"));
     }
     if !asks {
-        return Ok(false);
+        return Ok(without);
     }
     let refused = |why: &str| {
         Failure::new(Exit::Consent, format!("{} is not granted what it asks: {why}", text(&shown["component"])))
-            .help(format!("answer at a terminal, or add --accept {digest} to grant what is listed above"))
+            .help(format!(
+                "answer at a terminal, or add --accept {digest} to grant what is listed above; --without CAPABILITY leaves out what is optional"
+            ))
     };
     if !std::io::stdin().is_terminal() {
         return Err(refused("there is no terminal to ask at"));
     }
-    if bundled::ask()? { Ok(true) } else { Err(refused("you said no")) }
+    if !bundled::ask()? {
+        return Err(refused("you said no"));
+    }
+    refuse_optional(shown, without)
 }
 
-/// Back to the version before.
-pub(crate) async fn rollback(paths: &StatePaths, config: Arc<ConfigHandle>, name: &str, json: bool) -> Outcome {
-    let component = component_id(name)?;
-    let done = carry_out(paths, config, ControlRequest::PackageRollback { component: component.clone() }).await?;
-    if json {
+/// Asks about each optional capability that is not refused already.
+fn refuse_optional(shown: &Value, mut without: BTreeSet<String>) -> Outcome<BTreeSet<String>> {
+    for optional in shown["optional"].as_array().into_iter().flatten() {
+        let name = text(&optional["capability"]);
+        if !without.contains(name)
+            && !ask_no(&format!("Optional, `{name}`: {}. Grant it, too?", text(&optional["text"])))?
+        {
+            without.insert(name.to_owned());
+        }
+    }
+    Ok(without)
+}
+
+/// What a yes to something that was shown is bound to.
+pub(super) fn fingerprint(shown: &Value) -> Outcome<Digest> {
+    let found = shown["shown"].as_str().and_then(|s| s.parse().ok());
+    found.ok_or_else(|| Failure::new(Exit::Failed, "the kernel does not say what it has shown"))
+}
+
+/// Back to the version before. What comes back that the owner does not allow now is asked about.
+pub(crate) async fn rollback(paths: &StatePaths, config: Arc<ConfigHandle>, args: &RollbackArgs) -> Outcome {
+    let component = component_id(&args.name)?;
+    let show = ControlRequest::PackageRollbackShow { component: component.clone() };
+    let shown = carry_out(paths, config.clone(), show).await?;
+    if shown["grown"].as_array().is_some_and(|g| !g.is_empty()) {
+        eprintln!("{component} {}", text(&shown["to"]));
+        eprintln!("{}", text(&shown["digest"]));
+        list("With it comes back what you do not allow now:", &shown["grown"]);
+        let refused = |why: &str| {
+            let help = format!("answer at a terminal, or add --accept {}", text(&shown["digest"]));
+            Failure::new(Exit::Consent, format!("{component} is not rolled back: {why}")).help(help)
+        };
+        match args.accept {
+            Some(accepted) if shown["digest"] == accepted.to_string() => {}
+            Some(accepted) => return Err(refused(&format!("--accept names {accepted}"))),
+            None if !std::io::stdin().is_terminal() => return Err(refused("there is no terminal to ask at")),
+            None if !bundled::ask()? => return Err(refused("you said no")),
+            None => {}
+        }
+    }
+    let request = ControlRequest::PackageRollback { component: component.clone(), shown: Some(fingerprint(&shown)?) };
+    let done = carry_out(paths, config, request).await?;
+    if args.output.json {
         print_json(&done);
     } else {
         println!("{component} is {} again; it was {}.", text(&done["to"]), text(&done["from"]));
@@ -210,8 +258,12 @@ pub(crate) async fn rollback(paths: &StatePaths, config: Arc<ConfigHandle>, name
 /// Enables or disables an instance.
 pub(crate) async fn enable(paths: &StatePaths, config: Arc<ConfigHandle>, name: &str, enabled: bool) -> Outcome {
     let instance = instance_id(name)?;
+    let kept_out = config.current().instance(&instance).is_some_and(|section| !section.enabled);
     carry_out(paths, config, ControlRequest::InstanceEnable { instance: instance.clone(), enabled }).await?;
     println!("{instance} is {}.", if enabled { "enabled" } else { "disabled" });
+    if enabled && kept_out {
+        println!("It is not loaded: carapace.json5 says `enabled: false` in its section of `instances`.");
+    }
     Ok(())
 }
 
@@ -247,13 +299,19 @@ pub(crate) async fn uninstall(
             kept["kv_bytes"], kept["notes"], kept["secrets"]
         ))?,
     };
-    carry_out(paths, config, ControlRequest::PackageUninstall { component: component.clone(), delete_data }).await?;
+    let request = ControlRequest::PackageUninstall { component: component.clone(), delete_data };
+    let done = carry_out(paths, config, request).await?;
     let rest = match (empty, delete_data) {
         (true, _) => "",
         (_, true) => " What it kept is deleted.",
         (_, false) => " What it kept stays, for when it is installed again.",
     };
     println!("{component} is uninstalled.{rest}");
+    for key in done["configured"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!(
+            "carapace.json5 still names it: remove `instances: {{ \"{key}\": … }}`. Until then each start says that it is not installed."
+        );
+    }
     Ok(())
 }
 
@@ -272,6 +330,17 @@ pub(crate) async fn grants(paths: &StatePaths, config: Arc<ConfigHandle>, name: 
         println!("{} (granted {} by {}{revoked})", text(&grant["instance"]), when(&grant["at_ms"]), text(&grant["by"]));
         for line in grant["lines"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             println!("  - {line}");
+        }
+        let names = |key: &str| {
+            let names: Vec<&str> = grant[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            names.join(", ")
+        };
+        let (optional, refused) = (names("optional"), names("refused"));
+        if !optional.is_empty() {
+            println!("  optional, and granted: {optional}");
+        }
+        if !refused.is_empty() {
+            println!("  refused: {refused}");
         }
     }
     Ok(())

@@ -227,7 +227,9 @@ fn tell(paths: &StatePaths) -> Outcome {
         let answer = client.control(&ControlRequest::TrustChanged).await?;
         for gone in answer["unloaded"].as_array().into_iter().flatten() {
             let text = |key: &str| gone[key].as_str().unwrap_or("?").to_owned();
-            println!("stopped: {}: {}", text("instance"), text("why"));
+            // Another version had taken its place, and the instance goes on.
+            let which = if gone["replaced"] == true { ", code that was replaced" } else { "" };
+            println!("stopped: {}{which}: {}", text("instance"), text("why"));
         }
         Ok(())
     })

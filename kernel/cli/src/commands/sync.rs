@@ -1,7 +1,7 @@
 //! `carapace plugin sync`: the set of another machine, by its `plugins.lock`.
 
 use super::packages::{self, Bring};
-use crate::args::{BringArgs, ReadingArgs, SyncArgs};
+use crate::args::{BringArgs, ReadingArgs, SyncArgs, WithoutArgs};
 use crate::assembly::store_options;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::{ConfigHandle, StatePaths};
@@ -74,6 +74,7 @@ async fn bring(
     let how = BringArgs {
         signature: None,
         accept: args.accept.contains(digest).then_some(*digest),
+        without: WithoutArgs::default(),
         allow_downgrade: args.allow_downgrade,
         reading: ReadingArgs { registry, accept_expired: args.accept_expired },
         json: false,

@@ -172,8 +172,9 @@ pub(crate) async fn installed(paths: &StatePaths, reader: &Reader, config: &Conf
         (Ok(instances), Ok(trusted)) => (instances, trusted),
         (Err(why), _) | (_, Err(why)) => return vec![INSTALLED.failed(&why)],
     };
-    let mut findings = Vec::new();
-    for (id, row) in instances {
+    let mut findings: Vec<Finding> =
+        instances.missing.into_iter().map(|(id, why)| INSTALLED.failed(&why.context(id))).collect();
+    for (id, row) in instances.here {
         if let Err(why) = assembly::verify_installed(paths, &trusted, &row) {
             findings.push(INSTALLED.failed(&why.context(&id)));
             continue;

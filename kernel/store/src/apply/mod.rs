@@ -139,6 +139,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::TakeAgain(component) => package::take_again(c, component)?,
         Op::ForgetData(component) => package::forget_data(c, component)?,
         Op::HighestVersion(component, version) => package::highest_version(c, component, version)?,
+        Op::SignedBy(component, mark) => package::signed_by(c, component, mark)?,
         Op::Usage(row) => trust::usage(c, row)?,
         Op::Audit(row) => c.chain.audit(row)?,
         // Sealed before it is handed to the writer: the writer never sees a value.

@@ -38,6 +38,18 @@ async fn the_highest_version_never_goes_down_and_survives_an_uninstall() {
     assert_eq!(store.highest_version(&component).await.unwrap(), Some("1.10.0".parse().unwrap()));
 }
 
+#[tokio::test]
+async fn who_signed_a_component_is_known_also_when_it_is_gone() {
+    let (dir, store) = fresh();
+    assert_eq!(store.signed_by(&component("a")).await.unwrap(), None);
+    store.commit(Batch::new().signed_by(component("a"), "SHA256:one")).await.unwrap();
+    store.commit(Batch::new().signed_by(component("a"), "SHA256:two").forget_data(component("a"))).await.unwrap();
+    store.close().await;
+    let store = open(dir.path());
+    assert_eq!(store.signed_by(&component("a")).await.unwrap().as_deref(), Some("SHA256:two"));
+    assert_eq!(store.signed_by(&component("ab")).await.unwrap(), None);
+}
+
 fn component(name: &str) -> ComponentId {
     format!("local/{name}").parse().unwrap()
 }
@@ -51,6 +63,7 @@ fn earlier(name: &str, version: u64) -> EarlierPackage {
         by: "owner, test".into(),
         at_ms: version,
         revoked: false,
+        refused: Default::default(),
     };
     let version = semver::Version::new(version, 0, 0);
     EarlierPackage { component: component(name), digest, version, older: false, replaced_ms: 7, grants: vec![grant] }
