@@ -12,9 +12,11 @@ use carapace_contract::Digest;
 use carapace_registry::index::package_files;
 use carapace_registry::testing;
 use carapace_tests::components::{manifest, pack, tool, wat};
-use carapace_tests::kernel::command;
+use carapace_tests::kernel::{command, signed_bundle};
 use carapace_tests::owner::{self, error};
 use carapace_tests::registries;
+use carapace_tests::turns::script;
+use carapace_tests::{Kernel, KernelOptions, peer, peers};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -530,4 +532,62 @@ fn a_lock_brings_the_same_set_to_another_machine_and_nothing_else() {
     assert!(!out.status.success() && said(&out).contains("E-REG-036"), "{}", said(&out));
     let out = two.cli(&["plugin", "sync", "/nowhere/plugins.lock"]);
     assert_eq!(out.status.code(), Some(2), "{}", said(&out));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bundled_set_is_a_registry_that_the_same_code_reads() {
+    let state = tempfile::tempdir().unwrap();
+    let bundle = signed_bundle(state.path(), &[]);
+    let flat: Vec<PathBuf> = std::fs::read_dir(&bundle).unwrap().map(|e| e.unwrap().path()).collect();
+    let dir = bundle.to_str().unwrap();
+    for file in flat.iter().filter(|f| f.extension().is_some_and(|x| x == "wasm")) {
+        owner::done(state.path(), &["plugin", "publish", file.to_str().unwrap(), "--to", dir]);
+    }
+    let said_by_index = owner::done(state.path(), &["registry", "index", dir, "--id", "bundled", "--days", "36500"]);
+    let key = said_by_index.split_whitespace().find(|word| word.starts_with("ed25519:")).unwrap();
+    let key = key.trim_end_matches('`').to_owned();
+    flat.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+
+    let model = peer!("aimock", peers::aimock(&script(&[]), &[]));
+    let mut kernel = Kernel::start_in(state, KernelOptions::openai(&format!("{}/v1", model.base)));
+    kernel.still_answers().await;
+    // It is looked in like any other, by whoever adds it.
+    owner::done(kernel.state(), &["registry", "add", "bundled", dir, &key]);
+    let found = owner::done(kernel.state(), &["plugin", "search", "math"]);
+    assert!(found.contains("local/math") && found.contains("is installed"), "{found}");
+    owner::done(kernel.state(), &["plugin", "uninstall", "math", "--yes"]);
+    let math = kernel.cli(&["plugin", "install", "math", "--json"]);
+    let help = error(&math)["help"].as_str().unwrap().to_owned();
+    let digest = help.split("--accept ").nth(1).unwrap().split_whitespace().next().unwrap();
+    owner::done(kernel.state(), &["plugin", "install", "math", "--accept", digest]);
+    kernel.restart();
+    kernel.still_answers().await;
+
+    // One of its packages in the place of another: well signed, and not what the index names.
+    let state = kernel.stop();
+    let packages: Vec<PathBuf> =
+        std::fs::read_dir(bundle.join("packages")).unwrap().map(|e| e.unwrap().path()).collect();
+    let wasm: Vec<&PathBuf> = packages.iter().filter(|f| f.extension().is_some_and(|x| x == "wasm")).collect();
+    let kept = std::fs::read(wasm[0]).unwrap();
+    for of in ["wasm", "sigstore.json"] {
+        std::fs::copy(wasm[1].with_extension(of), wasm[0].with_extension(of)).unwrap();
+    }
+    let out = owner::start_fails(state.path(), &["--accept-bundled"]);
+    assert_eq!(error(&out)["code"], "E-TRUST-007", "{}", said(&out));
+    std::fs::write(wasm[0], kept).unwrap();
+    // An index of somebody who is not pinned here.
+    let stranger = state.path().join("stranger.pem");
+    owner::done(state.path(), &["plugin", "keygen", "--out", stranger.to_str().unwrap()]);
+    let other = tempfile::tempdir().unwrap();
+    let text = manifest("gadget", "0.1.0", "[[tool]]\nname = \"gadget\"\n");
+    let file = other.path().join("gadget.wasm");
+    std::fs::write(&file, pack(&tool(wat::ECHO, &["gadget"]), &text)).unwrap();
+    let (file, place) = (file.to_str().unwrap(), other.path().to_str().unwrap());
+    owner::done(state.path(), &["plugin", "sign", file]);
+    owner::done(state.path(), &["plugin", "publish", file, "--to", place]);
+    let stranger = stranger.to_str().unwrap();
+    owner::done(state.path(), &["registry", "index", place, "--id", "bundled", "--key", stranger]);
+    std::fs::copy(other.path().join("index.json"), bundle.join("index.json")).unwrap();
+    let out = owner::start_fails(state.path(), &["--accept-bundled"]);
+    assert_eq!(error(&out)["code"], "E-REG-006", "{}", said(&out));
 }

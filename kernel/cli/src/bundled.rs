@@ -8,6 +8,7 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::diff::{self, Growth};
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, Digest, InstanceId, Name};
+use carapace_registry::index::INDEX_FILE;
 use carapace_registry::{Trust, VerifiedPackage};
 use carapace_store::{AuditRow, Batch, EarlierPackage, PackageRow, Reader, Store};
 use serde_json::json;
@@ -83,7 +84,7 @@ async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &P
     let mut sorted = Sorted { pending: Vec::new(), carried: Vec::new(), renewed: Vec::new(), whole: true };
     let passed_over = reader.passed_over().await.or_fail("cannot read what is passed over")?;
     let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
-    for file in trust::packages_in(bundle)? {
+    for file in trust::bundle_in(bundle, trust)? {
         let (package, signature) = match verify_seen(reader, trust, &file).await {
             Ok(verified) => verified,
             // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
@@ -145,7 +146,7 @@ pub(crate) async fn install(
     bundle: &Path,
     consent: Consent,
 ) -> Outcome {
-    let looked_at = stamp(paths, bundle)?;
+    let looked_at = stamp(paths, trust, bundle)?;
     if is_settled(paths, store, &looked_at).await? {
         return Ok(());
     }
@@ -182,9 +183,9 @@ fn stamp_file(paths: &StatePaths) -> PathBuf {
 }
 
 /// What a look at the bundle depends on: its files and whom is trusted, by name, size and time of change.
-fn stamp(paths: &StatePaths, bundle: &Path) -> Outcome<Digest> {
-    let mut files = vec![paths.publishers(), paths.deny_list()];
-    for package in trust::packages_in(bundle)? {
+fn stamp(paths: &StatePaths, trust: &Trust, bundle: &Path) -> Outcome<Digest> {
+    let mut files = vec![paths.publishers(), paths.deny_list(), bundle.join(INDEX_FILE)];
+    for package in trust::bundle_in(bundle, trust)? {
         files.push(trust::signature_path(&package));
         files.push(package);
     }

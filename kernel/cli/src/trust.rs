@@ -2,8 +2,9 @@
 
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
-use carapace_contract::Name;
+use carapace_contract::{Digest, Name};
 use carapace_registry::files::{self, ReadError};
+use carapace_registry::index;
 use carapace_registry::keyless::TrustedRoot;
 use carapace_registry::{DenyList, PublisherBook, SigningKey, Trust, VerifiedPackage};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The publisher of what is built here.
 pub(crate) const LOCAL: &str = "local";
+
+/// The id of a bundle directory's own index.
+pub(crate) const BUNDLED: &str = "bundled";
 
 /// ms since the epoch.
 pub(crate) fn now_ms() -> u64 {
@@ -102,7 +106,15 @@ pub(crate) fn verify_with_bundle(
     let bytes = read_package(package)?;
     let bundle = read_signature(package, &signature)?;
     let verified = carapace_registry::verify(bytes, &bundle, trust);
-    verified.map(|v| (v, bundle)).map_err(|e| Failure::from(e.denial()).context(package.display()))
+    let verified = verified.map_err(|e| Failure::from(e.denial()).context(package.display()))?;
+    // Where packages lie by their digest, another one of the same publisher must not take a place.
+    match package.file_stem().and_then(|stem| stem.to_str()?.parse::<Digest>().ok()) {
+        Some(named) if named != verified.digest() => {
+            let why = format!("{} is called by another digest than its own, {}", package.display(), verified.digest());
+            Err(Failure::coded(Exit::Refused, "E-TRUST-007", why).help("get it again from where it came"))
+        }
+        _ => Ok((verified, bundle)),
+    }
 }
 
 /// Reads a package file: a plain one, and no more of it than a package may have.
@@ -134,6 +146,16 @@ pub(crate) fn read(file: &Path, max: usize) -> Outcome<Vec<u8>> {
 /// Writes a file that others may read: a crash leaves the old one or the new one.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
     files::replace_public(path, bytes).or_fail(format!("cannot write {}", path.display()))
+}
+
+/// The packages of a bundle directory: those that its index names, by the code that reads any registry's; or, where it has none,
+/// every `.wasm` file in it.
+pub(crate) fn bundle_in(dir: &Path, trust: &Trust) -> Outcome<Vec<PathBuf>> {
+    let id: Name = BUNDLED.parse().or_fail("the bundle's registry")?;
+    match index::ready(dir, &id, &trust.publishers)? {
+        Some(packages) => Ok(packages),
+        None => packages_in(dir),
+    }
 }
 
 /// The `.wasm` files of a directory, sorted.

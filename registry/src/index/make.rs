@@ -4,6 +4,7 @@ use super::{Entry, FORMAT, Index, MAX_BYTES, SignedBy};
 use crate::error::RegistryError;
 use crate::key::{PublicKey, SigningKey};
 use crate::location::read_file as read;
+use crate::publisher::{KeyState, PublisherBook};
 use crate::verify::{Trust, verify};
 use crate::{bundle, files, package};
 use carapace_contract::{Digest, Name};
@@ -148,6 +149,22 @@ pub fn previous(dir: &Path, how: &Making<'_>) -> Result<Option<Index>, RegistryE
     let own = how.key.public();
     let keys = [Some(own), how.earlier_key];
     Ok(Some(Index::open(&how.registry, &bytes, keys.iter().flatten())?.0))
+}
+
+/// The packages of a set that lies ready on this machine, as its own index names them: one that a key of `publishers` signed under
+/// the id `registry`. None if the directory has no index. Such a set goes with the program: its index neither expires nor counts up.
+///
+/// # Errors
+/// The index cannot be read, or nobody whose key counts signed it.
+pub fn ready(dir: &Path, registry: &Name, publishers: &PublisherBook) -> Result<Option<Vec<PathBuf>>, RegistryError> {
+    let bytes = match read(dir, INDEX_FILE, MAX_BYTES) {
+        Err(RegistryError::Missing(_)) => return Ok(None),
+        bytes => bytes?,
+    };
+    let keys = publishers.iter().flat_map(|p| &p.keys).filter(|k| k.state == KeyState::Active).map(|k| &k.key);
+    let (index, _) = Index::open(registry, &bytes, keys)?;
+    let offered = index.packages.iter().filter(|e| e.yanked.is_none());
+    Ok(Some(offered.map(|e| dir.join(package_files(&e.digest).0)).collect()))
 }
 
 fn components(dir: &Path) -> Result<Vec<PathBuf>, RegistryError> {

@@ -38,9 +38,9 @@ pub(crate) enum RegistryCommand {
         /// The registry's id.
         #[arg(long)]
         id: String,
-        /// The key file that signs the index.
+        /// The key file that signs the index (default: the local publisher's, made and pinned if missing).
         #[arg(long, value_name = "PEM")]
-        key: PathBuf,
+        key: Option<PathBuf>,
         /// When a newer index must be there.
         #[arg(long, default_value_t = 90)]
         days: u64,

@@ -34,7 +34,7 @@ pub(crate) async fn run(paths: &StatePaths, command: RegistryCommand) -> Outcome
         }
         RegistryCommand::Rotate { file } => rotate(paths, &file),
         RegistryCommand::Index { dir, id, key, days, yank, reason, unyank, earlier_key } => {
-            let key = load_key(&key)?;
+            let key = key.map_or_else(|| Ok(trust::local_key(paths)?.0), |key| load_key(&key))?;
             let earlier_key = earlier_key.as_deref().map(parsed).transpose()?;
             let trust = trust::load(paths)?;
             let mut how = Making {

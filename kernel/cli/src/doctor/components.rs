@@ -126,7 +126,7 @@ pub(crate) async fn bundle(paths: &StatePaths, reader: Option<&Reader>, bundle: 
 
 /// Before there is a database: everything in the bundle would be asked about.
 fn first_run(trusted: &carapace_registry::Trust, bundle: &Path) -> crate::failure::Outcome<Vec<bundled::Waiting>> {
-    let files = trust::packages_in(bundle)?;
+    let files = trust::bundle_in(bundle, trusted)?;
     let one = |file: &std::path::PathBuf| {
         let package = trust::verify_file(file, None, trusted)?;
         let instance = carapace_contract::InstanceId::new(package.id().clone(), carapace_contract::Name::main());
