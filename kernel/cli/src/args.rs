@@ -2,9 +2,11 @@
 
 mod consent;
 mod registry;
+mod requests;
 
 pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use registry::RegistryCommand;
+pub(crate) use requests::{RequestsArgs, RequestsCommand};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -249,6 +251,8 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// What the assistant proposes to install; only you decide.
+    Requests(RequestsArgs),
     /// What stands granted, since when, by whom.
     Grants {
         /// `publisher/name[/instance]`; all without it.

@@ -5,4 +5,5 @@ mod delivery;
 mod kv;
 mod memory;
 mod package;
+mod request;
 mod trust;
