@@ -3,10 +3,12 @@
 mod consent;
 mod plugin;
 mod registry;
+mod requests;
 
 pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs, SyncArgs};
 pub(crate) use registry::RegistryCommand;
+pub(crate) use requests::{RequestsArgs, RequestsCommand};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;

@@ -21,13 +21,13 @@ mod trust;
 
 use args::{
     AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, RegistryCommand,
-    SecretsCommand,
+    RequestsCommand, SecretsCommand,
 };
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
-    start, status, sync, test,
+    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, requests,
+    secrets, start, status, sync, test,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
@@ -174,6 +174,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
             packages::bring(&paths, config, &source, &bring, packages::Bring::Update(component)).await
         }
         Command::Plugin(PluginCommand::Sync(args)) => sync::run(&paths, config, &args).await,
+        Command::Plugin(PluginCommand::Requests(args)) => requests::run(&paths, config, args.command).await,
         Command::Plugin(PluginCommand::Rollback(args)) => packages::rollback(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Enable { instance }) => packages::enable(&paths, config, &instance, true).await,
         Command::Plugin(PluginCommand::Disable { instance }) => {
@@ -222,7 +223,11 @@ fn wants_json(command: &Command) -> bool {
         Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
         Command::Plugin(PluginCommand::Install { bring, .. } | PluginCommand::Update { bring, .. }) => bring.json,
+        Command::Plugin(PluginCommand::Requests(args::RequestsArgs {
+            command: Some(RequestsCommand::Approve { bring, .. }),
+        })) => bring.json,
         Command::Status(o)
+        | Command::Plugin(PluginCommand::Requests(args::RequestsArgs { command: Some(RequestsCommand::List(o)) }))
         | Command::Plugin(PluginCommand::List(o))
         | Command::Plugin(
             PluginCommand::Rollback(args::RollbackArgs { output: o, .. })

@@ -6,6 +6,7 @@ mod grants;
 mod lifecycle;
 mod lock;
 mod packages;
+mod requests;
 mod rollback;
 
 pub(crate) use grants::{forget_stranger, strangers};
@@ -240,6 +241,11 @@ impl Control for Owner {
                 let _alone = self.changing.lock().await;
                 let loaded = self.enable(&instance, enabled).await?;
                 Ok(json!({ "loaded": loaded }))
+            }
+            ControlRequest::RequestList => self.requests().await,
+            ControlRequest::RequestEnd { id, approved } => {
+                let _alone = self.changing.lock().await;
+                self.end_request(id, approved).await
             }
             ControlRequest::GrantList => self.grant_list().await,
             ControlRequest::Denials { instance } => {

@@ -39,6 +39,9 @@ pub struct CapabilitySet {
     /// The owner's configuration, without secrets.
     #[serde(default)]
     pub settings: bool,
+    /// Requests to the owner.
+    #[serde(default)]
+    pub requests: bool,
     /// May be asked to complete.
     pub provider: bool,
     /// Engine profile.
@@ -125,6 +128,7 @@ impl CapabilitySet {
             memory: false,
             sessions: false,
             settings: false,
+            requests: false,
             provider: false,
             profile: Profile::Metered,
             life: Life::Fresh,
@@ -152,6 +156,7 @@ impl CapabilitySet {
                 "memory" => self.memory,
                 "sessions" => self.sessions,
                 "settings" => self.settings,
+                "requests" => self.requests,
                 _ => false,
             },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
@@ -176,6 +181,7 @@ impl CapabilitySet {
         set.memory &= keeps("memory");
         set.sessions &= keeps("sessions");
         set.settings &= keeps("settings");
+        set.requests &= keeps("requests");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
         for endpoint in set.http.values_mut() {
@@ -241,7 +247,9 @@ impl From<&Manifest> for CapabilitySet {
         for asset in m.assets.iter().filter(|a| a.optional) {
             optional.insert(format!("asset:{}", asset.name));
         }
-        for (word, decl) in [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings)] {
+        for (word, decl) in
+            [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings), ("requests", m.requests)]
+        {
             if decl.is_some_and(|d| d.optional) {
                 optional.insert(word.to_owned());
             }
@@ -271,6 +279,7 @@ impl From<&Manifest> for CapabilitySet {
             memory: m.memory.is_some(),
             sessions: m.sessions.is_some(),
             settings: m.settings.is_some(),
+            requests: m.requests.is_some(),
             provider: m.provider.is_some(),
             profile: m.instance.profile,
             life: m.instance.life,

@@ -111,9 +111,9 @@ pub enum ControlRequest {
     /// code that was replaced and still runs included. Answer: `{"unloaded": [{"instance", "digest", "why", "replaced": bool}]}`.
     TrustChanged,
     /// What bringing in a staged package would mean, for a person to read. Nothing changes. Answer: `{"component", "version", "digest",
-    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text],
+    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text], "data": text | null,
     /// "optional": [{"capability", "text"}], "warnings": [text], "shown": digest}`; `optional` is what of it can be refused alone,
-    /// and is not refused already.
+    /// and is not refused already; `data` says that what is kept is in a newer form than this version knows.
     PackageShow {
         /// Where it lies.
         stage: StageId,
@@ -147,7 +147,8 @@ pub enum ControlRequest {
         allow_downgrade: bool,
     },
     /// What going back to the version before would mean, for a person to read. Answer: `{"component", "from", "to", "digest",
-    /// "grown": [text], "shown": digest}`; `grown` is what comes back with it that the owner does not allow now.
+    /// "grown": [text], "data": text | null, "shown": digest}`; `grown` is what comes back with it that the owner does not allow now,
+    /// `data` as in [`Self::PackageShow`].
     PackageRollbackShow {
         /// Of what.
         component: ComponentId,
@@ -180,6 +181,16 @@ pub enum ControlRequest {
         instance: InstanceId,
         /// Or not.
         enabled: bool,
+    },
+    /// What components propose to install, and waits for the owner. Answer: `[{"id", "name", "reason", "instance", "session", "tainted",
+    /// "at_ms", "expires_ms"}]`; `name` and `reason` are the asking component's words.
+    RequestList,
+    /// Ends a request. Installing is [`Self::PackageBring`], as for anything else. Answer: `{"ended": bool}`.
+    RequestEnd {
+        /// Which.
+        id: ulid::Ulid,
+        /// The owner has installed it. False: they said no.
+        approved: bool,
     },
     /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text], "optional": [capability],
     /// "refused": [capability]}]`.

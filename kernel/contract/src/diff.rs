@@ -50,6 +50,7 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
     g.flag("memory", old.memory, new.memory, "new: notes that last");
     g.flag("sessions", old.sessions, new.sessions, "new: reading conversations");
     g.flag("settings", old.settings, new.settings, "new: reading the configuration");
+    g.flag("requests", old.requests, new.requests, "new: proposing installations to you");
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag(
         "profile",

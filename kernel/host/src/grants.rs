@@ -98,6 +98,14 @@ impl GrantSnapshot {
         used(instance, uses, &Use::Settings, "settings")
     }
 
+    /// Whether it may ask the owner for something.
+    pub(crate) fn requests(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.requests {
+            return Err(self.not_granted(instance, "requests", "[requests]"));
+        }
+        used(instance, uses, &Use::Requests, "requests")
+    }
+
     /// Whether it may know of the secret `name`, or use it for HMAC.
     pub(crate) fn secret(
         &self,

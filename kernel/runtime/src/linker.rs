@@ -1,7 +1,7 @@
 //! What a call is linked to: the package's real imports × what was granted × what is called.
 
 use crate::bindings::{
-    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
+    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
 };
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
@@ -39,11 +39,13 @@ pub enum Interface {
     Sessions,
     /// `settings`
     Settings,
+    /// `requests`
+    Requests,
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -56,6 +58,7 @@ impl Interface {
         Self::Memory,
         Self::Sessions,
         Self::Settings,
+        Self::Requests,
     ];
 
     /// Its name in `wit/`.
@@ -73,6 +76,7 @@ impl Interface {
             Self::Memory => "memory",
             Self::Sessions => "sessions",
             Self::Settings => "settings",
+            Self::Requests => "requests",
         }
     }
 
@@ -186,6 +190,7 @@ impl LinkPlan {
                 Interface::Memory => plain("memory", asked.memory, granted.memory, &[Use::Memory, Use::MemoryRead]),
                 Interface::Sessions => plain("sessions", asked.sessions, granted.sessions, &[Use::Sessions]),
                 Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
+                Interface::Requests => plain("requests", asked.requests, granted.requests, &[Use::Requests]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),
                     asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),
@@ -309,6 +314,8 @@ impl LinkPlan {
                 Interface::Sessions => sessions::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
                 Interface::Settings if real => settings::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
                 Interface::Settings => settings::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                Interface::Requests if real => requests::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
+                Interface::Requests => requests::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
                 Interface::Completion if real => completion::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
                 Interface::Completion => completion::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
             }

@@ -30,6 +30,7 @@ pub fn asks(capabilities: &CapabilitySet) -> BTreeSet<String> {
         ("memory", capabilities.memory),
         ("sessions", capabilities.sessions),
         ("settings", capabilities.settings),
+        ("requests", capabilities.requests),
     ];
     asks.extend(words.into_iter().filter(|(_, on)| *on).map(|(word, _)| word.to_owned()));
     asks

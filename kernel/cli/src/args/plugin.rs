@@ -1,6 +1,6 @@
 //! `carapace plugin …`
 
-use super::{GrantArgs, OutputArgs, RevokeArgs, RollbackArgs, RotateKeyArgs, WithoutArgs};
+use super::{GrantArgs, OutputArgs, RequestsArgs, RevokeArgs, RollbackArgs, RotateKeyArgs, WithoutArgs};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -86,6 +86,8 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// What the assistant proposes to install; only you decide.
+    Requests(RequestsArgs),
     /// What stands granted, since when, by whom.
     Grants {
         /// `publisher/name[/instance]`; all without it.

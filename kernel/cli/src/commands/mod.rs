@@ -10,6 +10,7 @@ pub(crate) mod plugin;
 pub(crate) mod publisher;
 pub(crate) mod registry;
 pub(crate) mod release;
+pub(crate) mod requests;
 pub(crate) mod secrets;
 pub(crate) mod start;
 pub(crate) mod status;

@@ -171,13 +171,16 @@ fn describe(shown: &Value) {
         list("It asks to:", &shown["lines"]);
     }
     list("It asks for more than you granted before:", &shown["grown"]);
+    if let Some(data) = shown["data"].as_str() {
+        eprintln!("But {data}.");
+    }
     list("Warnings:", &shown["warnings"]);
 }
 
 /// The owner's yes, and which optional capabilities it leaves out. What asks for no more than was granted is not asked about.
 fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<BTreeSet<String>> {
     let grew = shown["grown"].as_array().is_some_and(|g| !g.is_empty());
-    let asks = grew || shown["new"] == true;
+    let asks = grew || shown["new"] == true || shown["data"].is_string();
     let without = args.without.names();
     // Whoever names a digest means these bytes, and thereby what their manifest asks; it can be granted nothing else.
     if let Some(accepted) = args.accept {
@@ -229,10 +232,13 @@ pub(crate) async fn rollback(paths: &StatePaths, config: Arc<ConfigHandle>, args
     let component = component_id(&args.name)?;
     let show = ControlRequest::PackageRollbackShow { component: component.clone() };
     let shown = carry_out(paths, config.clone(), show).await?;
-    if shown["grown"].as_array().is_some_and(|g| !g.is_empty()) {
+    if shown["grown"].as_array().is_some_and(|g| !g.is_empty()) || shown["data"].is_string() {
         eprintln!("{component} {}", text(&shown["to"]));
         eprintln!("{}", text(&shown["digest"]));
         list("With it comes back what you do not allow now:", &shown["grown"]);
+        if let Some(data) = shown["data"].as_str() {
+            eprintln!("And {data}.");
+        }
         let refused = |why: &str| {
             let help = format!("answer at a terminal, or add --accept {}", text(&shown["digest"]));
             Failure::new(Exit::Consent, format!("{component} is not rolled back: {why}")).help(help)
@@ -380,7 +386,7 @@ fn ask_no(question: &str) -> Outcome<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-fn when(at_ms: &Value) -> String {
+pub(super) fn when(at_ms: &Value) -> String {
     let at = at_ms.as_i64().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map_or_else(|| "?".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
@@ -393,6 +399,6 @@ fn list(title: &str, lines: &Value) {
     lines.for_each(|line| eprintln!("  - {line}"));
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }

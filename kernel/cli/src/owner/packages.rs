@@ -35,6 +35,8 @@ pub(super) struct Change {
     grants: Vec<Grant>,
     old_grants: Vec<Grant>,
     grown: Vec<(InstanceId, Vec<Growth>)>,
+    /// What is kept is in a form that this version does not know.
+    data: Option<String>,
 }
 
 impl Change {
@@ -48,7 +50,7 @@ impl Change {
         let all = json!({
             "component": self.package.id(), "digest": self.package.digest(), "mark": self.package.mark(),
             "older": self.older, "stranger": self.stranger, "before": rows(&self.before), "rows": rows(&self.rows),
-            "granted": self.old_grants, "grants": self.grants.iter().map(undated).collect::<Vec<_>>(), "grown": self.grown,
+            "granted": self.old_grants, "grants": self.grants.iter().map(undated).collect::<Vec<_>>(), "grown": self.grown, "data": self.data,
         });
         Digest::of(all.to_string().as_bytes())
     }
@@ -63,12 +65,14 @@ impl Change {
                 "the same command again, which shows it",
             );
         }
-        let Some((id, _)) = self.grown.first() else { return Ok(()) };
-        Err(Denial::new(
-            "E-GRANT-012",
-            format!("`{id}` is not granted unread: it asks for more than was granted"),
-            "the same command again, which shows it",
-        ))
+        if let Some((id, _)) = self.grown.first() {
+            return Err(Denial::new(
+                "E-GRANT-012",
+                format!("`{id}` is not granted unread: it asks for more than was granted"),
+                "the same command again, which shows it",
+            ));
+        }
+        self.data.as_ref().map_or(Ok(()), |data| Err(newer_data(data, "the same command again, which asks")))
     }
 
     /// Leaves out optional capabilities that the owner refuses, of whatever instance.
@@ -153,9 +157,24 @@ impl Owner {
                 ..row.clone()
             };
         }
-        let source = installed::staged_source(&self.paths, stage);
+        let data = if stranger { None } else { self.newer_data(&package).await? };
         let package = Arc::new(package);
-        Ok(Change { package, bundle, source, older, stranger, before: rows, rows: new_rows, grants, old_grants, grown })
+        let source = installed::staged_source(&self.paths, stage);
+        let before = rows;
+        let rows = new_rows;
+        Ok(Change { package, bundle, source, older, stranger, before, rows, grants, old_grants, grown, data })
+    }
+
+    /// Whether what the component keeps is in a newer form than this version knows, in words.
+    pub(super) async fn newer_data(&self, package: &VerifiedPackage) -> Result<Option<String>, Denial> {
+        let kept = self.store.component_schema(package.id()).await.map_err(|e| unreadable(&e))?;
+        let known = package.manifest().kv.map_or(0, |kv| kv.schema);
+        let (id, version) = (package.id(), package.version());
+        Ok(kept.filter(|kept| known > 0 && *kept > known).map(|kept| {
+            format!(
+                "the data of `{id}` is in form {kept}, and {version} knows up to {known}: it may misread or spoil it"
+            )
+        }))
     }
 
     pub(super) async fn rows_of(&self, component: &ComponentId) -> Result<Vec<PackageRow>, Denial> {
@@ -199,7 +218,7 @@ impl Owner {
             "installed": before.first().map(|r| r.version.to_string()),
             "installed_digest": before.first().map(|r| r.digest),
             "same": before.first().is_some_and(|r| r.digest == package.digest()) && first.is_none(),
-            "older": change.older, "lines": grants::lines(capabilities, first), "grown": grown, "new": first.is_some(),
+            "older": change.older, "lines": grants::lines(capabilities, first), "grown": grown, "data": change.data, "new": first.is_some(),
             "optional": optional, "warnings": warnings, "shown": change.fingerprint(),
         })
     }
@@ -301,6 +320,11 @@ impl Owner {
             problems.retain(|(id, _)| id.component() != component || !loaded.contains(id));
         }
     }
+}
+
+/// Nobody has read that an older version would work on newer data.
+pub(super) fn newer_data(data: &str, fix: &str) -> Denial {
+    Denial::new("E-PACKAGE-005", data, fix)
 }
 
 fn row_of(id: &InstanceId, package: &VerifiedPackage) -> PackageRow {

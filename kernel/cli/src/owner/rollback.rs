@@ -1,6 +1,7 @@
 //! Back to the version before: by the owner, or by the kernel when a new version breaks.
 
 use super::lifecycle::not_installed;
+use super::packages::newer_data;
 use super::{Owner, audit, grants, refused, unreadable};
 use crate::{bundled, installed, trust};
 use carapace_contract::diff::{self, Growth};
@@ -22,6 +23,8 @@ struct Return {
     grants: Vec<Grant>,
     /// What would come back and the owner does not allow now.
     grown: Vec<(InstanceId, Vec<Growth>)>,
+    /// What is kept is in a form that the version does not know.
+    data: Option<String>,
 }
 
 impl Return {
@@ -29,7 +32,7 @@ impl Return {
     fn fingerprint(&self) -> Digest {
         let all = json!({
             "component": self.package.id(), "from": self.current.digest, "to": self.earlier.digest, "mark": self.package.mark(),
-            "granted": self.granted, "grants": self.grants, "grown": self.grown,
+            "granted": self.granted, "grants": self.grants, "grown": self.grown, "data": self.data,
         });
         Digest::of(all.to_string().as_bytes())
     }
@@ -74,14 +77,15 @@ impl Owner {
             }
             grants.push(grant);
         }
-        Ok(Return { package, rows, current, earlier, granted, grants, grown })
+        let data = self.newer_data(&package).await?;
+        Ok(Return { package, rows, current, earlier, granted, grants, grown, data })
     }
 
     pub(super) async fn rollback_shown(&self, component: &ComponentId) -> Result<Value, Denial> {
         let back = self.returning(component).await?;
         Ok(json!({
             "component": component, "from": back.current.version, "to": back.earlier.version, "digest": back.earlier.digest,
-            "grown": back.grown(), "shown": back.fingerprint(),
+            "grown": back.grown(), "data": back.data, "shown": back.fingerprint(),
         }))
     }
 
@@ -105,6 +109,8 @@ impl Owner {
                 ),
                 format!("carapace plugin rollback {component}"),
             ));
+        } else if let Some(data) = &back.data {
+            return Err(newer_data(data, &format!("carapace plugin rollback {component}")));
         }
         let Return { package, rows, current, earlier, grants, grown, .. } = back;
         let anew = |mut grant: Grant| {

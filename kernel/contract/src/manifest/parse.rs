@@ -19,7 +19,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "component",
     "limits",
     "instance",
@@ -29,6 +29,7 @@ const SECTIONS: [&str; 12] = [
     "memory",
     "sessions",
     "settings",
+    "requests",
     "asset",
     "provider",
     "tool",
@@ -50,6 +51,7 @@ pub(super) struct Draft {
     pub(super) memory: Option<Spanned<PlainDecl>>,
     pub(super) sessions: Option<Spanned<PlainDecl>>,
     pub(super) settings: Option<Spanned<PlainDecl>>,
+    pub(super) requests: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
@@ -116,9 +118,11 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         http::read(item, span, &mut draft, problems);
     }
     if let Some(section) = root.section("kv", problems) {
-        section.only(&["optional"], problems);
+        section.only(&["optional", "schema"], problems);
         let optional = section.flag("optional", problems);
-        draft.kv = Some(Spanned { value: KvDecl { optional }, span: section.span });
+        let schema = section.count("schema", u64::from(u32::MAX), problems).and_then(|n| u32::try_from(n).ok());
+        let schema = schema.unwrap_or(KvDecl::default().schema);
+        draft.kv = Some(Spanned { value: KvDecl { optional, schema }, span: section.span });
     }
     if let Some((item, span)) = root.get("asset") {
         draft.assets = tables(item, "asset", span, problems).iter().map(|s| asset::read(s, problems)).collect();
@@ -126,6 +130,7 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     draft.memory = plain(&root, "memory", problems);
     draft.sessions = plain(&root, "sessions", problems);
     draft.settings = plain(&root, "settings", problems);
+    draft.requests = plain(&root, "requests", problems);
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -154,6 +159,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         memory: draft.memory.map(|d| d.value),
         sessions: draft.sessions.map(|d| d.value),
         settings: draft.settings.map(|d| d.value),
+        requests: draft.requests.map(|d| d.value),
         provider: draft.provider,
         tools: Vec::new(),
     };

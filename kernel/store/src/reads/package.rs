@@ -79,6 +79,16 @@ impl Reader {
         .await
     }
 
+    /// The highest form in which an instance of a component keeps its pairs; none if none keeps any.
+    pub async fn component_schema(&self, component: &ComponentId) -> Result<Option<u32>, StoreError> {
+        let prefix = format!("{component}/");
+        self.read(move |c| {
+            let sql = "SELECT max(schema) FROM kv_space WHERE substr(instance, 1, length(?1)) = ?1 AND bytes > 0";
+            Ok(one(c, "read the form of a component's data", sql, [prefix], |r| r.get(0))?.flatten())
+        })
+        .await
+    }
+
     /// What the instances of a component keep, installed or not.
     pub async fn component_data(&self, component: &ComponentId) -> Result<ComponentData, StoreError> {
         let prefix = format!("{component}/");
