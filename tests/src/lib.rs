@@ -9,6 +9,7 @@
 pub mod cable;
 pub mod components;
 pub mod gadget;
+pub mod keeper;
 pub mod kernel;
 pub mod mirror;
 pub mod model;

@@ -11,144 +11,14 @@
 use carapace_contract::Digest;
 use carapace_registry::index::package_files;
 use carapace_registry::testing;
-use carapace_tests::components::{manifest, pack, tool, wat};
-use carapace_tests::kernel::{command, signed_bundle};
+use carapace_tests::keeper::{Keeper, Reader, copy, said};
 use carapace_tests::owner::{self, error};
 use carapace_tests::registries;
-use carapace_tests::turns::script;
-use carapace_tests::{Kernel, KernelOptions, peer, peers};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use tempfile::TempDir;
-
-/// A keeper, who also signs the packages, and the directory of its registry.
-struct Keeper {
-    id: &'static str,
-    state: TempDir,
-    dir: PathBuf,
-    key: PathBuf,
-    public: String,
-}
-
-impl Keeper {
-    fn new() -> Self {
-        Self::called("house")
-    }
-
-    fn called(id: &'static str) -> Self {
-        let state = tempfile::tempdir().unwrap();
-        let (dir, key) = (state.path().join("registry"), state.path().join("index.pem"));
-        let public = owner::done(state.path(), &["plugin", "keygen", "--out", key.to_str().unwrap()]);
-        Self { id, state, dir, key, public: public.trim().to_owned() }
-    }
-
-    fn with(self, names: &[(&str, &str)]) -> Self {
-        names.iter().for_each(|(name, version)| {
-            self.put(name, version);
-        });
-        self.index(&[]);
-        self
-    }
-
-    /// Signs and places a package.
-    fn put(&self, name: &str, version: &str) -> Digest {
-        let text = manifest(name, version, &format!("[[tool]]\nname = \"{name}\"\n"));
-        let bytes = pack(&tool(wat::ECHO, &[name]), &text);
-        let file = self.state.path().join(format!("{name}.wasm"));
-        std::fs::write(&file, &bytes).unwrap();
-        let file = file.to_str().unwrap();
-        owner::done(self.state.path(), &["plugin", "sign", file]);
-        owner::done(self.state.path(), &["plugin", "publish", file, "--to", self.dir.to_str().unwrap()]);
-        Digest::of(&bytes)
-    }
-
-    fn index(&self, more: &[&str]) -> String {
-        let (dir, key) = (self.dir.to_str().unwrap(), self.key.to_str().unwrap());
-        let args: Vec<&str> =
-            ["registry", "index", dir, "--id", self.id, "--key", key].into_iter().chain(more.iter().copied()).collect();
-        owner::done(self.state.path(), &args)
-    }
-
-    fn publisher(&self) -> String {
-        let listed: Value =
-            serde_json::from_str(&owner::done(self.state.path(), &["publisher", "list", "--json"])).unwrap();
-        listed[0]["keys"][0]["key"].as_str().unwrap().to_owned()
-    }
-
-    /// Another owner, who added this registry from `location` and pinned its publisher as `acme`.
-    fn reader(&self, location: &str) -> Reader {
-        let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
-        owner::done(reader.state.path(), &["publisher", "add", "acme", &self.publisher()]);
-        reader.adds(self, location);
-        reader
-    }
-
-    /// What its index is now.
-    fn now(&self) -> Vec<u8> {
-        std::fs::read(self.dir.join("index.json")).unwrap()
-    }
-
-    /// As if its index had never been renewed.
-    fn back_to(&self, index: &[u8]) {
-        std::fs::write(self.dir.join("index.json"), index).unwrap();
-    }
-}
-
-struct Reader {
-    state: TempDir,
-    env: Vec<(String, String)>,
-}
-
-impl Reader {
-    fn adds(&self, keeper: &Keeper, location: &str) {
-        self.done(&["registry", "add", keeper.id, location, &keeper.public]);
-    }
-
-    /// Starts a command and does not wait for it.
-    fn starts(&self, args: &[&str]) -> std::thread::JoinHandle<Output> {
-        let mut command = command(self.state.path(), &self.env);
-        command.args(args).stdin(Stdio::null());
-        std::thread::spawn(move || command.output().unwrap())
-    }
-
-    fn cli(&self, args: &[&str]) -> Output {
-        command(self.state.path(), &self.env).args(args).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn done(&self, args: &[&str]) -> String {
-        let out = self.cli(args);
-        let all = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        assert!(out.status.success(), "{args:?}: {all}");
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.done(args)).unwrap()
-    }
-
-    fn install(&self, what: &str, digest: &Digest) -> Output {
-        self.cli(&["plugin", "install", what, "--accept", &digest.to_string(), "--json"])
-    }
-
-    fn code(&self, what: &str) -> String {
-        let out = self.cli(&["plugin", "install", what, "--json"]);
-        error(&out)["code"].as_str().unwrap_or_default().to_owned()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to.join("packages")).unwrap();
-    for dir in ["", "packages"] {
-        for file in std::fs::read_dir(from.join(dir)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
-            std::fs::copy(&file, to.join(dir).join(file.file_name().unwrap())).unwrap();
-        }
-    }
-}
+use std::path::Path;
 
 #[test]
 fn a_component_is_found_installed_and_followed_from_a_stick() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
     let first = keeper.put("gadget", "0.1.0");
     let stick = tempfile::tempdir().unwrap();
     copy(&keeper.dir, stick.path());
@@ -184,7 +54,7 @@ fn a_component_is_found_installed_and_followed_from_a_stick() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let digest = keeper.put("gadget", "0.1.0");
     let reader = keeper.reader(&registries::http(&keeper.dir).await);
     let out = reader.install("acme/gadget@0.1", &digest);
@@ -193,7 +63,7 @@ async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
     let (base, pem) = registries::https(&keeper.dir).await;
     let certificate = keeper.state.path().join("ca.pem");
     std::fs::write(&certificate, pem).unwrap();
-    let mut reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let mut reader = Reader::nobody();
     reader.done(&["publisher", "add", "acme", &keeper.publisher()]);
     let untrusted = reader.cli(&["registry", "add", "house", &base, &keeper.public]);
     assert!(String::from_utf8_lossy(&untrusted.stderr).contains("E-REG-002"), "its certificate is not known");
@@ -215,10 +85,10 @@ async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_cannot_steer_into_the_owners_network() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let inner = registries::http(&keeper.dir).await;
     let outer = registries::redirecting(&inner).await;
-    let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let reader = Reader::nobody();
     let out = reader.cli(&["registry", "add", "house", &outer, &keeper.public]);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(said.contains("E-REG-002") && said.contains("E-EGRESS-007"), "{said}");
@@ -227,7 +97,7 @@ async fn a_registry_cannot_steer_into_the_owners_network() {
 
 #[test]
 fn an_old_a_forked_and_a_strangers_index_are_refused() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let place = tempfile::tempdir().unwrap();
     copy(&keeper.dir, place.path());
     let index = place.path().join("index.json");
@@ -262,7 +132,7 @@ fn an_old_a_forked_and_a_strangers_index_are_refused() {
 
 #[test]
 fn an_expired_index_says_who_renews_it_and_how_to_use_it_as_it_is() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let digest = keeper.put("gadget", "0.1.0");
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     // Good for no time at all.
@@ -276,7 +146,7 @@ fn an_expired_index_says_who_renews_it_and_how_to_use_it_as_it_is() {
 
 #[test]
 fn a_swapped_a_cut_and_a_linked_package_are_refused_by_name() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
     let (gadget, widget) = (keeper.put("gadget", "0.1.0"), keeper.put("widget", "1.0.0"));
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     let file = |digest: &Digest| keeper.dir.join(package_files(digest).0);
@@ -306,8 +176,8 @@ fn a_swapped_a_cut_and_a_linked_package_are_refused_by_name() {
 
 #[test]
 fn an_unknown_publisher_is_not_installed_though_the_registry_is_trusted() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
-    let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
+    let reader = Reader::nobody();
     reader.done(&["registry", "add", "house", keeper.dir.to_str().unwrap(), &keeper.public]);
     let refused = error(&reader.cli(&["plugin", "install", "gadget", "--json"]));
     assert_eq!(refused["code"], "E-TRUST-003");
@@ -316,7 +186,7 @@ fn an_unknown_publisher_is_not_installed_though_the_registry_is_trusted() {
 
 #[test]
 fn a_new_key_of_the_index_is_followed_by_a_statement_of_the_old_one() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     let at = |name: &str| keeper.state.path().join(name).to_str().unwrap().to_owned();
     let new = owner::done(keeper.state.path(), &["plugin", "keygen", "--out", &at("new.pem")]);
@@ -331,99 +201,11 @@ fn a_new_key_of_the_index_is_followed_by_a_statement_of_the_old_one() {
     assert!(reader.done(&["plugin", "search"]).contains("acme/gadget"));
 }
 
-fn said(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_registry_undoes_nothing_that_the_owner_did_meanwhile() {
-    let gone = Keeper::called("gone").with(&[("gadget", "0.1.0")]);
-    let other = Keeper::called("other").with(&[("widget", "1.0.0")]);
-    let slow = Keeper::called("slow").with(&[("trinket", "1.0.0")]);
-    let mut gate = registries::Gate::before(&slow.dir).await;
-    let reader = gone.reader(gone.dir.to_str().unwrap());
-    reader.adds(&other, other.dir.to_str().unwrap());
-    reader.adds(&slow, &gate.base);
-    let at_first = other.now();
-
-    gate.shut();
-    let waiting = reader.starts(&["plugin", "search"]);
-    gate.arrived().await;
-    reader.done(&["registry", "remove", "gone"]);
-    other.index(&[]);
-    reader.done(&["plugin", "search", "--registry", "other"]);
-    gate.open();
-    let out = waiting.join().unwrap();
-    assert!(out.status.success() && said(&out).contains("trinket"), "{}", said(&out));
-
-    let listed = reader.json(&["registry", "list", "--json"]);
-    let seen: Vec<_> = listed.as_array().unwrap().iter().map(|r| (&r["id"], &r["seen"]["version"])).collect();
-    let expected = serde_json::json!([["other", 2], ["slow", 1]]);
-    assert_eq!(serde_json::json!(seen), expected, "{listed}");
-    other.back_to(&at_first);
-    let refused = error(&reader.cli(&["plugin", "install", "widget", "--registry", "other", "--json"]));
-    assert_eq!(refused["code"], "E-REG-010", "{refused}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_retired_while_its_index_was_on_the_way_signs_nothing_any_more() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
-    let mut gate = registries::Gate::before(&keeper.dir).await;
-    let reader = keeper.reader(&gate.base);
-    let at = |name: &str| keeper.state.path().join(name).to_str().unwrap().to_owned();
-    let new = owner::done(keeper.state.path(), &["plugin", "keygen", "--out", &at("new.pem")]);
-    let old = keeper.key.to_str().unwrap();
-    let make = ["registry", "rotate-key", "--id", "house", "--old", old, "--new", new.trim(), "--retire-old", "--out"];
-    owner::done(keeper.state.path(), &[make.as_slice(), &[&at("rotation.json")]].concat());
-
-    gate.shut();
-    let waiting = reader.starts(&["plugin", "install", "gadget", "--json"]);
-    gate.arrived().await;
-    reader.done(&["registry", "rotate", &at("rotation.json")]);
-    gate.open();
-    let out = waiting.join().unwrap();
-    assert_eq!(error(&out)["code"], "E-REG-006", "{}", said(&out));
-    let keys = reader.json(&["registry", "list", "--json"])[0]["keys"].clone();
-    assert_eq!((keys[0]["state"].as_str(), keys[1]["state"].as_str()), (Some("retired"), Some("active")), "{keys}");
-}
-
-#[test]
-fn what_was_seen_is_remembered_although_another_registry_failed() {
-    let (keeper, gone) =
-        (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
-    let reader = keeper.reader(keeper.dir.to_str().unwrap());
-    reader.adds(&gone, gone.dir.to_str().unwrap());
-    let at_first = keeper.now();
-    keeper.index(&[]);
-    std::fs::remove_dir_all(&gone.dir).unwrap();
-    assert_eq!(reader.code("gadget"), "E-REG-003");
-    keeper.back_to(&at_first);
-    let refused = error(&reader.cli(&["plugin", "install", "gadget", "--registry", "house", "--json"]));
-    assert_eq!(refused["code"], "E-REG-010", "{refused}");
-}
-
-#[test]
-fn outdated_says_which_registry_it_could_not_ask() {
-    let (keeper, gone) =
-        (Keeper::new().with(&[("gadget", "0.1.0")]), Keeper::called("gone").with(&[("widget", "1.0.0")]));
-    let reader = keeper.reader(keeper.dir.to_str().unwrap());
-    reader.adds(&gone, gone.dir.to_str().unwrap());
-    assert!(reader.done(&["plugin", "outdated"]).contains("Everything that is installed"));
-    std::fs::remove_dir_all(&gone.dir).unwrap();
-    let out = reader.cli(&["plugin", "outdated"]);
-    assert_eq!(out.status.code(), Some(1), "{}", said(&out));
-    assert!(said(&out).contains("`gone` could not be read") && !said(&out).contains("Everything"), "{}", said(&out));
-    let out = reader.cli(&["plugin", "outdated", "--json"]);
-    assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(1), b"[]\n".as_slice()), "{}", said(&out));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("`gone` is left out"), "{}", said(&out));
-    reader.done(&["plugin", "outdated", "--registry", "house"]);
-}
-
 #[cfg(unix)]
 #[test]
 fn no_link_and_no_pipe_of_a_registrys_directory_is_followed() {
     use std::os::unix::fs::symlink;
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let place = tempfile::tempdir().unwrap();
     copy(&keeper.dir, place.path());
     let reader = keeper.reader(place.path().to_str().unwrap());
@@ -447,7 +229,7 @@ fn no_link_and_no_pipe_of_a_registrys_directory_is_followed() {
 
 #[test]
 fn a_strangers_look_alike_and_a_stranger_under_a_pinned_name_are_refused_before_they_are_fetched() {
-    let keeper = Keeper::new().with(&[("weather", "1.0.0")]);
+    let keeper = Keeper::house().with(&[("weather", "1.0.0")]);
     let digest = keeper.put("weather", "1.0.0");
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     let out = reader.install("weather", &digest);
@@ -469,125 +251,43 @@ fn a_strangers_look_alike_and_a_stranger_under_a_pinned_name_are_refused_before_
 }
 
 #[test]
-fn a_lock_brings_the_same_set_to_another_machine_and_nothing_else() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
-    let (gadget, widget) = (keeper.put("gadget", "0.1.0"), keeper.put("widget", "1.0.0"));
-    let here = keeper.dir.to_str().unwrap();
-    let one = keeper.reader(here);
-    let lock = |reader: &Reader| std::fs::read_to_string(reader.state.path().join("plugins.lock")).unwrap();
-    assert!(one.install("gadget", &gadget).status.success() && one.install("widget", &widget).status.success());
-    let first = lock(&one);
-    for text in ["id = \"acme/gadget\"", "id = \"acme/widget\"", "source = \"house\"", &gadget.to_string()] {
-        assert!(first.contains(text), "{text}: {first}");
+fn two_gigabytes_are_refused_unread_wherever_a_file_is_taken() {
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
+    let digest = keeper.put("gadget", "0.1.0");
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    // That nobody could keep in memory: they are not there.
+    let grown = |file: &Path| std::fs::File::create(file).unwrap().set_len(2 << 30).unwrap();
+    let huge = keeper.state.path().join("huge.wasm");
+    grown(&huge);
+    std::fs::copy(keeper.state.path().join("gadget.sigstore.json"), huge.with_extension("sigstore.json")).unwrap();
+    let (huge, key, out) = (huge.to_str().unwrap(), keeper.key.to_str().unwrap(), "out");
+    let rule = ["issuer=https://forge.example", "repository-id=1", "workflow=release.yml"];
+    let lines: [&[&str]; 12] = [
+        &["registry", "rotate", huge],
+        &["publisher", "rotate", huge],
+        &["publisher", "deny", huge],
+        &["publisher", "trusted-root", huge],
+        &["plugin", "trusted-root", huge, "--key", key, "--root-version", "1", "--out", out],
+        &["plugin", "build", "--core", huge, "--manifest", huge, "--out", out],
+        &["plugin", "verify", huge],
+        &["plugin", "inspect", huge],
+        &["plugin", "sign", huge],
+        &["plugin", "publish", huge, "--to", keeper.dir.to_str().unwrap()],
+        &["plugin", "install", huge],
+        &["plugin", "sync", huge],
+    ];
+    let release = [&["verify-release", huge, "--signature", huge, "--keyless"][..], &rule].concat();
+    for args in lines.into_iter().chain([&release[..]]) {
+        let out = reader.cli(args);
+        assert!(!out.status.success() && said(&out).contains("larger than"), "{args:?}: {}", said(&out));
     }
-    assert_eq!(first.matches("grants = ").count(), 2, "{first}");
-
-    // It follows what is installed: forwards, back, and out.
-    let newer = keeper.put("gadget", "0.2.0");
-    keeper.index(&[]);
-    one.done(&["plugin", "update", "acme/gadget"]);
-    assert!(lock(&one).contains(&newer.to_string()) && lock(&one).contains("version = \"0.2.0\""), "{}", lock(&one));
-    one.done(&["plugin", "rollback", "acme/gadget"]);
-    assert_eq!(lock(&one), first);
-    one.done(&["plugin", "revoke", "acme/widget"]);
-    assert_eq!(lock(&one).matches("grants = ").count(), 1, "{}", lock(&one));
-    one.done(&["plugin", "uninstall", "acme/widget", "--yes"]);
-    assert!(!lock(&one).contains("widget"), "{}", lock(&one));
-
-    // Another machine: nothing without consent, then the same to the letter, and a second time nothing.
-    let copy = keeper.state.path().join("plugins.lock");
-    std::fs::write(&copy, &first).unwrap();
-    let copy = copy.to_str().unwrap();
-    let two = keeper.reader(here);
-    let out = two.cli(&["plugin", "sync", copy]);
-    assert_eq!(out.status.code(), Some(5), "{}", said(&out));
-    assert!(said(&out).contains("acme/gadget 0.1.0 — A fixture") && said(&out).contains(&format!("--accept {gadget}")));
-    assert!(!two.state.path().join("plugins.lock").exists(), "{}", said(&out));
-    let accept = [gadget.to_string(), widget.to_string()];
-    let sync = |reader: &Reader, file: &str| {
-        reader.cli(&["plugin", "sync", file, "--accept", &accept[0], "--accept", &accept[1]])
-    };
-    let out = sync(&two, copy);
-    assert!(out.status.success(), "{}", said(&out));
-    assert_eq!(lock(&two), first);
-    let out = two.cli(&["plugin", "sync", copy]);
-    assert!(out.status.success() && said(&out).matches("is here as it is locked").count() == 2, "{}", said(&out));
-
-    // Another package than was locked is refused, whatever was accepted; the others come.
-    let three = keeper.reader(here);
-    let forged = keeper.state.path().join("forged.lock");
-    std::fs::write(&forged, first.replace(&gadget.to_string(), &Digest::of(b"another").to_string())).unwrap();
-    let out = sync(&three, forged.to_str().unwrap());
-    assert!(!out.status.success() && said(&out).contains("E-REG-035"), "{}", said(&out));
-    assert!(lock(&three).contains("widget") && !lock(&three).contains("gadget"), "{}", lock(&three));
-
-    // What came from a file says so, and that no other machine can bring it.
-    let file = keeper.state.path().join("gadget.wasm");
-    let four = keeper.reader(here);
-    four.done(&["plugin", "install", file.to_str().unwrap(), "--accept", &newer.to_string()]);
-    assert!(lock(&four).contains("source = \"file\""), "{}", lock(&four));
-    let moved = keeper.state.path().join("moved.lock");
-    std::fs::write(&moved, lock(&four)).unwrap();
-    let out = sync(&keeper.reader(here), moved.to_str().unwrap());
-    assert!(!out.status.success() && said(&out).contains("E-REG-036"), "{}", said(&out));
-    let out = two.cli(&["plugin", "sync", "/nowhere/plugins.lock"]);
-    assert_eq!(out.status.code(), Some(2), "{}", said(&out));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_bundled_set_is_a_registry_that_the_same_code_reads() {
-    let state = tempfile::tempdir().unwrap();
-    let bundle = signed_bundle(state.path(), &[]);
-    let flat: Vec<PathBuf> = std::fs::read_dir(&bundle).unwrap().map(|e| e.unwrap().path()).collect();
-    let dir = bundle.to_str().unwrap();
-    for file in flat.iter().filter(|f| f.extension().is_some_and(|x| x == "wasm")) {
-        owner::done(state.path(), &["plugin", "publish", file.to_str().unwrap(), "--to", dir]);
+    let (component, signature) = package_files(&digest);
+    for file in [component.as_str(), &signature, "index.json"] {
+        let file = keeper.dir.join(file);
+        let kept = std::fs::read(&file).unwrap();
+        grown(&file);
+        assert_eq!(reader.code("gadget"), "E-REG-004", "{}", file.display());
+        std::fs::write(&file, kept).unwrap();
     }
-    let said_by_index = owner::done(state.path(), &["registry", "index", dir, "--id", "bundled", "--days", "36500"]);
-    let key = said_by_index.split_whitespace().find(|word| word.starts_with("ed25519:")).unwrap();
-    let key = key.trim_end_matches('`').to_owned();
-    flat.iter().for_each(|file| std::fs::remove_file(file).unwrap());
-
-    let model = peer!("aimock", peers::aimock(&script(&[]), &[]));
-    let mut kernel = Kernel::start_in(state, KernelOptions::openai(&format!("{}/v1", model.base)));
-    kernel.still_answers().await;
-    // It is looked in like any other, by whoever adds it.
-    owner::done(kernel.state(), &["registry", "add", "bundled", dir, &key]);
-    let found = owner::done(kernel.state(), &["plugin", "search", "math"]);
-    assert!(found.contains("local/math") && found.contains("is installed"), "{found}");
-    owner::done(kernel.state(), &["plugin", "uninstall", "math", "--yes"]);
-    let math = kernel.cli(&["plugin", "install", "math", "--json"]);
-    let help = error(&math)["help"].as_str().unwrap().to_owned();
-    let digest = help.split("--accept ").nth(1).unwrap().split_whitespace().next().unwrap();
-    owner::done(kernel.state(), &["plugin", "install", "math", "--accept", digest]);
-    kernel.restart();
-    kernel.still_answers().await;
-
-    // One of its packages in the place of another: well signed, and not what the index names.
-    let state = kernel.stop();
-    let packages: Vec<PathBuf> =
-        std::fs::read_dir(bundle.join("packages")).unwrap().map(|e| e.unwrap().path()).collect();
-    let wasm: Vec<&PathBuf> = packages.iter().filter(|f| f.extension().is_some_and(|x| x == "wasm")).collect();
-    let kept = std::fs::read(wasm[0]).unwrap();
-    for of in ["wasm", "sigstore.json"] {
-        std::fs::copy(wasm[1].with_extension(of), wasm[0].with_extension(of)).unwrap();
-    }
-    let out = owner::start_fails(state.path(), &["--accept-bundled"]);
-    assert_eq!(error(&out)["code"], "E-TRUST-007", "{}", said(&out));
-    std::fs::write(wasm[0], kept).unwrap();
-    // An index of somebody who is not pinned here.
-    let stranger = state.path().join("stranger.pem");
-    owner::done(state.path(), &["plugin", "keygen", "--out", stranger.to_str().unwrap()]);
-    let other = tempfile::tempdir().unwrap();
-    let text = manifest("gadget", "0.1.0", "[[tool]]\nname = \"gadget\"\n");
-    let file = other.path().join("gadget.wasm");
-    std::fs::write(&file, pack(&tool(wat::ECHO, &["gadget"]), &text)).unwrap();
-    let (file, place) = (file.to_str().unwrap(), other.path().to_str().unwrap());
-    owner::done(state.path(), &["plugin", "sign", file]);
-    owner::done(state.path(), &["plugin", "publish", file, "--to", place]);
-    let stranger = stranger.to_str().unwrap();
-    owner::done(state.path(), &["registry", "index", place, "--id", "bundled", "--key", stranger]);
-    std::fs::copy(other.path().join("index.json"), bundle.join("index.json")).unwrap();
-    let out = owner::start_fails(state.path(), &["--accept-bundled"]);
-    assert_eq!(error(&out)["code"], "E-REG-006", "{}", said(&out));
+    assert!(reader.install("gadget", &digest).status.success());
 }

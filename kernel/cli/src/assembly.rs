@@ -64,6 +64,7 @@ impl Kernel {
             bundled::install(paths, &store, &mut trust, bundle, options.consent).await?;
         }
         crate::owner::sweep(paths, &store).await?;
+        crate::owner::write_lock(paths, &store).await;
 
         let records = records::to_store(store.clone());
         let services = Services::new(

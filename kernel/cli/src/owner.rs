@@ -11,6 +11,7 @@ mod rollback;
 
 pub(crate) use grants::{forget_stranger, strangers};
 pub(crate) use lifecycle::sweep;
+pub(crate) use lock::write as write_lock;
 
 use crate::failure::{Failure, Outcome};
 use crate::{assembly, assets, trust};

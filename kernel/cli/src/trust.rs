@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::{Digest, Name};
-use carapace_registry::files::{self, ReadError};
+use carapace_registry::files::{self, Held, ReadError};
 use carapace_registry::index;
 use carapace_registry::keyless::TrustedRoot;
 use carapace_registry::{DenyList, PublisherBook, SigningKey, Trust, VerifiedPackage};
@@ -54,6 +54,15 @@ pub(crate) fn make_private_file(file: &Path) -> Outcome {
     Ok(())
 }
 
+/// Keeps other commands from changing a file of the state directory between reading and writing it: a newer list of what must not run
+/// is not undone by an older one that was read before.
+pub(crate) fn hold(file: &Path) -> Outcome<Held> {
+    if let Some(dir) = file.parent() {
+        make_private_dir(dir)?;
+    }
+    files::hold(file).or_fail(format!("cannot hold {}", file.display()))
+}
+
 /// What trust rests on, from the state directory's files.
 pub(crate) fn load(paths: &StatePaths) -> Outcome<Trust> {
     Ok(Trust {
@@ -77,6 +86,7 @@ pub(crate) fn local_key(paths: &StatePaths) -> Outcome<(SigningKey, bool)> {
         key.save(&file).or_fail("cannot save the local publisher's key")?;
         (key, true)
     };
+    let _alone = hold(&paths.publishers())?;
     let mut book = PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")?;
     if book.by_fingerprint(&key.public().fingerprint()).is_none() {
         let id: Name = LOCAL.parse().or_fail("local publisher")?;

@@ -6,6 +6,7 @@ use carapace_config::StatePaths;
 use carapace_contract::Digest;
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::MAX_BYTES as MAX_MANIFEST;
+use carapace_registry::index::INDEX_FILE;
 use carapace_registry::{Signer, SigningKey, imports, package};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,13 @@ pub(crate) fn sign(paths: &StatePaths, files: &[PathBuf], bundle: Option<&Path>,
             .map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
         trust::write_whole(&trust::signature_path(&file), &signature)?;
         println!("signed {} with {}", file.display(), key.public());
+    }
+    if let Some(dir) = bundle.filter(|dir| dir.join(INDEX_FILE).exists()) {
+        eprintln!(
+            "note: a start takes what the index there names: `carapace plugin publish FILE --to {0}`, then `carapace registry index {0} --id {1}`",
+            dir.display(),
+            trust::BUNDLED
+        );
     }
     Ok(())
 }

@@ -51,6 +51,7 @@ pub(crate) fn list(paths: &StatePaths, as_json: bool) -> Outcome {
 pub(crate) fn add(paths: &StatePaths, name: &str, key: &str) -> Outcome {
     trust::make_state_dir(paths)?;
     let key: PublicKey = key.parse().map_err(|e| Failure::new(Exit::Usage, format!("{e}")))?;
+    let _alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     book.pin(id(name)?, key, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
@@ -63,6 +64,7 @@ pub(crate) fn add_rule(paths: &StatePaths, name: &str, parts: &[String]) -> Outc
     trust::make_state_dir(paths)?;
     let rule =
         Rule::from_parts(parts.iter().map(String::as_str)).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    let _alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     let pinned = book.pin_rule(id(name)?, rule.clone(), trust::now_ms());
     pinned.map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
@@ -75,16 +77,19 @@ pub(crate) fn add_rule(paths: &StatePaths, name: &str, parts: &[String]) -> Outc
 
 /// Forgets one.
 pub(crate) fn remove(paths: &StatePaths, name: &str) -> Outcome {
+    let alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     book.remove(&id(name)?).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
     println!("{name} is forgotten: what it signed no longer runs.");
+    drop(alone);
     tell(paths)
 }
 
 /// Follows a statement by an old key.
 pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
     let statement = trust::read(file, bundle::MAX_BYTES)?;
+    let alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     let rotated = book.rotate(&statement, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
@@ -92,6 +97,7 @@ pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
     if rotated.retired {
         println!("{} is retired: what it signed no longer runs until it is signed anew.", rotated.old);
     }
+    drop(alone);
     tell(paths)
 }
 
@@ -99,6 +105,7 @@ pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
 pub(crate) fn pin_deny_key(paths: &StatePaths, key: &str) -> Outcome {
     trust::make_state_dir(paths)?;
     let key: PublicKey = parsed(key)?;
+    let _alone = trust::hold(&paths.deny_list())?;
     let mut list = deny_list(paths)?;
     list.pin(key).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     list.save(&paths.deny_list()).or_fail("cannot save the deny-list")?;
@@ -109,6 +116,7 @@ pub(crate) fn pin_deny_key(paths: &StatePaths, key: &str) -> Outcome {
 /// Takes a newer deny-list.
 pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
     let envelope = trust::read(file, deny::MAX_BYTES)?;
+    let alone = trust::hold(&paths.deny_list())?;
     let mut list = deny_list(paths)?;
     let changed = list.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
@@ -119,6 +127,7 @@ pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
     list.save(&paths.deny_list()).or_fail("cannot save the deny-list")?;
     let version = list.content().map_or(0, |c| c.version);
     println!("The deny-list is {} version {version}.", if changed { "now" } else { "still" });
+    drop(alone);
     tell(paths)
 }
 
@@ -170,6 +179,7 @@ pub(crate) fn make_deny_list(content: &DenyContent, key: &Path, out: &Path) -> O
 pub(crate) fn pin_root_key(paths: &StatePaths, key: &str) -> Outcome {
     trust::make_state_dir(paths)?;
     let key: PublicKey = parsed(key)?;
+    let _alone = trust::hold(&paths.trusted_root())?;
     let mut root = load_root(paths)?;
     root.pin(key).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     root.save(&paths.trusted_root()).or_fail("cannot save the trusted root")?;
@@ -180,6 +190,7 @@ pub(crate) fn pin_root_key(paths: &StatePaths, key: &str) -> Outcome {
 /// Takes a newer trusted root.
 pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
     let envelope = trust::read(file, root::MAX_BYTES)?;
+    let alone = trust::hold(&paths.trusted_root())?;
     let mut root = load_root(paths)?;
     let changed = root.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
@@ -190,6 +201,7 @@ pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
     root.save(&paths.trusted_root()).or_fail("cannot save the trusted root")?;
     let version = root.content().map_or(0, |c| c.version);
     println!("The trusted root is {} version {version}.", if changed { "now" } else { "still" });
+    drop(alone);
     tell(paths)
 }
 

@@ -8,7 +8,7 @@ use carapace_registry::lock::{self, Lock, Locked};
 use carapace_store::Reader;
 
 /// Writes the file if it says something else. What is installed stands in the database; without the file nothing is lost.
-pub(super) async fn write(paths: &StatePaths, reader: &Reader) {
+pub(crate) async fn write(paths: &StatePaths, reader: &Reader) {
     let file = paths.root().join(lock::FILE);
     let written = async {
         let now = of(paths, reader).await?;
