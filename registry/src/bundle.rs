@@ -3,6 +3,7 @@
 //! Formats: <https://docs.sigstore.dev/about/bundle/>, <https://github.com/in-toto/attestation> (Statement v1).
 
 use crate::dsse::{Envelope, EnvelopeError};
+use crate::error::shown;
 use crate::key::{Fingerprint, PublicKey, SigningKey};
 use crate::keyless;
 use carapace_contract::Digest;
@@ -202,7 +203,7 @@ impl AnyBundle {
         }
         let outline: Outline = serde_json::from_slice(json).map_err(|e| BundleError::Json(e.to_string()))?;
         if outline.media_type != MEDIA_TYPE {
-            return Err(BundleError::MediaType(outline.media_type.chars().take(120).collect()));
+            return Err(BundleError::MediaType(shown(&outline.media_type)));
         }
         let material = outline.verification_material;
         match (material.public_key, material.certificate) {
@@ -228,7 +229,7 @@ impl Bundle {
         }
         let raw: Raw = serde_json::from_slice(json).map_err(|e| BundleError::Json(e.to_string()))?;
         if raw.media_type != MEDIA_TYPE {
-            return Err(BundleError::MediaType(raw.media_type.chars().take(120).collect()));
+            return Err(BundleError::MediaType(shown(&raw.media_type)));
         }
         if !raw.verification_material.tlog_entries.is_empty() {
             return Err(BundleError::LogEntries);

@@ -1,6 +1,8 @@
-//! A signed list of what must not run: digests, publishers, keys. It has a key of its own and only moves forward.
+//! A signed list of what must not run: digests, publishers, keys, identities of those who sign without one. It has a key of
+//! its own and only moves forward.
 
-use crate::key::{PublicKey, SigningKey};
+use crate::key::{Fingerprint, PublicKey, SigningKey};
+use crate::keyless::{Identity, Rule};
 use crate::signed::{self, Content, Signed};
 use carapace_contract::{Digest, Name};
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,20 @@ pub struct DenyContent {
     /// Keys.
     #[serde(default)]
     pub keys: BTreeSet<PublicKey>,
+    /// Whom these rules name: issuer, repository and workflow, at whatever ref; or issuer and address.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub keyless: BTreeSet<Rule>,
+}
+
+/// Whose signature is looked for.
+#[derive(Debug, Clone, Copy)]
+pub enum By<'a> {
+    /// The key with this fingerprint.
+    Key(&'a Fingerprint),
+    /// Who signed without one.
+    Identity(&'a Identity),
+    /// Whom an index says that this rule names.
+    Rule(&'a Rule),
 }
 
 impl Content for DenyContent {
@@ -100,17 +116,26 @@ impl DenyList {
         ))
     }
 
-    /// Which entry denies a package, if one does. One that was signed without a key has none.
-    pub fn denies(&self, digest: &Digest, publisher: &Name, key: Option<&PublicKey>) -> Option<String> {
+    /// Which entry denies a package, if one does.
+    pub fn denies(&self, digest: &Digest, publisher: &Name, by: By<'_>) -> Option<String> {
         let content = self.content()?;
         if content.digests.contains(digest) {
             return Some(format!("the package {digest}"));
         }
-        if let Some(key) = key.filter(|key| content.keys.contains(key)) {
-            return Some(format!("the key {key}"));
-        }
-        content.publishers.contains(publisher).then(|| format!("the publisher `{publisher}`"))
+        let signer = match by {
+            By::Key(fingerprint) => {
+                let key = content.keys.iter().find(|key| key.fingerprint() == *fingerprint);
+                key.map(|key| format!("the key {key}"))
+            }
+            By::Identity(identity) => content.keyless.iter().find(|rule| rule.matches(identity)).map(named),
+            By::Rule(rule) => content.keyless.get(rule).map(named),
+        };
+        signer.or_else(|| content.publishers.contains(publisher).then(|| format!("the publisher `{publisher}`")))
     }
+}
+
+fn named(rule: &Rule) -> String {
+    format!("the keyless signer {rule}")
 }
 
 /// Signs a deny-list.

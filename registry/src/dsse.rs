@@ -1,6 +1,7 @@
 //! DSSE envelopes (<https://github.com/secure-systems-lab/dsse>, v1): a payload, its type, and exactly one signature
 //! over both.
 
+use crate::error::shown;
 use crate::key::{PublicKey, SigningKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -91,10 +92,7 @@ impl Envelope {
     /// Anything else. Nothing of an unverified payload gets out.
     pub fn open(&self, payload_type: &'static str, key: &PublicKey) -> Result<Vec<u8>, EnvelopeError> {
         if self.payload_type != payload_type {
-            return Err(EnvelopeError::PayloadType {
-                found: self.payload_type.chars().take(120).collect(),
-                wanted: payload_type,
-            });
+            return Err(EnvelopeError::PayloadType { found: shown(&self.payload_type), wanted: payload_type });
         }
         let [signature] = self.signatures.as_slice() else {
             return Err(EnvelopeError::Signatures(self.signatures.len()));

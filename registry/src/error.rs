@@ -1,5 +1,6 @@
 //! What goes wrong between a name and a package. Each has a stable code and, where something would help, the command.
 
+use carapace_contract::manifest::deceives;
 use carapace_contract::{ComponentId, Contracts, Denial, Digest, Name};
 use semver::Version;
 use std::fmt;
@@ -238,6 +239,24 @@ pub enum RegistryError {
         /// …has that one.
         other: Digest,
     },
+    /// `E-REG-035`
+    #[error("`plugins.lock` names {locked} as {package}, and what came is {found}")]
+    Unlocked {
+        /// Which.
+        package: Box<Release>,
+        /// In the lock.
+        locked: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// `E-REG-036`
+    #[error("{package} came from a file where `plugins.lock` was written, so it cannot be brought from here")]
+    FromFile {
+        /// Which.
+        package: Box<Release>,
+        /// The file's digest.
+        digest: Digest,
+    },
     /// `E-REG-030`
     #[error("`{0}` is not oci://HOST/REPOSITORY[:TAG][@sha256:DIGEST]: {1}")]
     OciReference(String, String),
@@ -265,6 +284,11 @@ pub enum RegistryError {
     /// `E-REG-034`
     #[error("{0} wants to know who you are")]
     OciAuth(String),
+}
+
+/// As much of a stranger's text as fits into an error, without what could make a line lie.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !deceives(*c)).take(120).collect()
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -305,6 +329,8 @@ impl RegistryError {
             Self::Impersonation { .. } => "E-REG-026",
             Self::Request(..) => "E-REG-027",
             Self::Disagree { .. } => "E-REG-028",
+            Self::Unlocked { .. } => "E-REG-035",
+            Self::FromFile { .. } => "E-REG-036",
             Self::OciReference(..) => "E-REG-030",
             Self::OciStatus { .. } => "E-REG-031",
             Self::OciArtifact { .. } => "E-REG-032",
@@ -336,6 +362,15 @@ impl RegistryError {
             }
             Self::Withdrawn { package, .. } => format!("`{}@={}` names it nevertheless", package.id, package.version),
             Self::LookAlike { asked, .. } => format!("if it is the one you mean, name it in full: `{asked}`"),
+            Self::Unlocked { .. } => {
+                "what was locked is no longer there; if the other one is meant, `carapace plugin install` asks about it"
+                    .to_owned()
+            }
+            Self::FromFile { digest, .. } => {
+                format!(
+                    "get the file from there; `carapace plugin install FILE --accept {digest}` takes these bytes and no others"
+                )
+            }
             Self::OciUnsigned(_) => {
                 "`carapace plugin publish` attaches the signature that lies beside a package".to_owned()
             }

@@ -26,7 +26,7 @@ pub mod deny;
 pub mod dsse;
 pub mod error;
 pub mod fetch;
-mod files;
+pub mod files;
 pub mod imports;
 pub mod index;
 pub mod key;

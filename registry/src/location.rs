@@ -2,11 +2,10 @@
 
 use crate::error::RegistryError;
 use crate::fetch::{Fetch, FetchError, FetchRequest};
-use crate::files;
+use crate::files::{self, ReadError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use url::{Host, Url};
@@ -133,22 +132,12 @@ pub(crate) async fn read_url(url: Url, max: usize, fetch: &dyn Fetch) -> Result<
 }
 
 /// An ordinary file below `dir`. A link on a stranger's medium could lead anywhere, and a device never ends.
-fn read_file(dir: &Path, name: &str, max: usize) -> Result<Vec<u8>, RegistryError> {
-    let mut path = dir.to_path_buf();
-    let shown = || dir.join(name).display().to_string();
-    let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => RegistryError::Missing(shown()),
-        std::io::ErrorKind::InvalidData => RegistryError::TooLarge { what: shown(), max },
-        _ => RegistryError::Unreachable { what: shown(), why: e.to_string() },
-    };
-    let mut parts = name.split('/').peekable();
-    while let Some(part) = parts.next() {
-        path.push(part);
-        let meta = fs::symlink_metadata(&path).map_err(failed)?;
-        let fits = if parts.peek().is_some() { meta.is_dir() } else { meta.is_file() };
-        if !fits {
-            return Err(RegistryError::NotAFile(path));
-        }
-    }
-    files::read(&path, max as u64).map_err(failed)?.ok_or_else(|| RegistryError::Missing(shown()))
+pub(crate) fn read_file(dir: &Path, name: &str, max: usize) -> Result<Vec<u8>, RegistryError> {
+    let path = dir.join(name);
+    files::read_below(dir, name, max as u64).map_err(|e| match e {
+        ReadError::Missing => RegistryError::Missing(path.display().to_string()),
+        ReadError::NotAFile => RegistryError::NotAFile(path),
+        ReadError::TooLarge(_) => RegistryError::TooLarge { what: path.display().to_string(), max },
+        ReadError::Io(e) => RegistryError::Unreachable { what: path.display().to_string(), why: e.to_string() },
+    })
 }

@@ -11,10 +11,12 @@ use std::path::Path;
 
 /// The file's name.
 pub const FILE: &str = "plugins.lock";
+/// The source of what came as a file: no other machine can bring it by itself.
+pub const FROM_FILE: &str = "file";
 const FORMAT: u32 = 1;
 const MAX_BYTES: u64 = 4 << 20;
 const HEAD: &str =
-    "# Written by carapace: what is installed. Changed by `carapace plugin install` and `remove`, not by hand.\n";
+    "# Written by carapace: what the owner installed. `carapace plugin sync` brings the same to another machine.\n";
 
 /// One installed package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ pub struct Locked {
     pub version: Version,
     /// SHA-256 of the package.
     pub digest: Digest,
-    /// A registry's id, `oci://…`, `https://…`, or `file`.
+    /// A registry's id, `oci://…@sha256:…`, `https://…`, or [`FROM_FILE`].
     pub source: String,
     /// [`grants`] of what its instance `main` was granted; none if nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,8 +6,10 @@ use crate::dsse::{Envelope, EnvelopeError};
 use crate::files;
 use crate::key::{Fingerprint, PublicKey, SigningKey};
 use crate::keyless::{Identity, Rule};
+use crate::verify::Signer;
 use carapace_contract::{Digest, Name};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a rotation statement says.
@@ -120,6 +122,25 @@ pub struct Publisher {
     pub keyless: Vec<PinnedRule>,
     /// When it was pinned, ms since the epoch.
     pub added_ms: u64,
+}
+
+impl Publisher {
+    /// By what it is or was recognised here: the fingerprint of each of its keys, retired ones included, and each rule.
+    pub fn marks(&self) -> BTreeSet<String> {
+        let keys = self.keys.iter().map(|k| k.key.fingerprint().to_string());
+        keys.chain(self.keyless.iter().map(|r| r.rule.to_string())).collect()
+    }
+
+    /// By which of them a signer is.
+    pub(crate) fn mark_of(&self, signer: &Signer) -> String {
+        match signer {
+            Signer::Key(key) => key.fingerprint().to_string(),
+            Signer::Keyless(identity) => {
+                let rule = self.keyless.iter().find(|r| r.rule.matches(identity));
+                rule.map(|r| r.rule.to_string()).unwrap_or_default()
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -132,6 +132,26 @@ impl RegistryBook {
         files::replace(path, &json).map_err(failed)
     }
 
+    /// Reads the book, changes it and writes it back, while nobody else does. What takes long, the network above all, comes
+    /// before: `work` judges by what stands in the book now.
+    ///
+    /// # Errors
+    /// The book cannot be read or written, or `work` fails; then it is as it was.
+    pub fn change<T>(
+        path: &Path,
+        work: impl FnOnce(&mut Self) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let failed = |e: std::io::Error| refused(format!("cannot hold {}: {e}", path.display()));
+        let _alone = files::hold(path).map_err(failed)?;
+        let before = Self::load(path)?;
+        let mut book = before.clone();
+        let done = work(&mut book)?;
+        if book != before {
+            book.save(path)?;
+        }
+        Ok(done)
+    }
+
     /// Adds a registry with the key that its index must be signed with. Only an owner's own command may lead here.
     ///
     /// # Errors

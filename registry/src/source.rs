@@ -3,15 +3,17 @@
 use crate::bundle;
 use crate::error::RegistryError;
 use crate::fetch::Fetch;
-use crate::index::{INDEX_FILE, Index, MAX_BYTES, package_files};
+use crate::index::{INDEX_FILE, MAX_BYTES, package_files};
 use crate::keyless::TrustedRoot;
-use crate::location::{read_url, web};
+use crate::location::{Location, read_url, web};
 use crate::package;
-use crate::registries::{Registry, RegistryBook};
+use crate::registries::Registry;
 use crate::resolve::Resolution;
 use crate::verify::{Trust, TrustError, VerifiedPackage, verify};
 use bytes::Bytes;
-use carapace_contract::Name;
+use carapace_contract::{ComponentId, Name};
+use std::collections::BTreeSet;
+use std::fmt;
 
 /// A package and the signatures that came with it, untrusted.
 #[derive(Debug, Clone)]
@@ -24,45 +26,84 @@ pub struct Fetched {
     pub source: String,
 }
 
-impl Fetched {
-    /// Verifies it by the first bundle that this trust accepts; gives that bundle, too.
-    ///
-    /// # Errors
-    /// None is accepted: what the first one lacks that names a pinned publisher, else what the first one lacks.
-    pub fn verify(&self, trust: &Trust) -> Result<(VerifiedPackage, Bytes), TrustError> {
-        let mut refused: Option<TrustError> = None;
-        for bundle in &self.bundles {
-            match verify(self.package.to_vec(), bundle, trust) {
-                Ok(package) => return Ok((package, bundle.clone())),
-                Err(e) => {
-                    let better = e.publisher().is_some() && refused.as_ref().is_none_or(|r| r.publisher().is_none());
-                    if refused.is_none() || better {
-                        refused = Some(e);
-                    }
-                }
-            }
-        }
-        match refused {
-            Some(e) => Err(e),
-            None => verify(self.package.to_vec(), b"", trust).map(|package| (package, Bytes::new())),
+/// Which component it must be, as far as that is known before it is verified.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'a> {
+    /// Whatever it is.
+    Any,
+    /// Something by this publisher.
+    By(&'a Name),
+    /// This one.
+    Component(&'a ComponentId),
+}
+
+impl Expected<'_> {
+    fn is(self, id: &ComponentId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::By(publisher) => id.publisher == *publisher,
+            Self::Component(component) => id == component,
         }
     }
 }
 
-/// Reads a registry's index and judges it; the book then remembers its version and is to be saved.
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any component"),
+            Self::By(publisher) => write!(f, "{publisher}/…"),
+            Self::Component(component) => component.fmt(f),
+        }
+    }
+}
+
+impl Fetched {
+    /// Verifies it by the bundle that makes it what is expected; gives that bundle, too. Others that came along count for
+    /// nothing, except where nothing is expected: then all that are accepted must be by one publisher.
+    ///
+    /// # Errors
+    /// None is accepted as that: what the one by the expected publisher lacks, else what one by a pinned publisher lacks,
+    /// else what the first one lacks. Or several publishers signed it, and nothing says which is meant.
+    pub fn verify(&self, trust: &Trust, expected: Expected<'_>) -> Result<(VerifiedPackage, Bytes), TrustError> {
+        let mut accepted: Vec<(VerifiedPackage, Bytes)> = Vec::new();
+        let mut refused: Option<TrustError> = None;
+        let rank = |e: &TrustError| match (e.publisher(), expected) {
+            (Some(by), Expected::By(publisher)) if by == publisher => 2,
+            (Some(by), Expected::Component(id)) if *by == id.publisher => 2,
+            (Some(_), _) => 1,
+            (None, _) => 0,
+        };
+        for bundle in &self.bundles {
+            let why = match verify(self.package.to_vec(), bundle, trust) {
+                Ok(package) if expected.is(package.id()) => {
+                    accepted.push((package, bundle.clone()));
+                    continue;
+                }
+                Ok(package) => TrustError::unexpected(expected.to_string(), package.id().clone()),
+                Err(why) => why,
+            };
+            if refused.as_ref().is_none_or(|r| rank(&why) > rank(r)) {
+                refused = Some(why);
+            }
+        }
+        let publishers: BTreeSet<&Name> = accepted.iter().map(|(package, _)| &package.id().publisher).collect();
+        if publishers.len() > 1 {
+            return Err(TrustError::several(publishers.into_iter().cloned().collect()));
+        }
+        match (accepted.into_iter().next(), refused) {
+            (Some(package), _) => Ok(package),
+            (None, Some(why)) => Err(why),
+            (None, None) => verify(self.package.to_vec(), b"", trust).map(|package| (package, Bytes::new())),
+        }
+    }
+}
+
+/// The bytes of a registry's index. [`RegistryBook::accept`](crate::RegistryBook::accept) judges them, by the book as it is when they have come.
 ///
 /// # Errors
-/// It cannot be read, or [`RegistryBook::accept`] refuses it.
-pub async fn read_index(
-    book: &mut RegistryBook,
-    id: &Name,
-    fetch: &dyn Fetch,
-    now_ms: u64,
-    accept_expired: bool,
-) -> Result<Index, RegistryError> {
-    let location = book.get(id)?.location.clone();
-    let bytes = location.read(INDEX_FILE, MAX_BYTES, fetch).await?;
-    book.accept(id, &bytes, now_ms, accept_expired)
+/// It cannot be read.
+pub async fn read_index(location: &Location, fetch: &dyn Fetch) -> Result<Bytes, RegistryError> {
+    location.read(INDEX_FILE, MAX_BYTES, fetch).await
 }
 
 /// Brings what a name was resolved to, and holds it against the index.

@@ -1,7 +1,7 @@
 //! The only maker of a [`VerifiedPackage`].
 
 use crate::bundle::{AnyBundle, BundleError, PackagePredicate};
-use crate::deny::DenyList;
+use crate::deny::{By, DenyList};
 use crate::dsse::EnvelopeError;
 use crate::imports;
 use crate::key::PublicKey;
@@ -9,7 +9,7 @@ use crate::keyless::{Identity, Problem as KeylessProblem, TrustedRoot};
 use crate::package::{self, PackageError};
 use crate::publisher::{KeyState, Publisher, PublisherBook};
 use carapace_contract::capability::CapabilitySet;
-use carapace_contract::manifest::Manifest;
+use carapace_contract::manifest::{Manifest, deceives};
 use carapace_contract::{ComponentId, Contract, Contracts, Denial, Digest, Name};
 use semver::Version;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,31 +36,21 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Whether a package that was verified before would still be let in: its signer is pinned for the same publisher and
-    /// not retired, and the deny-list doesn't name it.
+    /// Whether a package that was verified before would still be let in: its signature is good by what trust rests on now, a
+    /// replaced root included; its signer is pinned for the same publisher and not retired; and the deny-list doesn't name it.
     ///
     /// # Errors
     /// What has changed since.
     pub fn still(&self, package: &VerifiedPackage) -> Result<(), TrustError> {
-        let publisher = match &package.signer {
-            Signer::Key(key) => {
-                let fingerprint = key.fingerprint();
-                let known = self.publishers.by_fingerprint(&fingerprint).filter(|(p, _)| p.id == package.id.publisher);
-                let (publisher, pinned) = known
-                    .ok_or_else(|| TrustError::anonymous(TrustProblem::UnknownPublisher(fingerprint.to_string())))?;
-                if pinned.state == KeyState::Retired {
-                    return Err(TrustError::by(publisher, TrustProblem::RetiredKey));
-                }
-                publisher
-            }
-            Signer::Keyless(identity) => {
-                self.recognise(identity).and_then(|publisher| match publisher.id == package.id.publisher {
-                    true => Ok(publisher),
-                    false => Err(TrustError::anonymous(KeylessProblem::Identity(identity.clone()).into())),
-                })?
-            }
-        };
-        self.not_denied(&package.digest, publisher, &package.signer)
+        let bundle = AnyBundle::parse(&package.bundle).map_err(|e| TrustError::anonymous(TrustProblem::Bundle(e)))?;
+        let (publisher, signer, _, _) = self.open(&bundle)?;
+        if publisher.id != package.id.publisher {
+            return Err(TrustError::anonymous(match signer {
+                Signer::Key(key) => TrustProblem::UnknownPublisher(key.fingerprint().to_string()),
+                Signer::Keyless(identity) => KeylessProblem::Identity(identity).into(),
+            }));
+        }
+        self.not_denied(&package.digest, publisher, &signer)
     }
 
     /// Whose rule names that identity.
@@ -75,7 +65,11 @@ impl Trust {
     }
 
     fn not_denied(&self, digest: &Digest, publisher: &Publisher, signer: &Signer) -> Result<(), TrustError> {
-        match self.deny.denies(digest, &publisher.id, signer.key()) {
+        let denied = match signer {
+            Signer::Key(key) => self.deny.denies(digest, &publisher.id, By::Key(&key.fingerprint())),
+            Signer::Keyless(identity) => self.deny.denies(digest, &publisher.id, By::Identity(identity)),
+        };
+        match denied {
             Some(what) => Err(TrustError::by(publisher, TrustProblem::Denied(what))),
             None => Ok(()),
         }
@@ -86,7 +80,7 @@ impl Trust {
         match bundle {
             AnyBundle::Key(bundle) => {
                 let Some((publisher, pinned)) = self.publishers.by_fingerprint(bundle.hint()) else {
-                    let hint = bundle.hint().as_str().chars().filter(|c| !c.is_control()).take(64).collect();
+                    let hint = bundle.hint().as_str().chars().filter(|c| !deceives(*c)).take(64).collect();
                     return Err(TrustError::anonymous(TrustProblem::UnknownPublisher(hint)));
                 };
                 let (digest, predicate) = bundle.open(&pinned.key).map_err(|e| match e {
@@ -166,6 +160,10 @@ pub struct VerifiedPackage {
     capabilities: CapabilitySet,
     bytes: Arc<[u8]>,
     signer: Signer,
+    /// What it was verified with.
+    bundle: Arc<[u8]>,
+    mark: String,
+    marks: Arc<BTreeSet<String>>,
     warnings: Vec<String>,
 }
 
@@ -205,6 +203,15 @@ impl VerifiedPackage {
     /// Who signed it.
     pub fn signer(&self) -> &Signer {
         &self.signer
+    }
+    /// The key or rule by which its publisher was recognised, in a form to be kept: see [`Self::is_of`].
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+    /// Whether its publisher is the one that was recognised by `mark` once: the same, or one who has followed from there by rotation
+    /// or by the owner's word. The name alone proves nothing, because a publisher can be forgotten and another pinned under its name.
+    pub fn is_of(&self, mark: &str) -> bool {
+        self.marks.contains(mark)
     }
     /// What is odd about it and no reason to refuse it.
     pub fn warnings(&self) -> &[String] {
@@ -284,7 +291,7 @@ pub enum TrustProblem {
     )]
     Unexpected {
         /// Asked for.
-        expected: ComponentId,
+        expected: String,
         /// Found.
         actual: ComponentId,
     },
@@ -296,9 +303,16 @@ pub enum TrustProblem {
         /// What this kernel speaks.
         speaks: Contracts,
     },
+    /// `E-TRUST-015`
+    #[error("{} signed these bytes, and which component is meant nothing says", names(.0))]
+    SeveralPublishers(Vec<Name>),
     /// `E-TRUST-020` and on
     #[error(transparent)]
     Keyless(KeylessProblem),
+}
+
+fn names(all: &[Name]) -> String {
+    all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
 }
 
 impl From<KeylessProblem> for TrustProblem {
@@ -321,6 +335,15 @@ impl TrustError {
 
     fn by(publisher: &Publisher, problem: TrustProblem) -> Self {
         Self { problem: Box::new(problem), publisher: Some(publisher.id.clone()) }
+    }
+
+    pub(crate) fn unexpected(expected: String, actual: ComponentId) -> Self {
+        let publisher = Some(actual.publisher.clone());
+        Self { problem: Box::new(TrustProblem::Unexpected { expected, actual }), publisher }
+    }
+
+    pub(crate) fn several(publishers: Vec<Name>) -> Self {
+        Self::anonymous(TrustProblem::SeveralPublishers(publishers))
     }
 
     /// What was wrong.
@@ -350,6 +373,7 @@ impl TrustError {
             TrustProblem::Downgrade { .. } => "E-TRUST-012",
             TrustProblem::Unexpected { .. } => "E-TRUST-013",
             TrustProblem::Contract { .. } => "E-TRUST-014",
+            TrustProblem::SeveralPublishers(_) => "E-TRUST-015",
             TrustProblem::Keyless(ref problem) => problem.code(),
         }
     }
@@ -376,6 +400,10 @@ impl TrustError {
                 "its author must sign it again with `carapace plugin sign`".to_owned()
             }
             TrustProblem::Unexpected { actual, .. } => format!("to use the other one, name it: `{actual}`"),
+            TrustProblem::SeveralPublishers(names) => {
+                let first = names.first().map_or("ID", Name::as_str);
+                format!("name the publisher: --publisher {first}")
+            }
             TrustProblem::Keyless(problem) => problem.fix(),
             // The message has both ways.
             TrustProblem::Contract { .. } | TrustProblem::TooBig(_) | TrustProblem::Denied(_) => String::new(),
@@ -463,7 +491,10 @@ pub fn verify(bytes: Vec<u8>, bundle_json: &[u8], trust: &Trust) -> Result<Verif
         manifest,
         manifest_text,
         bytes: bytes.into(),
+        mark: publisher.mark_of(&signer),
+        marks: Arc::new(publisher.marks()),
         signer,
+        bundle: bundle_json.into(),
         warnings,
     })
 }
@@ -482,9 +513,7 @@ pub fn verify_as(
     if package.id() == expected {
         return Ok(package);
     }
-    let publisher = Some(package.id.publisher.clone());
-    let problem = TrustProblem::Unexpected { expected: expected.clone(), actual: package.id };
-    Err(TrustError { problem: Box::new(problem), publisher })
+    Err(TrustError::unexpected(expected.to_string(), package.id))
 }
 
 #[cfg(test)]

@@ -49,6 +49,12 @@ pub mod wat {
     pub const KV_TWICE: &str = include_str!("../fixtures/kv-twice.wat");
     /// Counts how often it was called with the same arguments.
     pub const MARK: &str = include_str!("../fixtures/mark.wat");
+    /// Answers with the form in which its pairs were, and brings them to its own.
+    pub const KV_SCHEMA: &str = include_str!("../fixtures/kv-schema.wat");
+    /// Proposes to install `acme/mail`.
+    pub const PROPOSE: &str = include_str!("../fixtures/propose.wat");
+    /// Tells what is behind its endpoint to approve, as the owner would the kernel.
+    pub const APPROVE: &str = include_str!("../fixtures/approve.wat");
     /// Gives back everything the kernel ever put into its memory.
     pub const SPY: &str = include_str!("../fixtures/spy.wat");
     /// A provider that says something and breaks.

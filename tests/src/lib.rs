@@ -9,6 +9,8 @@
 pub mod cable;
 pub mod components;
 pub mod foreign;
+pub mod gadget;
+pub mod keeper;
 pub mod kernel;
 pub mod mirror;
 pub mod model;

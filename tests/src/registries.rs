@@ -15,6 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
 /// `hunter2`, as `htpasswd -B` writes it.
 const HTPASSWD: &str = "me:$2b$05$jUdNpCL7qqTenZv63v1Poe0yvrg3wQE4AFL3ulpjewXG3m42lQOqO\n";
@@ -100,6 +101,50 @@ fn files(dir: &Path) -> Router {
 /// The files of a directory: `http://127.0.0.1:<port>`
 pub async fn http(dir: &Path) -> String {
     format!("http://{}", serve(files(dir)).await)
+}
+
+/// A server in front of a directory's files that answers only while its gate is open.
+#[derive(Debug)]
+pub struct Gate {
+    /// `http://127.0.0.1:<port>`
+    pub base: String,
+    open: watch::Sender<bool>,
+    came: mpsc::UnboundedReceiver<()>,
+}
+
+impl Gate {
+    /// With an open gate.
+    pub async fn before(dir: &Path) -> Self {
+        let ((open, is_open), (come, came)) = (watch::channel(true), mpsc::unbounded_channel());
+        let dir = dir.to_path_buf();
+        let app = Router::new().fallback(move |uri: Uri| {
+            let (come, mut is_open) = (come.clone(), is_open.clone());
+            let path = dir.join(uri.path().trim_start_matches('/'));
+            async move {
+                let bytes = std::fs::read(path).map_err(|_| StatusCode::NOT_FOUND);
+                come.send(()).unwrap();
+                is_open.wait_for(|open| *open).await.unwrap();
+                bytes
+            }
+        });
+        Self { base: format!("http://{}", serve(app).await), open, came }
+    }
+
+    /// Lets nobody through any more.
+    pub fn shut(&mut self) {
+        self.open.send_replace(false);
+        while self.came.try_recv().is_ok() {}
+    }
+
+    /// Waits until somebody stands before it.
+    pub async fn arrived(&mut self) {
+        self.came.recv().await.unwrap();
+    }
+
+    /// Lets everybody through, with what was there when they came.
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
 }
 
 /// A server that sends everybody on to `base`.

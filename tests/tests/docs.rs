@@ -241,3 +241,23 @@ fn the_metrics_page_has_every_series_and_no_other() {
     assert!(named.len() > 20, "{named:?}");
     assert_eq!(first_column(&page("reference/metrics.md")), named);
 }
+
+#[test]
+fn every_attack_that_the_book_lists_is_a_test() {
+    let text = page("security-model.md");
+    let table = text.split("## Attacks that are tried").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut sources = Vec::new();
+    for folder in ["tests/tests", "registry/src", "kernel"] {
+        rust_files(&root().join(folder), &mut sources);
+    }
+    let sources: String = sources.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 20, "{table}");
+    for row in rows {
+        let tests: Vec<&str> = row.rsplit("| ").next().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "{row}");
+        for test in tests {
+            assert!(sources.contains(&format!("fn {test}()")), "there is no test `{test}`: {row}");
+        }
+    }
+}

@@ -242,8 +242,9 @@ fn a_public_release_is_verified_by_the_number_of_its_repository() {
     let state = dir.path().join("state");
     let file = peer!("npm sigstore@2.0.0", npm_pack("sigstore@2.0.0", dir.path()));
     let bundle = public_bundles().join("sigstore.js@2.0.0-provenance.sigstore.json");
-    let verify = |file: &str, rule: &[&str]| {
+    let verify_at = |file: &str, rule: &[&str], at: &[&str]| {
         let mut args = vec!["verify-release", file, "--signature", bundle.to_str().unwrap()];
+        args.extend(at);
         if !rule.is_empty() {
             args.push("--keyless");
             args.extend(rule);
@@ -252,6 +253,10 @@ fn a_public_release_is_verified_by_the_number_of_its_repository() {
     };
     let issuer = format!("issuer={ISSUER}");
     let rule = [issuer.as_str(), "repository-id=495574555", "workflow=.github/workflows/release.yml"];
+    // That project releases from its branch; a release of this one is made at a tag.
+    let branch = verify_at(&file, &rule, &[]);
+    assert!(!branch.status.success() && all(&branch).contains("E-TRUST-034"), "{}", all(&branch));
+    let verify = |file: &str, rule: &[&str]| verify_at(file, rule, &["--ref", "refs/heads/main"]);
     let good = verify(&file, &rule);
     assert!(good.status.success() && all(&good).contains("https://github.com/sigstore/sigstore-js"), "{}", all(&good));
 

@@ -11,67 +11,24 @@
 use carapace_contract::Digest;
 use carapace_registry::testing;
 use carapace_tests::components::{manifest, pack, tool, wat};
+use carapace_tests::gadget::{ID, all, call, file, gadget, listed, version};
 use carapace_tests::owner::{self, error};
-use carapace_tests::turns::{DONE, script};
-use carapace_tests::{Kernel, KernelOptions, peer, peers};
+use carapace_tests::turns::script;
+use carapace_tests::{Kernel, KernelOptions, gadget_kernel, peer, peers};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-
-const ID: &str = "local/gadget/main";
-
-/// A tool `gadget` of that version that does what the fixture does.
-fn gadget(version: &str, fields: &str, uses: &str, more: &str) -> Vec<u8> {
-    let text = manifest("gadget", version, &format!("[[tool]]\nname = \"gadget\"\nuses = [{uses}]\n{more}"));
-    pack(&tool(fields, &["gadget"]), &text)
-}
-
-/// A signed file of it, beside the state directory.
-fn file(state: &Path, dir: &Path, name: &str, package: &[u8]) -> (String, String) {
-    let file = dir.join(format!("{name}.wasm"));
-    std::fs::write(&file, package).unwrap();
-    owner::done(state, &["plugin", "sign", file.to_str().unwrap()]);
-    (file.to_str().unwrap().to_owned(), Digest::of(package).to_string())
-}
-
-fn all(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-}
-
-fn listed(state: &Path) -> Option<Value> {
-    let list: Value = serde_json::from_str(&owner::done(state, &["plugin", "list", "--json"])).unwrap();
-    list.as_array().unwrap().iter().find(|i| i["instance"] == ID).cloned()
-}
-
-fn version(state: &Path) -> String {
-    listed(state).unwrap()["version"].as_str().unwrap().to_owned()
-}
-
-/// Asks the model to call the tool, in a session of its own.
-async fn call(kernel: &Kernel, session: &str) -> (String, bool) {
-    let turn = kernel.turn(session, "carapace", "Please call <gadget>.").await;
-    let (content, is_error) = turn.result();
-    (content.to_owned(), is_error)
-}
 
 fn packages(state: &Path) -> BTreeSet<PathBuf> {
     let dirs = [state.join("packages"), state.join("aot")];
     dirs.iter().flat_map(|d| std::fs::read_dir(d).unwrap().map(|e| e.unwrap().path())).collect()
 }
 
-macro_rules! kernel {
-    () => {{
-        let model = peer!("aimock", peers::aimock(&script(&["gadget"]), &[]));
-        (Kernel::start(KernelOptions::openai(&format!("{}/v1", model.base))), model)
-    }};
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_is_installed_updated_rolled_back_and_removed_while_conversations_go_on() {
-    let (kernel, _model) = kernel!();
+    let (kernel, _model) = gadget_kernel!();
     let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
     let (first, digest) = file(state, dir.path(), "first", &gadget("0.1.0", wat::ECHO, "", ""));
     let before = packages(state);
@@ -165,7 +122,7 @@ async fn a_component_is_installed_updated_rolled_back_and_removed_while_conversa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_breaks_right_after_its_update_is_rolled_back_by_itself() {
-    let (mut kernel, _model) = kernel!();
+    let (mut kernel, _model) = gadget_kernel!();
     let dir = tempfile::tempdir().unwrap();
     let (good, digest) = file(kernel.state(), dir.path(), "good", &gadget("0.1.0", wat::ECHO, "", ""));
     let (bad, _) = file(kernel.state(), dir.path(), "bad", &gadget("0.2.0", wat::PANIC, "", ""));
@@ -237,27 +194,8 @@ fn what_is_no_package_of_anybody_known_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn coming_and_going_leaves_no_file() {
-    let (kernel, _model) = kernel!();
-    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
-    let (first, digest) = file(state, dir.path(), "first", &gadget("0.1.0", wat::ECHO, "", ""));
-    let (second, _) = file(state, dir.path(), "second", &gadget("0.2.0", wat::ECHO, "", ""));
-    let before = packages(state);
-    let rounds = std::env::var("CARAPACE_TEST_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
-    for _ in 0..rounds {
-        owner::done(state, &["plugin", "install", &first, "--accept", &digest, "--allow-downgrade"]);
-        owner::done(state, &["plugin", "update", "gadget", &second]);
-        owner::done(state, &["plugin", "uninstall", "gadget", "--yes", "--delete-data"]);
-        assert_eq!(packages(state), before);
-    }
-    let grants = kernel.cli_json(&["plugin", "grants", "--json"]);
-    assert!(grants.as_array().unwrap().iter().all(|g| g["instance"] != ID), "{grants}");
-    assert_eq!(kernel.call("math_eval").await.text(), DONE);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_kernel_killed_in_the_middle_of_an_update_starts_with_one_version_or_the_other() {
-    let (mut kernel, _model) = kernel!();
+    let (mut kernel, _model) = gadget_kernel!();
     let dir = tempfile::tempdir().unwrap();
     let (first, digest) = file(kernel.state(), dir.path(), "first", &gadget("0.1.0", wat::ECHO, "", ""));
     owner::done(kernel.state(), &["plugin", "install", &first, "--accept", &digest]);
@@ -284,25 +222,41 @@ async fn a_kernel_killed_in_the_middle_of_an_update_starts_with_one_version_or_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_brings_no_yes_grants_nothing() {
-    let (kernel, _model) = kernel!();
-    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
-    let (path, digest) = file(state, dir.path(), "gadget", &gadget("0.1.0", wat::ECHO, "", ""));
-    let staged = state.join("packages").join(digest.trim_start_matches("sha256:")).with_extension("wasm");
-    std::fs::copy(&path, &staged).unwrap();
-    std::fs::copy(Path::new(&path).with_extension("sigstore.json"), staged.with_extension("sigstore.json")).unwrap();
-    let ask = async |more: Value| {
-        let mut request = json!({ "do": "package-bring", "digest": digest });
-        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let answer = kernel.http().post(format!("{}/api/control", kernel.base)).json(&request).send().await.unwrap();
-        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+async fn the_same_bytes_by_another_publisher_take_nothing_from_the_first() {
+    let (mut kernel, _model) = gadget_kernel!();
+    let dir = tempfile::tempdir().unwrap();
+    let package = gadget("0.1.0", wat::ECHO, "", "");
+    let (path, digest) = file(kernel.state(), dir.path(), "gadget", &package);
+    owner::done(kernel.state(), &["plugin", "install", &path, "--accept", &digest]);
+    let other = testing::key(3);
+    owner::done(kernel.state(), &["publisher", "add", "other", &other.public().to_string()]);
+    let text = manifest("gadget", "0.1.0", "[[tool]]\nname = \"gadget\"\n");
+    let kinds = carapace_contract::manifest::Manifest::parse(&text).unwrap();
+    let signature = dir.path().join("other.json");
+    std::fs::write(&signature, testing::bundle_for(&package, &kinds, &other)).unwrap();
+    let bring = |kernel: &Kernel, more: &[&str]| {
+        let args = ["plugin", "install", &path, "--signature", signature.to_str().unwrap()];
+        kernel.cli(&[&args, more].concat())
     };
-    let (status, answer) = ask(json!({})).await;
-    assert!(status >= 400 && answer.to_string().contains("E-GRANT-012"), "{status}: {answer}");
-    assert!(listed(state).is_none());
-    let (status, answer) = ask(json!({ "agreed": true })).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(version(state), "0.1.0");
+
+    // Not agreed to, and agreed to but not fit to run beside the first.
+    let out = bring(&kernel, &[]);
+    assert_eq!(out.status.code(), Some(5), "{}", all(&out));
+    let out = bring(&kernel, &["--accept", &digest]);
+    assert!(!out.status.success() && all(&out).contains("E-HOST-006"), "{}", all(&out));
+    kernel.restart();
+    assert_eq!(call(&kernel, "as-it-was").await, ("{}".to_owned(), false));
+
+    // Both are installed; each is by its own publisher, also at the next start.
+    owner::done(kernel.state(), &["plugin", "disable", ID]);
+    let out = bring(&kernel, &["--accept", &digest]);
+    assert!(out.status.success(), "{}", all(&out));
+    kernel.restart();
+    assert_eq!(call(&kernel, "the-others").await, ("{}".to_owned(), false));
+    owner::done(kernel.state(), &["plugin", "uninstall", "other/gadget", "--yes"]);
+    owner::done(kernel.state(), &["plugin", "enable", ID]);
+    kernel.restart();
+    assert_eq!(call(&kernel, "the-first-again").await, ("{}".to_owned(), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,4 +275,111 @@ async fn what_was_disabled_stays_so_although_the_configuration_names_it() {
     is(&kernel, "disabled");
     kernel.restart();
     is(&kernel, "disabled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_run_into_a_limit_bring_no_older_version_back() {
+    let (kernel, _model) = gadget_kernel!();
+    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
+    let limits = "[limits]\nfuel-per-call = 1_000_000\n";
+    let (first, digest) = file(state, dir.path(), "first", &gadget("0.1.0", wat::ECHO, "", limits));
+    let (second, _) = file(state, dir.path(), "second", &gadget("0.2.0", wat::LOOP, "", limits));
+    owner::done(state, &["plugin", "install", &first, "--accept", &digest]);
+    owner::done(state, &["plugin", "update", "gadget", &second]);
+    for n in 0..3 {
+        let (content, is_error) = call(&kernel, &format!("loop-{n}")).await;
+        assert!(is_error && content.contains("E-RUNTIME-002"), "{content}");
+    }
+    // The owner is told.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while listed(state).unwrap()["note"].is_null() {
+        assert!(Instant::now() < deadline, "{}", kernel.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let instance = listed(state).unwrap();
+    assert_eq!(instance["version"], "0.2.0", "{instance}");
+    assert!(instance["note"].as_str().unwrap().contains("ran into its limits"), "{instance}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_keeps_out_or_names_in_vain_is_said_and_nothing_fails() {
+    let model = peer!("aimock", peers::aimock(&script(&["gadget"]), &[]));
+    let options = KernelOptions::openai(&format!("{}/v1", model.base))
+        .with_config("{ instances: { math: { enabled: false }, time: { config: {} } } }");
+    let mut kernel = Kernel::start(options);
+    let state = |kernel: &Kernel, id: &str| {
+        let list = kernel.cli_json(&["plugin", "list", "--json"]);
+        list.as_array().unwrap().iter().find(|i| i["instance"] == id).cloned()
+    };
+    assert!(state(&kernel, "local/math/main").is_none());
+    let printed = owner::done(kernel.state(), &["plugin", "enable", "math"]);
+    assert!(printed.contains("enabled: false"), "{printed}");
+    assert!(state(&kernel, "local/math/main").is_none(), "the configuration keeps it out");
+    owner::done(kernel.state(), &["plugin", "grant", "math", "--yes"]);
+    assert!(state(&kernel, "local/math/main").is_none(), "a grant does not load it either");
+
+    let printed = owner::done(kernel.state(), &["plugin", "uninstall", "time", "--yes"]);
+    assert!(printed.contains("carapace.json5 still names it") && printed.contains("\"time\""), "{printed}");
+    kernel.restart();
+    let missing = state(&kernel, "local/time/main").unwrap();
+    assert!(missing["state"].as_str().unwrap().contains("E-PACKAGE-004"), "{missing}");
+    let turn = kernel.turn("s", "carapace", "Are you there?").await;
+    assert_eq!(turn.text(), "Yes.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bundle_updates_every_instance_and_does_not_undo_the_owners_choice() {
+    let model = peer!("aimock", peers::aimock(&script(&["gadget"]), &[]));
+    let state = tempfile::tempdir().unwrap();
+    let in_bundle = |state: &Path, package: &[u8]| {
+        let file = carapace_tests::kernel::signed_bundle(state, &[]).join("gadget.wasm");
+        std::fs::write(&file, package).unwrap();
+        owner::done(state, &["plugin", "sign", file.to_str().unwrap()]);
+        file.to_str().unwrap().to_owned()
+    };
+    let plain = |version: &str| {
+        let text = manifest("gadget", version, "[provider]\n");
+        pack(&carapace_tests::components::provider(wat::EMIT), &text)
+    };
+    let bundled = in_bundle(state.path(), &plain("0.1.0"));
+    let mut kernel = Kernel::start_in(state, KernelOptions::openai(&format!("{}/v1", model.base)));
+    let versions = |kernel: &Kernel| -> Vec<String> {
+        let list = kernel.cli_json(&["plugin", "list", "--json"]);
+        let of_it = list.as_array().unwrap().iter().filter(|i| i["instance"].as_str().unwrap().contains("/gadget/"));
+        of_it
+            .map(|i| {
+                format!(
+                    "{} {} {}",
+                    i["instance"].as_str().unwrap(),
+                    i["version"].as_str().unwrap(),
+                    i["state"].as_str().unwrap()
+                )
+            })
+            .collect()
+    };
+    let both =
+        |version: &str| [format!("local/gadget/main {version} ready"), format!("local/gadget/work {version} ready")];
+    let digest = Digest::of(&std::fs::read(&bundled).unwrap()).to_string();
+    owner::done(kernel.state(), &["plugin", "install", &bundled, "--instance", "work", "--accept", &digest]);
+    assert_eq!(versions(&kernel), both("0.1.0"));
+
+    // A bundle with a newer version: all instances.
+    in_bundle(kernel.state(), &plain("0.2.0"));
+    kernel.restart();
+    assert_eq!(versions(&kernel), both("0.2.0"));
+
+    // The owner goes back to an older one by hand; what the bundle still holds does not undo it. A newer one it brings in.
+    let dir = tempfile::tempdir().unwrap();
+    let (old, digest) = file(kernel.state(), dir.path(), "old", &plain("0.1.0"));
+    owner::done(kernel.state(), &["plugin", "update", "gadget", &old, "--accept", &digest, "--allow-downgrade"]);
+    assert_eq!(versions(&kernel), both("0.1.0"));
+    // A change of the bundle, so that it is looked at again.
+    let other = carapace_tests::kernel::signed_bundle(kernel.state(), &[]).join("trinket.wasm");
+    std::fs::write(&other, carapace_tests::components::tool_package("trinket", wat::ECHO, "", "")).unwrap();
+    owner::done(kernel.state(), &["plugin", "sign", other.to_str().unwrap()]);
+    kernel.restart();
+    assert_eq!(versions(&kernel), both("0.1.0"));
+    in_bundle(kernel.state(), &plain("0.3.0"));
+    kernel.restart();
+    assert_eq!(versions(&kernel), both("0.3.0"));
 }

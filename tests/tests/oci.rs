@@ -181,3 +181,34 @@ fn a_blob_that_was_changed_in_the_registry_is_refused() {
     assert_eq!(refused["code"], "E-REG-032", "{refused}");
     assert!(refused["message"].as_str().unwrap().contains(&author.digest().to_string()), "{refused}");
 }
+
+#[test]
+fn of_two_publishers_signatures_the_one_that_is_meant_counts() {
+    let registry = peer!("docker-registry", DockerRegistry::start(false));
+    let (author, other) = (Author::new(), Author::new());
+    assert_eq!(author.bytes, other.bytes);
+    let from = format!("oci://{}/acme/gadget:0.1.0", registry.host());
+    // Whoever may push there attaches a signature of their own, and is pinned here for something else.
+    other.publish(&from);
+    author.publish(&from);
+    let reader = author.reader();
+    let listed: Value =
+        serde_json::from_str(&owner::done(other.state.path(), &["publisher", "list", "--json"])).unwrap();
+    let key = listed[0]["keys"][0]["key"].as_str().unwrap();
+    owner::done(reader.path(), &["publisher", "add", "zeta", key]);
+    let refused = error(&install(reader.path(), &author, &from));
+    assert_eq!(refused["code"], "E-TRUST-015", "{refused}");
+    assert!(refused["help"].as_str().unwrap().contains("--publisher acme"), "{refused}");
+    let accept = author.digest().to_string();
+    let by = |publisher: &str| {
+        owner::cli(
+            reader.path(),
+            &["plugin", "install", &from, "--accept", &accept, "--json", "--publisher", publisher],
+        )
+    };
+    assert_installed(reader.path(), &by("acme"));
+    let nobody = error(&by("nobody"));
+    assert_eq!(nobody["code"], "E-TRUST-013", "{nobody}");
+    // What follows an installed component is its publisher's, whatever else lies there.
+    owner::done(reader.path(), &["plugin", "update", "acme/gadget", &from]);
+}

@@ -10,116 +10,15 @@
 
 use carapace_contract::Digest;
 use carapace_registry::index::package_files;
-use carapace_tests::components::{manifest, pack, tool, wat};
-use carapace_tests::kernel::command;
+use carapace_registry::testing;
+use carapace_tests::keeper::{Keeper, Reader, copy, said};
 use carapace_tests::owner::{self, error};
 use carapace_tests::registries;
-use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use tempfile::TempDir;
-
-/// A keeper, who also signs the packages, and the directory of its registry.
-struct Keeper {
-    state: TempDir,
-    dir: PathBuf,
-    key: PathBuf,
-    public: String,
-}
-
-impl Keeper {
-    fn new() -> Self {
-        let state = tempfile::tempdir().unwrap();
-        let (dir, key) = (state.path().join("registry"), state.path().join("index.pem"));
-        let public = owner::done(state.path(), &["plugin", "keygen", "--out", key.to_str().unwrap()]);
-        Self { state, dir, key, public: public.trim().to_owned() }
-    }
-
-    fn with(self, names: &[(&str, &str)]) -> Self {
-        names.iter().for_each(|(name, version)| {
-            self.put(name, version);
-        });
-        self.index(&[]);
-        self
-    }
-
-    /// Signs and places a package.
-    fn put(&self, name: &str, version: &str) -> Digest {
-        let text = manifest(name, version, &format!("[[tool]]\nname = \"{name}\"\n"));
-        let bytes = pack(&tool(wat::ECHO, &[name]), &text);
-        let file = self.state.path().join(format!("{name}.wasm"));
-        std::fs::write(&file, &bytes).unwrap();
-        let file = file.to_str().unwrap();
-        owner::done(self.state.path(), &["plugin", "sign", file]);
-        owner::done(self.state.path(), &["plugin", "publish", file, "--to", self.dir.to_str().unwrap()]);
-        Digest::of(&bytes)
-    }
-
-    fn index(&self, more: &[&str]) -> String {
-        let (dir, key) = (self.dir.to_str().unwrap(), self.key.to_str().unwrap());
-        let args: Vec<&str> =
-            ["registry", "index", dir, "--id", "house", "--key", key].into_iter().chain(more.iter().copied()).collect();
-        owner::done(self.state.path(), &args)
-    }
-
-    fn publisher(&self) -> String {
-        let listed: Value =
-            serde_json::from_str(&owner::done(self.state.path(), &["publisher", "list", "--json"])).unwrap();
-        listed[0]["keys"][0]["key"].as_str().unwrap().to_owned()
-    }
-
-    /// Another owner, who added this registry from `location` and pinned its publisher as `acme`.
-    fn reader(&self, location: &str) -> Reader {
-        let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
-        owner::done(reader.state.path(), &["publisher", "add", "acme", &self.publisher()]);
-        owner::done(reader.state.path(), &["registry", "add", "house", location, &self.public]);
-        reader
-    }
-}
-
-struct Reader {
-    state: TempDir,
-    env: Vec<(String, String)>,
-}
-
-impl Reader {
-    fn cli(&self, args: &[&str]) -> Output {
-        command(self.state.path(), &self.env).args(args).stdin(Stdio::null()).output().unwrap()
-    }
-
-    fn done(&self, args: &[&str]) -> String {
-        let out = self.cli(args);
-        let all = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-        assert!(out.status.success(), "{args:?}: {all}");
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.done(args)).unwrap()
-    }
-
-    fn install(&self, what: &str, digest: &Digest) -> Output {
-        self.cli(&["plugin", "install", what, "--accept", &digest.to_string(), "--json"])
-    }
-
-    fn code(&self, what: &str) -> String {
-        let out = self.cli(&["plugin", "install", what, "--json"]);
-        error(&out)["code"].as_str().unwrap_or_default().to_owned()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to.join("packages")).unwrap();
-    for dir in ["", "packages"] {
-        for file in std::fs::read_dir(from.join(dir)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
-            std::fs::copy(&file, to.join(dir).join(file.file_name().unwrap())).unwrap();
-        }
-    }
-}
+use std::path::Path;
 
 #[test]
 fn a_component_is_found_installed_and_followed_from_a_stick() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
     let first = keeper.put("gadget", "0.1.0");
     let stick = tempfile::tempdir().unwrap();
     copy(&keeper.dir, stick.path());
@@ -155,7 +54,7 @@ fn a_component_is_found_installed_and_followed_from_a_stick() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let digest = keeper.put("gadget", "0.1.0");
     let reader = keeper.reader(&registries::http(&keeper.dir).await);
     let out = reader.install("acme/gadget@0.1", &digest);
@@ -164,7 +63,7 @@ async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
     let (base, pem) = registries::https(&keeper.dir).await;
     let certificate = keeper.state.path().join("ca.pem");
     std::fs::write(&certificate, pem).unwrap();
-    let mut reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let mut reader = Reader::nobody();
     reader.done(&["publisher", "add", "acme", &keeper.publisher()]);
     let untrusted = reader.cli(&["registry", "add", "house", &base, &keeper.public]);
     assert!(String::from_utf8_lossy(&untrusted.stderr).contains("E-REG-002"), "its certificate is not known");
@@ -186,10 +85,10 @@ async fn the_same_directory_works_behind_http_here_and_behind_https_anywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_cannot_steer_into_the_owners_network() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let inner = registries::http(&keeper.dir).await;
     let outer = registries::redirecting(&inner).await;
-    let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let reader = Reader::nobody();
     let out = reader.cli(&["registry", "add", "house", &outer, &keeper.public]);
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(said.contains("E-REG-002") && said.contains("E-EGRESS-007"), "{said}");
@@ -198,7 +97,7 @@ async fn a_registry_cannot_steer_into_the_owners_network() {
 
 #[test]
 fn an_old_a_forked_and_a_strangers_index_are_refused() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let place = tempfile::tempdir().unwrap();
     copy(&keeper.dir, place.path());
     let index = place.path().join("index.json");
@@ -214,7 +113,7 @@ fn an_old_a_forked_and_a_strangers_index_are_refused() {
     std::fs::copy(&forked, &index).unwrap();
     copy(&keeper.dir, place.path());
     reader.done(&["plugin", "search"]);
-    let own = Keeper { dir: fork, state: keeper.state, key: keeper.key, public: keeper.public };
+    let own = Keeper { dir: fork, ..keeper };
     own.index(&["--days", "3"]);
     std::fs::copy(own.dir.join("index.json"), &index).unwrap();
     assert_eq!(reader.code("gadget"), "E-REG-011");
@@ -233,7 +132,7 @@ fn an_old_a_forked_and_a_strangers_index_are_refused() {
 
 #[test]
 fn an_expired_index_says_who_renews_it_and_how_to_use_it_as_it_is() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let digest = keeper.put("gadget", "0.1.0");
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     // Good for no time at all.
@@ -247,7 +146,7 @@ fn an_expired_index_says_who_renews_it_and_how_to_use_it_as_it_is() {
 
 #[test]
 fn a_swapped_a_cut_and_a_linked_package_are_refused_by_name() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0"), ("widget", "1.0.0")]);
     let (gadget, widget) = (keeper.put("gadget", "0.1.0"), keeper.put("widget", "1.0.0"));
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     let file = |digest: &Digest| keeper.dir.join(package_files(digest).0);
@@ -277,8 +176,8 @@ fn a_swapped_a_cut_and_a_linked_package_are_refused_by_name() {
 
 #[test]
 fn an_unknown_publisher_is_not_installed_though_the_registry_is_trusted() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
-    let reader = Reader { state: tempfile::tempdir().unwrap(), env: Vec::new() };
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
+    let reader = Reader::nobody();
     reader.done(&["registry", "add", "house", keeper.dir.to_str().unwrap(), &keeper.public]);
     let refused = error(&reader.cli(&["plugin", "install", "gadget", "--json"]));
     assert_eq!(refused["code"], "E-TRUST-003");
@@ -287,7 +186,7 @@ fn an_unknown_publisher_is_not_installed_though_the_registry_is_trusted() {
 
 #[test]
 fn a_new_key_of_the_index_is_followed_by_a_statement_of_the_old_one() {
-    let keeper = Keeper::new().with(&[("gadget", "0.1.0")]);
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
     let reader = keeper.reader(keeper.dir.to_str().unwrap());
     let at = |name: &str| keeper.state.path().join(name).to_str().unwrap().to_owned();
     let new = owner::done(keeper.state.path(), &["plugin", "keygen", "--out", &at("new.pem")]);
@@ -300,4 +199,95 @@ fn a_new_key_of_the_index_is_followed_by_a_statement_of_the_old_one() {
     let rotation = renewed.state.path().join("rotation.json");
     reader.done(&["registry", "rotate", rotation.to_str().unwrap()]);
     assert!(reader.done(&["plugin", "search"]).contains("acme/gadget"));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_and_no_pipe_of_a_registrys_directory_is_followed() {
+    use std::os::unix::fs::symlink;
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
+    let place = tempfile::tempdir().unwrap();
+    copy(&keeper.dir, place.path());
+    let reader = keeper.reader(place.path().to_str().unwrap());
+    let (packages, index) = (place.path().join("packages"), place.path().join("index.json"));
+
+    // The same files, by way of a link: in the middle of a path, and at its end.
+    std::fs::remove_dir_all(&packages).unwrap();
+    symlink(keeper.dir.join("packages"), &packages).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-005");
+    std::fs::remove_file(&index).unwrap();
+    symlink(keeper.dir.join("index.json"), &index).unwrap();
+    assert_eq!(reader.code("gadget"), "E-REG-005");
+    std::fs::remove_file(&index).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&index).status().unwrap().success());
+    assert_eq!(reader.code("gadget"), "E-REG-005", "and nobody waits for a pipe");
+    // The registry itself may be a link: its owner named it.
+    let link = keeper.state.path().join("link");
+    symlink(&keeper.dir, &link).unwrap();
+    keeper.reader(link.to_str().unwrap()).done(&["plugin", "search", "gadget"]);
+}
+
+#[test]
+fn a_strangers_look_alike_and_a_stranger_under_a_pinned_name_are_refused_before_they_are_fetched() {
+    let keeper = Keeper::house().with(&[("weather", "1.0.0")]);
+    let digest = keeper.put("weather", "1.0.0");
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    let out = reader.install("weather", &digest);
+    assert!(out.status.success(), "{}", said(&out));
+
+    // Another registry, whose keeper calls its packages as it likes: one letter off, and the pinned publisher's own name.
+    let mallory = Keeper::called("bazaar").with(&[("wheather", "9.0.0")]);
+    let shadow = mallory.put("wheather", "9.0.0");
+    reader.adds(&mallory, mallory.dir.to_str().unwrap());
+    std::fs::remove_dir_all(mallory.dir.join("packages")).unwrap();
+    let refused = error(&reader.cli(&["plugin", "install", "wheather", "--accept", &shadow.to_string(), "--json"]));
+    assert_eq!(refused["code"], "E-REG-025", "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("acme/weather"), "{refused}");
+
+    let stranger = Keeper::called("market").with(&[("radar", "1.0.0")]);
+    reader.done(&["publisher", "add", "local", &testing::key(5).public().to_string()]);
+    reader.adds(&stranger, stranger.dir.to_str().unwrap());
+    assert_eq!(reader.code("radar"), "E-REG-026", "`local` is somebody else here");
+}
+
+#[test]
+fn two_gigabytes_are_refused_unread_wherever_a_file_is_taken() {
+    let keeper = Keeper::house().with(&[("gadget", "0.1.0")]);
+    let digest = keeper.put("gadget", "0.1.0");
+    let reader = keeper.reader(keeper.dir.to_str().unwrap());
+    // That nobody could keep in memory: they are not there.
+    let grown = |file: &Path| std::fs::File::create(file).unwrap().set_len(2 << 30).unwrap();
+    let huge = keeper.state.path().join("huge.wasm");
+    grown(&huge);
+    std::fs::copy(keeper.state.path().join("gadget.sigstore.json"), huge.with_extension("sigstore.json")).unwrap();
+    let (huge, key, out) = (huge.to_str().unwrap(), keeper.key.to_str().unwrap(), "out");
+    let rule = ["issuer=https://forge.example", "repository-id=1", "workflow=release.yml"];
+    let lines: [&[&str]; 12] = [
+        &["registry", "rotate", huge],
+        &["publisher", "rotate", huge],
+        &["publisher", "deny", huge],
+        &["publisher", "trusted-root", huge],
+        &["plugin", "trusted-root", huge, "--key", key, "--root-version", "1", "--out", out],
+        &["plugin", "build", "--core", huge, "--manifest", huge, "--out", out],
+        &["plugin", "verify", huge],
+        &["plugin", "inspect", huge],
+        &["plugin", "sign", huge],
+        &["plugin", "publish", huge, "--to", keeper.dir.to_str().unwrap()],
+        &["plugin", "install", huge],
+        &["plugin", "sync", huge],
+    ];
+    let release = [&["verify-release", huge, "--signature", huge, "--keyless"][..], &rule].concat();
+    for args in lines.into_iter().chain([&release[..]]) {
+        let out = reader.cli(args);
+        assert!(!out.status.success() && said(&out).contains("larger than"), "{args:?}: {}", said(&out));
+    }
+    let (component, signature) = package_files(&digest);
+    for file in [component.as_str(), &signature, "index.json"] {
+        let file = keeper.dir.join(file);
+        let kept = std::fs::read(&file).unwrap();
+        grown(&file);
+        assert_eq!(reader.code("gadget"), "E-REG-004", "{}", file.display());
+        std::fs::write(&file, kept).unwrap();
+    }
+    assert!(reader.install("gadget", &digest).status.success());
 }

@@ -262,8 +262,7 @@ async fn what_is_changed_or_denied_on_the_disk_is_not_run_and_the_rest_is() {
         version: 1,
         expires_ms: u64::MAX,
         digests: [digest("trinket")].into(),
-        publishers: Default::default(),
-        keys: Default::default(),
+        ..DenyContent::default()
     };
     list.update(&deny::sign(&content, &signer).unwrap()).unwrap();
     list.save(&kernel.state().join("deny-list.json")).unwrap();

@@ -97,11 +97,27 @@ fn seeds_of(target: &str) -> Result<Vec<Vec<u8>>> {
             seeds.extend(built("wasm")?);
             seeds
         }
+        // The first byte says whether it is a bundle and a package, a package, or a statement; see there.
+        "verify" => {
+            let mut seeds: Vec<Vec<u8>> = BUNDLES.iter().map(|b| pair(b.as_bytes(), b"\0asm\x0d\0\x01\0")).collect();
+            for (bundle, package) in built("json")?.iter().zip(built("wasm")?) {
+                seeds.push(pair(bundle, &package));
+                seeds.push([&[1], package.as_slice()].concat());
+            }
+            seeds.push([&[2], STATEMENT.as_bytes()].concat());
+            seeds
+        }
         // The first byte says how long the pieces are.
         "sse" => STREAMS.iter().flat_map(|s| [0, 3, 255].map(|size| [&[size], s.as_bytes()].concat())).collect(),
         "ws_frame" => texts(&FRAMES),
         _ => Vec::new(),
     })
+}
+
+/// A seed of `verify`: a bundle and a package.
+fn pair(bundle: &[u8], package: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bundle.len()).unwrap_or(u16::MAX).to_le_bytes();
+    [&[0], length.as_slice(), bundle, package].concat()
 }
 
 /// The manifests of the bundled components.
@@ -141,6 +157,11 @@ const BUNDLES: [&str; 2] = [
     "dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"c2ln","keyid":""}]}}"#,
 ];
 
+/// About an empty file.
+const STATEMENT: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"any.wasm","digest":
+    {"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}],
+    "predicateType":"https://carapace.dev/attestation/package/v1","predicate":{"name":"any","version":"1.0.0","contract":"0.1"}}"#;
+
 const STREAMS: [&str; 4] = [
     "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n",
     "\u{feff}event: error\r\nretry: 5\r\n: note\r\ndata: one\r\ndata: two\r\n\r\n",
@@ -162,7 +183,7 @@ mod tests {
     #[test]
     fn every_target_has_seeds() {
         let targets = targets(&root().join("fuzz/fuzz_targets")).unwrap();
-        assert!(targets.len() >= 6, "{targets:?}");
+        assert!(targets.len() >= 7, "{targets:?}");
         for target in targets {
             assert!(!seeds_of(&target).unwrap().is_empty(), "{target}");
         }

@@ -4,7 +4,7 @@ use crate::assets;
 use crate::bundled::{self, Consent};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::Owner;
-use crate::{records, trust};
+use crate::{installed, records, trust};
 use carapace_agent::{Agent, Deps, Patience, SystemClock};
 use carapace_config::{Allocator, Config, ConfigHandle, StatePaths, SystemEnv};
 use carapace_contract::grant::Grant;
@@ -15,7 +15,7 @@ use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
 use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_runtime::{Allocation, AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
-use carapace_store::{PackageRow, Store, StoreOptions, Unlocker};
+use carapace_store::{PackageRow, Reader, Store, StoreOptions, Unlocker};
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +64,7 @@ impl Kernel {
             bundled::install(paths, &store, &mut trust, bundle, options.consent).await?;
         }
         crate::owner::sweep(paths, &store).await?;
+        crate::owner::write_lock(paths, &store).await;
 
         let records = records::to_store(store.clone());
         let services = Services::new(
@@ -89,7 +90,12 @@ impl Kernel {
             ));
         }
         let cache = AotCache::open(paths.root()).or_fail("cannot open the cache of compiled components")?;
-        let worker = Worker::this_executable(WorkerOptions::default()).or_fail("the compile worker")?;
+        let limits = WorkerOptions {
+            memory: current.runtime.compile_memory.0,
+            cpu_seconds: current.runtime.compile_cpu_seconds,
+            ..WorkerOptions::default()
+        };
+        let worker = Worker::this_executable(limits).or_fail("the compile worker")?;
         let host = Host::new(HostOptions {
             services,
             loader: Loader::new(&engines, Arc::new(worker), Some(Arc::new(cache))),
@@ -103,7 +109,13 @@ impl Kernel {
         let mut problems = Vec::new();
         // Verifying is most of the work: all at once, and loaded in order.
         let mut specs = Vec::new();
-        for (id, row) in bundled::instances(&store, &current).await? {
+        let instances = bundled::instances(&store, &current).await?;
+        for (id, why) in instances.missing {
+            let why = why.line();
+            tracing::warn!(instance = %id, error = %why, "not loaded");
+            problems.push((id, why));
+        }
+        for (id, row) in instances.here {
             let (paths, store, trust, config) = (paths.clone(), store.clone(), trust.clone(), current.clone());
             let instance = id.clone();
             specs.push((id, tokio::spawn(async move { spec(&paths, &store, &trust, &config, &instance, &row).await })));
@@ -233,21 +245,8 @@ pub(crate) fn engine_options(config: &Config) -> EngineOptions {
     options
 }
 
-/// Verifies an installed package again and loads an instance of it, if it was granted.
-pub(crate) async fn load(
-    paths: &StatePaths,
-    store: &Store,
-    trust: &Trust,
-    config: &Config,
-    host: &Host,
-    id: &InstanceId,
-    row: &PackageRow,
-) -> Outcome {
-    host.load(spec(paths, store, trust, config, id, row).await?).await.map_err(Failure::from)
-}
-
-/// What an instance is made of, its package verified and its grant found.
-async fn spec(
+/// What an instance is made of, its package verified again and its grant found.
+pub(crate) async fn spec(
     paths: &StatePaths,
     store: &Store,
     trust: &Trust,
@@ -255,18 +254,41 @@ async fn spec(
     id: &InstanceId,
     row: &PackageRow,
 ) -> Outcome<InstanceSpec> {
-    let seen = store.highest_version(row.instance.component()).await.or_fail("cannot read the highest version seen")?;
-    let mut trust = trust.clone();
-    trust.highest_seen.extend(seen.map(|v| (row.instance.component().clone(), v)));
-    if row.older {
-        trust.allowed_downgrades.insert(row.digest);
+    let package = verify_seen(paths, store, trust, row).await?;
+    if is_strange(store, &package).await? {
+        let why =
+            format!("what `{id}` was granted was granted to another publisher, whose key is no longer pinned for it");
+        return Err(Failure::coded(Exit::Consent, "E-GRANT-007", why).help(format!("carapace plugin grant {id}")));
     }
-    let package = verify_installed(paths, &trust, row)?;
     let grant = store.grant(id).await.or_fail("cannot read the grant")?.ok_or_else(|| {
         Failure::coded(Exit::Consent, "E-GRANT-004", format!("`{id}` was not granted anything"))
             .help(format!("carapace plugin grant {id}"))
     })?;
     Ok(spec_of(config, id, package, grant))
+}
+
+/// An installed package, verified with the highest version that was ever here.
+pub(crate) async fn verify_seen(
+    paths: &StatePaths,
+    reader: &Reader,
+    trust: &Trust,
+    row: &PackageRow,
+) -> Outcome<VerifiedPackage> {
+    let component = row.instance.component();
+    let seen = reader.highest_version(component).await.or_fail("cannot read the highest version seen")?;
+    let mut trust = trust.clone();
+    trust.highest_seen.extend(seen.map(|v| (component.clone(), v)));
+    if row.older {
+        trust.allowed_downgrades.insert(row.digest);
+    }
+    verify_installed(paths, &trust, row)
+}
+
+/// Whether what stands on record for a package's component was given to another publisher under the same name: one that was forgotten,
+/// and whose name went to another key.
+pub(crate) async fn is_strange(reader: &Reader, package: &VerifiedPackage) -> Outcome<bool> {
+    let mark = reader.signed_by(package.id()).await.or_fail("cannot read who signed")?;
+    Ok(mark.is_some_and(|mark| !package.is_of(&mark)))
 }
 
 /// The same of a package and a grant that are at hand.
@@ -286,7 +308,9 @@ pub(crate) fn spec_of(config: &Config, id: &InstanceId, package: VerifiedPackage
 
 /// A package is verified at every load, not only when it is installed.
 pub(crate) fn verify_installed(paths: &StatePaths, trust: &Trust, row: &PackageRow) -> Outcome<VerifiedPackage> {
-    let package = trust::verify_file(&trust::installed(paths, &row.digest), None, trust)?;
+    let publisher = &row.instance.component().publisher;
+    let signature = installed::signature(paths, &row.digest, publisher);
+    let package = trust::verify_file(&installed::package(paths, &row.digest), Some(&signature), trust)?;
     if package.id() != row.instance.component() {
         return Err(Failure::new(
             Exit::Refused,

@@ -1,15 +1,18 @@
 //! The components that come with the assistant: shown, granted, installed; and instances that the configuration names.
 
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::trust;
+use crate::owner::{forget_stranger, strangers};
+use crate::{assembly, installed, trust};
 use carapace_config::{Config, StatePaths};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::diff::{self, Growth};
 use carapace_contract::grant::Grant;
-use carapace_contract::{Digest, InstanceId, Name};
+use carapace_contract::{ComponentId, Digest, InstanceId, Name};
+use carapace_registry::index::INDEX_FILE;
 use carapace_registry::{Trust, VerifiedPackage};
 use carapace_store::{AuditRow, Batch, EarlierPackage, PackageRow, Reader, Store};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -29,11 +32,21 @@ pub(crate) enum Consent {
 
 /// A bundled package that is not granted as it stands.
 struct Pending {
-    file: PathBuf,
     package: VerifiedPackage,
+    /// What verified it.
+    bundle: Vec<u8>,
     instance: InstanceId,
     /// What grew over an earlier grant; `None` = never granted.
     growth: Option<Vec<Growth>>,
+    /// What stands on record was given to another publisher under the same name, and ends with the owner's yes.
+    stranger: bool,
+}
+
+impl Pending {
+    /// A flag that agrees to first grants does not agree to this.
+    fn grew(&self) -> bool {
+        self.growth.is_some() || self.stranger
+    }
 }
 
 /// A bundle, against what is installed and granted.
@@ -41,9 +54,9 @@ struct Sorted {
     /// For these the owner's answer is needed.
     pending: Vec<Pending>,
     /// These ask for no more than was granted.
-    carried: Vec<(PathBuf, VerifiedPackage, Grant)>,
+    carried: Vec<(VerifiedPackage, Vec<u8>, Grant)>,
     /// These are installed as they are; their signature may be another one.
-    renewed: Vec<(PathBuf, VerifiedPackage)>,
+    renewed: Vec<(VerifiedPackage, Vec<u8>)>,
     /// Nothing was passed over.
     whole: bool,
 }
@@ -64,16 +77,16 @@ pub(crate) async fn waiting(
     bundle: &Path,
 ) -> Outcome<Vec<Waiting>> {
     let sorted = sort(paths, reader, &mut trust.clone(), bundle).await?;
-    Ok(sorted.pending.into_iter().map(|p| Waiting { instance: p.instance, grew: p.growth.is_some() }).collect())
+    Ok(sorted.pending.into_iter().map(|p| Waiting { grew: p.grew(), instance: p.instance }).collect())
 }
 
 async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &Path) -> Outcome<Sorted> {
     let mut sorted = Sorted { pending: Vec::new(), carried: Vec::new(), renewed: Vec::new(), whole: true };
     let passed_over = reader.passed_over().await.or_fail("cannot read what is passed over")?;
     let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
-    for file in trust::packages_in(bundle)? {
-        let package = match verify_seen(reader, trust, &file).await {
-            Ok(package) => package,
+    for file in trust::bundle_in(bundle, trust)? {
+        let (package, signature) = match verify_seen(reader, trust, &file).await {
+            Ok(verified) => verified,
             // What must not run does not keep everything else from running; what is installed of it is refused when it is loaded.
             Err(why) if why.is("E-TRUST-011") => {
                 tracing::warn!(error = %why.line(), "a bundled component is passed over");
@@ -88,24 +101,30 @@ async fn sort(paths: &StatePaths, reader: &Reader, trust: &mut Trust, bundle: &P
         if passed.into_iter().any(|p| p.digest.is_none_or(|d| d == package.digest())) {
             continue;
         }
-        let instance = InstanceId::new(package.id().clone(), Name::main());
-        let grant = reader.grant(&instance).await.or_fail("cannot read the grants")?;
+        // Its main instance; or, where the owner has installed it for another one alone, that one.
+        let of_it = || rows.iter().filter(|r| r.instance.component() == package.id()).map(|r| r.instance.clone());
+        let main = InstanceId::new(package.id().clone(), Name::main());
+        let instance = of_it().find(|id| id == &main).or_else(|| of_it().next()).unwrap_or(main);
+        let stranger = assembly::is_strange(reader, &package).await?;
+        let grant = reader.grant(&instance).await.or_fail("cannot read the grants")?.filter(|_| !stranger);
         let Some(grant) = grant else {
-            sorted.pending.push(Pending { file, package, instance, growth: None });
+            sorted.pending.push(Pending { package, bundle: signature, instance, growth: None, stranger });
             continue;
         };
         let row = reader.package(&instance).await.or_fail("cannot read the installed packages")?;
-        if row.is_some_and(|r| r.digest == package.digest()) && trust::installed(paths, &package.digest()).is_file() {
+        let publisher = &package.id().publisher;
+        if row.is_some_and(|r| r.digest == package.digest()) && installed::is_whole(paths, &package.digest(), publisher)
+        {
             // The same package by another key (a rotation): what is installed must say so, too.
-            sorted.renewed.push((file, package));
+            sorted.renewed.push((package, signature));
             continue;
         }
-        let growth = diff::growth(&grant.capabilities, package.capabilities());
+        let growth = grant.growth(package.capabilities());
         // What was revoked stays revoked, however much it asks for now: only `plugin grant` gives it back.
         if growth.is_empty() || grant.revoked {
-            sorted.carried.push((file, package, grant));
+            sorted.carried.push((package, signature, grant));
         } else {
-            sorted.pending.push(Pending { file, package, instance, growth: Some(growth) });
+            sorted.pending.push(Pending { package, bundle: signature, instance, growth: Some(growth), stranger });
         }
     }
     Ok(sorted)
@@ -127,26 +146,31 @@ pub(crate) async fn install(
     bundle: &Path,
     consent: Consent,
 ) -> Outcome {
-    let looked_at = stamp(paths, bundle)?;
+    let looked_at = stamp(paths, trust, bundle)?;
     if is_settled(paths, store, &looked_at).await? {
         return Ok(());
     }
     let Sorted { pending, carried, renewed, whole } = sort(paths, store, trust, bundle).await?;
-    for (file, package) in renewed {
-        trust::renew_signature(paths, &file, &package)?;
+    for (package, signature) in renewed {
+        installed::renew(paths, &package, &signature)?;
     }
-    for (file, package, old) in carried {
+    for (package, signature, old) in carried {
         let grant = carry_over(old, &package);
-        record(paths, store, &file, &package, grant, "update").await?;
+        record(paths, store, &signature, &package, grant, "update").await?;
     }
     if !pending.is_empty() {
         show(&pending);
-        agree(consent, pending.iter().any(|p| p.growth.is_some()))?;
+        agree(consent, pending.iter().any(Pending::grew))?;
     }
-    for Pending { file, package, instance, growth } in pending {
-        let (by, kind) = if growth.is_some() { ("owner, update", "update") } else { ("owner, first run", "install") };
-        let grant = whole_grant(&instance, &package, by);
-        record(paths, store, &file, &package, grant, kind).await?;
+    for Pending { package, bundle: signature, instance, growth, .. } in pending {
+        let (grant, kind) = if growth.is_some() {
+            let old = store.grant(&instance).await.or_fail("cannot read the grants")?;
+            let anew = || whole_grant(&instance, &package, "owner, update");
+            (old.map_or_else(anew, |old| grown_grant(&old, &package, "owner, update")), "update")
+        } else {
+            (whole_grant(&instance, &package, "owner, first run"), "install")
+        };
+        record(paths, store, &signature, &package, grant, kind).await?;
     }
     if whole {
         trust::write_whole(&stamp_file(paths), looked_at.to_string().as_bytes())?;
@@ -159,9 +183,9 @@ fn stamp_file(paths: &StatePaths) -> PathBuf {
 }
 
 /// What a look at the bundle depends on: its files and whom is trusted, by name, size and time of change.
-fn stamp(paths: &StatePaths, bundle: &Path) -> Outcome<Digest> {
-    let mut files = vec![paths.publishers(), paths.deny_list()];
-    for package in trust::packages_in(bundle)? {
+fn stamp(paths: &StatePaths, trust: &Trust, bundle: &Path) -> Outcome<Digest> {
+    let mut files = vec![paths.publishers(), paths.deny_list(), bundle.join(INDEX_FILE)];
+    for package in trust::bundle_in(bundle, trust)? {
         files.push(trust::signature_path(&package));
         files.push(package);
     }
@@ -182,7 +206,7 @@ async fn is_settled(paths: &StatePaths, store: &Store, looked_at: &Digest) -> Ou
         return Ok(false);
     }
     let rows = store.packages().await.or_fail("cannot read the installed packages")?;
-    Ok(rows.iter().all(|r| trust::installed(paths, &r.digest).is_file()))
+    Ok(rows.iter().all(|r| installed::is_whole(paths, &r.digest, &r.instance.component().publisher)))
 }
 
 /// An earlier grant as it holds for another package. Where nothing grew it covers that package, less what was refused;
@@ -191,85 +215,113 @@ pub(crate) fn carry_over(old: Grant, package: &VerifiedPackage) -> Grant {
     if old.revoked {
         return old;
     }
-    let refused = old.capabilities.refused(package.capabilities());
-    let capabilities = package.capabilities().without_optional(&refused);
-    Grant { digest: package.digest(), capabilities, ..old }
+    Grant { digest: package.digest(), capabilities: old.asked(package.capabilities()), ..old }
+}
+
+/// What is granted when the owner agrees to what has grown over an earlier grant: all that is asked, less what was refused before.
+pub(crate) fn grown_grant(old: &Grant, package: &VerifiedPackage, by: &str) -> Grant {
+    let capabilities = old.asked(package.capabilities());
+    Grant { capabilities, refused: old.refused.clone(), ..whole_grant(&old.instance, package, by) }
 }
 
 /// What `plugin grant` would record, and what in it nobody has agreed to yet; `None`: it was granted once and has not grown.
+/// `give`: optional capabilities that were refused before; `without`: such as are refused now.
 pub(crate) fn proposal(
     instance: &InstanceId,
     old: Option<Grant>,
     package: &VerifiedPackage,
+    give: &BTreeSet<String>,
+    without: &BTreeSet<String>,
 ) -> (Grant, Option<Vec<Growth>>) {
-    let whole = || whole_grant(instance, package, "owner, CLI");
-    match old {
-        None => (whole(), Some(Vec::new())),
-        Some(old) if old.digest == package.digest() => (Grant { revoked: false, ..old }, None),
-        Some(old) => {
-            let growth = diff::growth(&old.capabilities, package.capabilities());
-            (whole(), Some(growth).filter(|g| !g.is_empty()))
-        }
-    }
+    let whole = whole_grant(instance, package, "owner, CLI");
+    let before = old.as_ref().map(|old| &old.refused).into_iter().flatten();
+    let refused: BTreeSet<String> = before.filter(|name| !give.contains(*name)).chain(without).cloned().collect();
+    let grant = Grant { capabilities: whole.capabilities.without_optional(&refused), refused, ..whole };
+    let unread = match &old {
+        None => Some(Vec::new()),
+        Some(old) => Some(diff::growth(&old.capabilities, &grant.capabilities)).filter(|grown| !grown.is_empty()),
+    };
+    (grant, unread)
 }
 
 /// Verifies with the highest version that was ever here.
-async fn verify_seen(reader: &Reader, trust: &mut Trust, file: &Path) -> Outcome<VerifiedPackage> {
-    let package = trust::verify_file(file, None, trust)?;
+async fn verify_seen(reader: &Reader, trust: &mut Trust, file: &Path) -> Outcome<(VerifiedPackage, Vec<u8>)> {
+    let (package, signature) = trust::verify_with_bundle(file, None, trust)?;
     let seen = reader.highest_version(package.id()).await.or_fail("cannot read the highest version seen")?;
     match seen {
         Some(seen) if &seen > package.version() => {
             trust.highest_seen.insert(package.id().clone(), seen);
-            trust::verify_file(file, None, trust)
+            trust::verify_with_bundle(file, None, trust)
         }
-        _ => Ok(package),
+        _ => Ok((package, signature)),
     }
 }
 
 async fn record(
     paths: &StatePaths,
     store: &Store,
-    file: &Path,
+    signature: &[u8],
     package: &VerifiedPackage,
     grant: Grant,
     kind: &str,
 ) -> Outcome {
-    trust::install(paths, file, package)?;
+    installed::put(paths, package, signature, None)?;
     let at_ms = trust::now_ms();
-    let instance = grant.instance.clone();
-    let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });
-    let old = store.package(&instance).await.or_fail("cannot read the installed packages")?;
-    let enabled = old.as_ref().is_none_or(|old| old.enabled);
-    let old = old.filter(|old| old.digest != package.digest());
-    let row = PackageRow {
-        instance: instance.clone(),
-        digest: package.digest(),
-        version: package.version().clone(),
-        // An update does not bring back what the owner disabled.
-        enabled,
-        at_ms,
-        older: false,
-        by_hand: false,
-        note: None,
-    };
-    let mut batch = Batch::new();
-    if let Some(old) = old {
-        let component = package.id();
-        let grants = store.grants().await.or_fail("cannot read the grants")?;
+    let component = package.id();
+    let stranger = assembly::is_strange(store, package).await?;
+    let mut rows = store.packages().await.or_fail("cannot read the installed packages")?;
+    rows.retain(|r| r.instance.component() == component);
+    let mut grants = store.grants().await.or_fail("cannot read the grants")?;
+    grants.retain(|g| g.instance.component() == component);
+    let replaced = rows.iter().find(|old| old.digest != package.digest()).cloned();
+    let mut batch = Batch::new().highest_version(component.clone(), package.version().clone());
+    batch = batch.signed_by(component.clone(), package.mark());
+    if stranger {
+        batch = forget_stranger(batch, component, &grants);
+    } else if let Some(old) = replaced {
         batch = batch.package_before(EarlierPackage {
             component: component.clone(),
             digest: old.digest,
             version: old.version,
             older: old.older,
             replaced_ms: at_ms,
-            grants: grants.into_iter().filter(|g| g.instance.component() == component).collect(),
+            grants: grants.clone(),
         });
     }
-    let batch = batch
-        .package_put(row)
-        .highest_version(package.id().clone(), package.version().clone())
-        .grant_put(grant)
-        .audit(AuditRow { kind: kind.to_owned(), subject: instance.to_string(), detail, at_ms });
+    // All instances of a component run the same version. What the answer was about is one of them; another one's grant goes over if
+    // nothing grew, and otherwise waits for `plugin grant`.
+    for other in grants.into_iter().filter(|g| !stranger && g.instance != grant.instance) {
+        if other.growth(package.capabilities()).is_empty() {
+            batch = batch.grant_put(carry_over(other, package));
+        }
+    }
+    if rows.iter().all(|r| r.instance != grant.instance) {
+        rows.push(PackageRow {
+            instance: grant.instance.clone(),
+            digest: package.digest(),
+            version: package.version().clone(),
+            enabled: true,
+            at_ms,
+            older: false,
+            by_hand: false,
+            note: None,
+        });
+    }
+    for row in rows {
+        let detail = json!({ "digest": package.digest(), "version": package.version(), "by": grant.by });
+        let subject = row.instance.to_string();
+        // An update does not bring back what the owner disabled.
+        batch = batch.audit(AuditRow { kind: kind.to_owned(), subject, detail, at_ms }).package_put(PackageRow {
+            digest: package.digest(),
+            version: package.version().clone(),
+            at_ms,
+            older: false,
+            by_hand: false,
+            note: None,
+            ..row
+        });
+    }
+    let batch = batch.grant_put(grant);
     store.commit(batch).await.or_fail("cannot record the installation")?;
     Ok(())
 }
@@ -280,6 +332,9 @@ fn show(pending: &[Pending]) {
         let component = &p.package.manifest().component;
         eprintln!("  {} {} — {}", p.package.id(), component.version, component.description);
         eprintln!("    signed by {} ({})", p.package.id().publisher, p.package.signer().brief());
+        if p.stranger {
+            eprintln!("    warning: {}", strangers(p.package.id()));
+        }
         match &p.growth {
             None => {
                 for s in p.package.capabilities().sentences(Some(&p.instance)) {
@@ -328,25 +383,42 @@ pub(crate) fn ask() -> Outcome<bool> {
     Ok(read > 0 && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }
 
+/// The instances that there should be.
+pub(crate) struct Instances {
+    /// To be loaded.
+    pub here: Vec<(InstanceId, PackageRow)>,
+    /// The configuration names them, and their component is not installed; why that is so.
+    pub missing: Vec<(InstanceId, Failure)>,
+}
+
 /// The instances to load: installed and enabled packages, and further instances that the configuration names.
-pub(crate) async fn instances(reader: &Reader, config: &Config) -> Outcome<Vec<(InstanceId, PackageRow)>> {
+pub(crate) async fn instances(reader: &Reader, config: &Config) -> Outcome<Instances> {
     let installed = reader.packages().await.or_fail("cannot read the installed packages")?;
     let mut all: Vec<(InstanceId, PackageRow)> =
         installed.iter().filter(|r| r.enabled).map(|r| (r.instance.clone(), r.clone())).collect();
+    let mut missing = Vec::new();
     for (key, section) in &config.instances {
         let same = |r: &&PackageRow| {
             r.instance.name() == &key.component
                 && section.component.as_ref().is_none_or(|c| c == r.instance.component())
         };
         let Some(row) = installed.iter().find(same) else {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!(
+            if section.enabled {
+                let why = format!(
                     "the configuration names an instance `{key}`, but no component `{}` is installed",
                     key.component
-                ),
-            )
-            .help("carapace plugin list"));
+                );
+                let help = format!(
+                    "carapace plugin install {}, or remove `instances: {{ \"{key}\": … }}` from carapace.json5",
+                    key.component
+                );
+                let local = || Ok(ComponentId { publisher: trust::LOCAL.parse()?, name: key.component.clone() });
+                let component: Result<_, carapace_contract::NameError> =
+                    section.component.clone().map_or_else(local, Ok);
+                let id = InstanceId::new(component.or_fail("local publisher")?, key.id.clone());
+                missing.push((id, Failure::coded(Exit::Usage, "E-PACKAGE-004", why).help(help)));
+            }
+            continue;
         };
         let instance = InstanceId::new(row.instance.component().clone(), key.id.clone());
         // One that has a row of its own is there already, or disabled.
@@ -355,7 +427,7 @@ pub(crate) async fn instances(reader: &Reader, config: &Config) -> Outcome<Vec<(
         }
     }
     all.retain(|(id, _)| config.instance(id).is_none_or(|section| section.enabled));
-    Ok(all)
+    Ok(Instances { here: all, missing })
 }
 
 /// What a grant given by hand covers: everything the package asks.
@@ -367,6 +439,7 @@ pub(crate) fn whole_grant(instance: &InstanceId, package: &VerifiedPackage, by: 
         by: by.to_owned(),
         at_ms: trust::now_ms(),
         revoked: false,
+        refused: Default::default(),
     }
 }
 
@@ -376,7 +449,9 @@ mod tests {
     use carapace_registry::testing;
 
     fn package(more: &str) -> VerifiedPackage {
-        let text = testing::manifest("notes", "0.1.0", &format!("{more}[[tool]]\nname = \"note\"\nuses = [\"kv\"]\n"));
+        let memory = if more.contains("[memory]") { ", \"memory\"" } else { "" };
+        let tool = format!("{more}[[tool]]\nname = \"note\"\nuses = [\"kv\"{memory}]\n");
+        let text = testing::manifest("notes", "0.1.0", &tool);
         testing::verified(testing::component(&["kv"], &["tools"]), &text)
     }
 
@@ -398,19 +473,45 @@ mod tests {
         let old = Grant { revoked: true, ..whole_grant(&id(), &before, "owner, test") };
         assert_eq!(carry_over(old.clone(), &after), old);
         // Giving it back shows what was added meanwhile.
-        let (grant, grown) = proposal(&id(), Some(old), &after);
+        let (grant, grown) = propose(Some(old), &after);
         assert_eq!((grant.digest, grant.revoked), (after.digest(), false));
         assert_eq!(grown.unwrap()[0].capability, "limits.memory");
+    }
+
+    fn propose(old: Option<Grant>, package: &VerifiedPackage) -> (Grant, Option<Vec<Growth>>) {
+        proposal(&id(), old, package, &BTreeSet::new(), &BTreeSet::new())
     }
 
     #[test]
     fn a_narrower_grant_is_given_back_as_narrow_as_it_was() {
         let package = package("[kv]\noptional = true\n");
-        let narrow = package.capabilities().without_optional(&["kv".to_owned()]);
-        let old = Grant { capabilities: narrow.clone(), revoked: true, ..whole_grant(&id(), &package, "owner, test") };
-        let (grant, grown) = proposal(&id(), Some(old), &package);
-        assert!(grant.capabilities == narrow && !grant.revoked && grown.is_none());
+        let kv = BTreeSet::from(["kv".to_owned()]);
+        let narrow = package.capabilities().without_optional(&kv);
+        let whole = whole_grant(&id(), &package, "owner, test");
+        let old = Grant { capabilities: narrow.clone(), revoked: true, refused: kv.clone(), ..whole };
+        let (grant, grown) = propose(Some(old.clone()), &package);
+        assert!(grant.capabilities == narrow && !grant.revoked && grown.is_none() && grant.at_ms > 0);
+        // What was refused is given when it is named, and that is read first.
+        let (grant, grown) = proposal(&id(), Some(old), &package, &kv, &BTreeSet::new());
+        assert!(grant.capabilities.kv && grant.refused.is_empty());
+        assert_eq!(grown.unwrap()[0].capability, "kv");
         // Nobody has read anything of one that was never granted.
-        assert!(proposal(&id(), None, &package).1.is_some());
+        assert!(propose(None, &package).1.is_some());
+        assert!(!proposal(&id(), None, &package, &BTreeSet::new(), &kv).0.capabilities.kv);
+    }
+
+    #[test]
+    fn what_was_refused_stays_so_in_later_versions_and_is_not_asked_again() {
+        let (before, after) =
+            (package("[kv]\noptional = true\n"), package("[kv]\noptional = true\n[memory]\noptional = true\n"));
+        let kv = BTreeSet::from(["kv".to_owned()]);
+        let old = proposal(&id(), None, &before, &BTreeSet::new(), &kv).0;
+        let growth = old.growth(after.capabilities());
+        assert_eq!(growth.iter().map(|g| g.capability.as_str()).collect::<Vec<_>>(), ["memory"]);
+        let grant = grown_grant(&old, &after, "owner, update");
+        assert!(!grant.capabilities.kv && grant.capabilities.memory && grant.refused == kv);
+        // One that does not work without it any more asks again.
+        let required = package("[kv]\n");
+        assert_eq!(old.growth(required.capabilities())[0].capability, "kv");
     }
 }

@@ -20,6 +20,15 @@ pub(crate) enum Exit {
     Cancelled = 130,
 }
 
+/// Errors repeat what strangers wrote: a parser's message holds the word it stumbled over. None may reach into the terminal.
+fn honest(text: String) -> String {
+    let deceives = |c: char| carapace_contract::manifest::deceives(c) && !matches!(c, '\n' | '\t');
+    if !text.contains(deceives) {
+        return text;
+    }
+    text.chars().map(|c| if deceives(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// A failed command.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -33,7 +42,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// With a text for a person.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: None, message: message.into(), help: None }
+        Self { exit, code: None, message: honest(message.into()), help: None }
     }
     /// With a stable code.
     pub(crate) fn coded(exit: Exit, code: &str, message: impl Into<String>) -> Self {
@@ -42,7 +51,7 @@ impl Failure {
     /// What to do about it.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into()).filter(|h: &String| !h.is_empty());
+        self.help = Some(honest(help.into())).filter(|h| !h.is_empty());
         self
     }
     /// What to do, after what it already says about that.
@@ -54,7 +63,7 @@ impl Failure {
     /// What failed around it.
     #[must_use]
     pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
-        self.message = format!("{what}: {}", self.message);
+        self.message = honest(format!("{what}: {}", self.message));
         self
     }
     /// Whether it has this code.
@@ -86,8 +95,8 @@ impl From<Denial> for Failure {
         Self {
             exit: Exit::Refused,
             code: Some(d.code),
-            message: d.message,
-            help: Some(d.fix).filter(|f| !f.is_empty()),
+            message: honest(d.message),
+            help: Some(honest(d.fix)).filter(|f| !f.is_empty()),
         }
     }
 }
@@ -133,5 +142,19 @@ pub(crate) trait OrFail<T> {
 impl<T, E: fmt::Display> OrFail<T> for Result<T, E> {
     fn or_fail(self, what: impl fmt::Display) -> Outcome<T> {
         self.map_err(|e| Failure::new(Exit::Failed, format!("{what}: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_word_in_an_error_does_not_reach_the_terminal() {
+        let text = "unknown field `\u{1b}[2J\u{202e}`\nexpected `a`";
+        for failure in [Failure::new(Exit::Failed, text), Denial::new("E-HOST-001", text, text).into()] {
+            assert!(!failure.line().contains(['\u{1b}', '\u{202e}']) && failure.line().contains("\nexpected"));
+        }
+        assert!(!Failure::new(Exit::Failed, "x").context(text).help(text).line().contains('\u{1b}'));
     }
 }

@@ -11,6 +11,7 @@ mod commands;
 mod doctor;
 mod failure;
 mod hidden;
+mod installed;
 mod network;
 mod owner;
 mod records;
@@ -20,14 +21,13 @@ mod trust;
 
 use args::{
     AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, RegistryCommand,
-    SecretsCommand,
+    RequestsCommand, SecretsCommand,
 };
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
-use carapace_contract::control::ControlRequest;
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
-    start, status, test,
+    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, requests,
+    secrets, start, status, sync, test,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
@@ -89,9 +89,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Plugin(PluginCommand::Verify { file, signature, output }) => {
             plugin::verify(&paths, &file, signature.as_deref(), output.json)
         }
-        Command::Plugin(PluginCommand::RotateKey { old, new, retire_old, out }) => {
-            publisher::make_rotation(&old, &new, retire_old, &out)
-        }
+        Command::Plugin(PluginCommand::RotateKey(how)) => publisher::make_rotation(&how),
         Command::Plugin(PluginCommand::DenyList {
             key,
             list_version,
@@ -99,9 +97,11 @@ fn run(cli: Cli) -> Outcome {
             digest,
             publisher,
             signer,
+            keyless,
             out,
         }) => {
-            let list = publisher::deny_content(list_version, expires_days, &digest, &publisher, &signer)?;
+            let signers = publisher::Signers { keys: &signer, keyless: &keyless };
+            let list = publisher::deny_content(list_version, expires_days, &digest, &publisher, &signers)?;
             publisher::make_deny_list(&list, &key, &out)
         }
         Command::Publisher(PublisherCommand::List(output)) => publisher::list(&paths, output.json),
@@ -159,28 +159,23 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Chat(args) => chat::run(&paths, config, args).await,
         Command::Stop => start::stop(&paths).await,
         Command::Status(output) => status::run(&paths, output.json).await,
-        Command::Plugin(PluginCommand::Revoke { instance }) => {
-            let instance = assembly::instance_id(&instance)?;
-            let request = ControlRequest::GrantRevoke { instance: instance.clone() };
-            owner::carry_out(&paths, config, request).await?;
-            println!("{instance} may do nothing any more. `carapace plugin grant {instance}` gives the grant back.");
-            Ok(())
-        }
-        Command::Plugin(PluginCommand::Grant { instance, yes }) => grant::run(&paths, config, &instance, yes).await,
-        Command::Plugin(PluginCommand::Install { source, bring, instance }) => {
+        Command::Plugin(PluginCommand::Revoke(args)) => grant::revoke(&paths, config, &args).await,
+        Command::Plugin(PluginCommand::Grant(args)) => grant::run(&paths, config, &args).await,
+        Command::Plugin(PluginCommand::Install { source, bring, instance, publisher }) => {
             let instance = instance.map(|id| {
                 id.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
             });
-            packages::bring(&paths, config, &source, &bring, packages::Bring::Install(instance.transpose()?)).await
+            let what = packages::Bring::Install { instance: instance.transpose()?, publisher };
+            packages::bring(&paths, config, &source, &bring, what).await
         }
         Command::Plugin(PluginCommand::Update { name, source, bring }) => {
             let component = packages::component_id(&name)?;
             let source = source.unwrap_or_else(|| component.to_string());
             packages::bring(&paths, config, &source, &bring, packages::Bring::Update(component)).await
         }
-        Command::Plugin(PluginCommand::Rollback { name, output }) => {
-            packages::rollback(&paths, config, &name, output.json).await
-        }
+        Command::Plugin(PluginCommand::Sync(args)) => sync::run(&paths, config, &args).await,
+        Command::Plugin(PluginCommand::Requests(args)) => requests::run(&paths, config, args.command).await,
+        Command::Plugin(PluginCommand::Rollback(args)) => packages::rollback(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Enable { instance }) => packages::enable(&paths, config, &instance, true).await,
         Command::Plugin(PluginCommand::Disable { instance }) => {
             packages::enable(&paths, config, &instance, false).await
@@ -228,10 +223,14 @@ fn wants_json(command: &Command) -> bool {
         Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
         Command::Plugin(PluginCommand::Install { bring, .. } | PluginCommand::Update { bring, .. }) => bring.json,
+        Command::Plugin(PluginCommand::Requests(args::RequestsArgs {
+            command: Some(RequestsCommand::Approve { bring, .. }),
+        })) => bring.json,
         Command::Status(o)
+        | Command::Plugin(PluginCommand::Requests(args::RequestsArgs { command: Some(RequestsCommand::List(o)) }))
         | Command::Plugin(PluginCommand::List(o))
         | Command::Plugin(
-            PluginCommand::Rollback { output: o, .. }
+            PluginCommand::Rollback(args::RollbackArgs { output: o, .. })
             | PluginCommand::Search { output: o, .. }
             | PluginCommand::Outdated { output: o, .. }
             | PluginCommand::Grants { output: o, .. }

@@ -2,21 +2,26 @@
 
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
+mod grants;
+mod lifecycle;
+mod lock;
 mod packages;
+mod requests;
+mod rollback;
 
-pub(crate) use packages::sweep;
+pub(crate) use grants::{forget_stranger, strangers};
+pub(crate) use lifecycle::sweep;
+pub(crate) use lock::write as write_lock;
 
 use crate::failure::{Failure, Outcome};
-use crate::{assembly, assets, bundled, trust};
+use crate::{assembly, assets, trust};
 use async_trait::async_trait;
 use carapace_config::{ConfigHandle, StatePaths};
-use carapace_contract::capability::Sentence;
 use carapace_contract::control::ControlRequest;
-use carapace_contract::grant::Grant;
 use carapace_contract::ports::{Control, Status};
 use carapace_contract::turn::KernelStatus;
-use carapace_contract::{Denial, Digest, InstanceId, SecretName};
-use carapace_host::Host;
+use carapace_contract::{Denial, InstanceId, SecretName};
+use carapace_host::{Ended, Host};
 use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_store::{AuditRow, Batch, PackageRow, SecretId, Store, StoreError};
 use secrecy::SecretString;
@@ -56,7 +61,9 @@ impl Owner {
     async fn commit(&self, batch: Batch, what: &str) -> Result<(), Denial> {
         self.store.commit(batch).await.map(drop).map_err(|e| {
             e.denial().cloned().unwrap_or_else(|| Denial::new("E-STORE-010", format!("{what}: {e}"), "carapace doctor"))
-        })
+        })?;
+        lock::write(&self.paths, &self.store).await;
+        Ok(())
     }
 
     fn forget_models(&self) {
@@ -109,92 +116,23 @@ impl Owner {
         Ok(Value::Array(all))
     }
 
-    /// The installed package, and the grant that stands on record for the instance.
-    async fn standing(&self, id: &InstanceId) -> Result<(PackageRow, VerifiedPackage, Option<Grant>), Denial> {
-        let row = self.package(id).await?;
-        let package = assembly::verify_installed(&self.paths, &self.trust()?, &row).map_err(|e| refused(&e))?;
-        let old = self.store.grant(id).await.map_err(|e| unreadable(&e))?;
-        Ok((row, package, old))
-    }
-
-    async fn show(&self, id: &InstanceId) -> Result<Value, Denial> {
-        let (_, package, old) = self.standing(id).await?;
-        let standing = match &old {
-            None => "none",
-            Some(g) if g.revoked => "revoked",
-            Some(_) => "granted",
-        };
-        let (grant, grown) = bundled::proposal(id, old, &package);
-        let optional = |s: &Sentence| if s.optional { " (optional)" } else { "" };
-        let lines = grant.capabilities.sentences(Some(id));
-        let lines: Vec<String> = lines.iter().map(|s| format!("{}{}", s.text, optional(s))).collect();
-        let grown: Vec<String> =
-            grown.unwrap_or_default().iter().map(|g| format!("{}: {}", g.capability, g.text)).collect();
-        Ok(json!({
-            "component": package.id(), "version": package.version(), "digest": package.digest(),
-            "publisher": format!("{} ({})", package.id().publisher, package.signer().brief()),
-            "standing": standing, "lines": lines, "grown": grown,
-        }))
-    }
-
-    async fn restore(&self, id: &InstanceId, shown: Option<Digest>) -> Result<(), Denial> {
-        let (row, package, old) = self.standing(id).await?;
-        if shown.is_some_and(|shown| shown != package.digest()) {
-            return Err(Denial::new(
-                "E-GRANT-011",
-                format!("`{}` was replaced since its request was shown", id.component()),
-                format!("carapace plugin grant {id}"),
-            ));
-        }
-        let (grant, unread) = bundled::proposal(id, old, &package);
-        if let (Some(grown), None) = (&unread, shown) {
-            let what = grown.iter().map(|g| format!("{}: {}", g.capability, g.text)).collect::<Vec<_>>().join("; ");
-            let what =
-                if what.is_empty() { "it was never granted".to_owned() } else { format!("it has grown: {what}") };
-            return Err(Denial::new(
-                "E-GRANT-012",
-                format!("`{id}` is not granted unread ({what})"),
-                format!("carapace plugin grant {id}"),
-            ));
-        }
-        let detail = json!({ "digest": grant.digest, "version": package.version(), "by": grant.by });
-        let row_of = AuditRow { detail, ..audit("grant-given", id) };
-        self.commit(Batch::new().grant_put(grant).audit(row_of), "the grant was not recorded").await?;
-        if let Some(host) = &self.host {
-            // Loaded anew: what was loaded while revoked has no tools listed.
-            let config = self.config.current();
-            assembly::load(&self.paths, &self.store, &self.trust()?, &config, host, id, &row)
-                .await
-                .map_err(|e| refused(&e))?;
-        }
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).retain(|(p, _)| p != id);
-        Ok(())
-    }
-
-    async fn revoke(&self, id: &InstanceId) -> Result<(), Denial> {
-        // In memory first: what is running must not go on while the disk is slow.
-        let running = self.host.as_ref().is_some_and(|host| host.set_revoked(id, true));
-        if !running && self.store.grant(id).await.map_err(|e| unreadable(&e))?.is_none() {
-            return Err(Denial::new("E-GRANT-013", format!("`{id}` was granted nothing"), "carapace plugin list"));
-        }
-        let batch = Batch::new().grant_revoke(id.clone()).audit(audit("grant-revoked", id));
-        self.commit(batch, "the revocation holds until the next start, but was not recorded").await
-    }
-
-    /// Stops and unloads what publishers and deny-list no longer allow.
+    /// Stops and unloads what publishers, deny-list and trusted root no longer allow.
     async fn recheck(&self) -> Result<Value, Denial> {
         let trust = self.trust()?;
         let mut unloaded = Vec::new();
         let mut batch = Batch::new();
-        for (id, package) in self.host.iter().flat_map(|h| h.packages()) {
-            let Err(why) = trust.still(&package) else { continue };
-            if let Some(host) = &self.host {
-                host.evict(&id, why.denial());
+        let still = |package: &VerifiedPackage| trust.still(package).map_err(|why| why.denial());
+        for ended in self.host.iter().flat_map(|host| host.recheck(still)) {
+            let Ended { instance, digest, why, replaced } = ended;
+            tracing::warn!(%instance, %digest, %why, replaced, "unloaded");
+            let detail = json!({ "digest": digest, "why": why.to_string(), "replaced": replaced });
+            batch = batch.audit(AuditRow { detail: detail.clone(), ..audit("unloaded", &instance) });
+            let mut told = detail;
+            told["instance"] = json!(instance);
+            unloaded.push(told);
+            if !replaced {
+                self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((instance, why.to_string()));
             }
-            tracing::warn!(instance = %id, %why, "unloaded");
-            batch = batch.audit(AuditRow { detail: json!({ "why": why.to_string() }), ..audit("unloaded", &id) });
-            unloaded.push(json!({ "instance": id, "why": why.to_string() }));
-            self.problems.lock().unwrap_or_else(PoisonError::into_inner).push((id, why.to_string()));
         }
         if !batch.is_empty() {
             self.commit(batch, "what was unloaded was not recorded").await?;
@@ -251,40 +189,46 @@ impl Control for Owner {
                     names.iter().map(|s| json!({ "name": s.id.to_string(), "updated_ms": s.updated_ms })).collect();
                 Ok(Value::Array(list))
             }
-            ControlRequest::GrantRevoke { instance } => {
+            ControlRequest::GrantRevoke { instance, capabilities } => {
                 // At once, whatever else is being changed; recorded when that is done.
-                if let Some(host) = &self.host {
-                    host.set_revoked(&instance, true);
+                self.revoke_now(&instance, &capabilities);
+                let _alone = self.changing.lock().await;
+                self.revoke(&instance, &capabilities).await?;
+                Ok(json!({}))
+            }
+            ControlRequest::GrantShow { instance, capabilities } => {
+                let _alone = self.changing.lock().await;
+                self.show(&instance, &capabilities).await
+            }
+            ControlRequest::GrantRestore { instance, capabilities, without, shown } => {
+                let _alone = self.changing.lock().await;
+                self.restore(&instance, &capabilities, &without, shown).await?;
+                Ok(json!({}))
+            }
+            ControlRequest::PackageShow { stage, digest, instance, allow_downgrade } => {
+                let _alone = self.changing.lock().await;
+                let change = self.change(&stage, digest, instance, allow_downgrade).await?;
+                Ok(Self::shown(&change))
+            }
+            ControlRequest::PackageBring { stage, digest, shown, without, instance, allow_downgrade } => {
+                let _alone = self.changing.lock().await;
+                let mut change = self.change(&stage, digest, instance, allow_downgrade).await?;
+                change.agreed(shown)?;
+                change.without(&without)?;
+                let brought = self.bring(change).await;
+                if brought.is_err() {
+                    // What was compiled or put in its place for nothing.
+                    self.tidy().await;
                 }
-                let _alone = self.changing.lock().await;
-                self.revoke(&instance).await?;
-                Ok(json!({}))
+                brought
             }
-            ControlRequest::GrantShow { instance } => self.show(&instance).await,
-            ControlRequest::GrantRestore { instance, digest } => {
+            ControlRequest::PackageRollbackShow { component } => {
                 let _alone = self.changing.lock().await;
-                self.restore(&instance, digest).await?;
-                Ok(json!({}))
+                self.rollback_shown(&component).await
             }
-            ControlRequest::PackageShow { digest, instance, allow_downgrade } => {
+            ControlRequest::PackageRollback { component, shown } => {
                 let _alone = self.changing.lock().await;
-                let change = self.change(digest, instance, allow_downgrade).await?;
-                self.shown(&change).await
-            }
-            ControlRequest::PackageBring { digest, agreed, instance, allow_downgrade } => {
-                let _alone = self.changing.lock().await;
-                let change = self.change(digest, instance, allow_downgrade).await?;
-                change.agreed(agreed)?;
-                self.bring(change).await
-            }
-            ControlRequest::PackageDiscard { .. } => {
-                let _alone = self.changing.lock().await;
-                self.clean().await?;
-                Ok(json!({}))
-            }
-            ControlRequest::PackageRollback { component } => {
-                let _alone = self.changing.lock().await;
-                self.rollback(&component, None).await
+                self.rollback(&component, shown, None).await
             }
             ControlRequest::PackageUninstall { component, delete_data } => {
                 let _alone = self.changing.lock().await;
@@ -296,19 +240,15 @@ impl Control for Owner {
             }
             ControlRequest::InstanceEnable { instance, enabled } => {
                 let _alone = self.changing.lock().await;
-                self.enable(&instance, enabled).await?;
-                Ok(json!({}))
+                let loaded = self.enable(&instance, enabled).await?;
+                Ok(json!({ "loaded": loaded }))
             }
-            ControlRequest::GrantList => {
-                let grants = self.store.grants().await.map_err(|e| unreadable(&e))?;
-                let one = |g: &Grant| {
-                    let lines: Vec<String> =
-                        g.capabilities.sentences(Some(&g.instance)).into_iter().map(|s| s.text).collect();
-                    json!({ "instance": g.instance, "by": g.by, "at_ms": g.at_ms, "revoked": g.revoked,
-                        "digest": g.digest, "lines": lines })
-                };
-                Ok(Value::Array(grants.iter().map(one).collect()))
+            ControlRequest::RequestList => self.requests().await,
+            ControlRequest::RequestEnd { id, approved } => {
+                let _alone = self.changing.lock().await;
+                self.end_request(id, approved).await
             }
+            ControlRequest::GrantList => self.grant_list().await,
             ControlRequest::Denials { instance } => {
                 let recent = self.host.as_ref().map(|h| h.recent_denials(&instance)).unwrap_or_default();
                 let one = |(at, d): &(std::time::SystemTime, Denial)| json!({ "at_ms": trust::ms_of(*at), "code": d.code, "message": d.message, "fix": d.fix });

@@ -97,9 +97,20 @@ pub(crate) fn network(book: &RegistryBook) -> Network {
     }))
 }
 
+/// What the registries say.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    /// Of those that could be read.
+    pub found: Vec<Index>,
+    /// The others, and why.
+    pub unread: Vec<(Name, Failure)>,
+}
+
 /// Reads the indexes and remembers which versions were seen. With `go_on`, one that cannot be read is told and left out.
-pub(crate) async fn indexes(paths: &StatePaths, reading: &Reading, go_on: bool) -> Outcome<Vec<Index>> {
-    let mut book = book(paths)?;
+///
+/// The book is held only after the network: what was removed, rotated or seen meanwhile counts, however slow a registry is.
+pub(crate) async fn indexes(paths: &StatePaths, reading: &Reading, go_on: bool) -> Outcome<Indexes> {
+    let book = book(paths)?;
     if book.is_empty() {
         return Err(Failure::new(Exit::Usage, "there is no registry here to look names up in")
             .help("carapace registry add ID LOCATION KEY; or name a file, oci://… or https://….wasm"));
@@ -108,22 +119,38 @@ pub(crate) async fn indexes(paths: &StatePaths, reading: &Reading, go_on: bool) 
         book.get(id)?;
     }
     let network = network(&book);
-    let ids: Vec<Name> = book.iter().map(|r| r.id.clone()).collect();
-    let mut found = Vec::new();
-    for id in ids.iter().filter(|id| reading.registry.as_ref().is_none_or(|only| only == *id)) {
-        match read_index(&mut book, id, &network, trust::now_ms(), reading.accept_expired).await {
-            Ok(index) => found.push(index),
-            Err(e) if go_on => eprintln!("warning: `{id}` is left out: {}", Failure::from(e).line()),
+    let mut came = Vec::new();
+    for registry in book.iter().filter(|r| reading.registry.as_ref().is_none_or(|only| *only == r.id)) {
+        let bytes = read_index(&registry.location, &network).await;
+        let broken = bytes.is_err();
+        came.push((registry.id.clone(), bytes));
+        if broken && !go_on {
+            break;
+        }
+    }
+    let judged = RegistryBook::change(&paths.registries(), |book| {
+        let (now_ms, accept_expired) = (trust::now_ms(), reading.accept_expired);
+        let mut judge = |id: &Name, bytes: &[u8]| book.accept(id, bytes, now_ms, accept_expired);
+        Ok(came.into_iter().map(|(id, bytes)| (bytes.and_then(|b| judge(&id, &b)), id)).collect::<Vec<_>>())
+    })?;
+    let mut indexes = Indexes { found: Vec::new(), unread: Vec::new() };
+    for (index, id) in judged {
+        match index {
+            Ok(index) => indexes.found.push(index),
+            Err(e) if go_on => {
+                let why = Failure::from(e);
+                eprintln!("warning: `{id}` is left out: {}", why.line());
+                indexes.unread.push((id, why));
+            }
             // A name means something else where a registry is missing.
             Err(e) => {
-                let others = if ids.len() > 1 { "; to look in another one only: --registry ID" } else { "" };
+                let others = if book.iter().count() > 1 { "; to look in another one only: --registry ID" } else { "" };
                 let fix = e.fix();
                 return Err(Failure::from(e).help(format!("{fix}{others}").trim_start_matches("; ")));
             }
         }
     }
-    book.save(&paths.registries())?;
-    Ok(found)
+    Ok(indexes)
 }
 
 /// Versions of the installed components.
@@ -166,7 +193,7 @@ pub(crate) async fn bring(paths: &StatePaths, source: &Source, reading: &Reading
 
 async fn from_registry(paths: &StatePaths, request: &Request, reading: &Reading, trust: &Trust) -> Outcome<Brought> {
     let indexes = indexes(paths, reading, false).await?;
-    let indexes: Vec<&Index> = indexes.iter().collect();
+    let indexes: Vec<&Index> = indexes.found.iter().collect();
     let installed = installed(paths).await?;
     let known = Known { publishers: &trust.publishers, deny: &trust.deny, installed: &installed };
     let found = resolve(request, &indexes, &known)?;

@@ -3,6 +3,8 @@
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::{Digest, Name};
+use carapace_registry::files::{self, Held, ReadError};
+use carapace_registry::index;
 use carapace_registry::keyless::TrustedRoot;
 use carapace_registry::{DenyList, PublisherBook, SigningKey, Trust, VerifiedPackage};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The publisher of what is built here.
 pub(crate) const LOCAL: &str = "local";
+
+/// The id of a bundle directory's own index.
+pub(crate) const BUNDLED: &str = "bundled";
 
 /// ms since the epoch.
 pub(crate) fn now_ms() -> u64 {
@@ -49,6 +54,15 @@ pub(crate) fn make_private_file(file: &Path) -> Outcome {
     Ok(())
 }
 
+/// Keeps other commands from changing a file of the state directory between reading and writing it: a newer list of what must not run
+/// is not undone by an older one that was read before.
+pub(crate) fn hold(file: &Path) -> Outcome<Held> {
+    if let Some(dir) = file.parent() {
+        make_private_dir(dir)?;
+    }
+    files::hold(file).or_fail(format!("cannot hold {}", file.display()))
+}
+
 /// What trust rests on, from the state directory's files.
 pub(crate) fn load(paths: &StatePaths) -> Outcome<Trust> {
     Ok(Trust {
@@ -72,6 +86,7 @@ pub(crate) fn local_key(paths: &StatePaths) -> Outcome<(SigningKey, bool)> {
         key.save(&file).or_fail("cannot save the local publisher's key")?;
         (key, true)
     };
+    let _alone = hold(&paths.publishers())?;
     let mut book = PublisherBook::load(&paths.publishers()).or_fail("cannot read the publishers")?;
     if book.by_fingerprint(&key.public().fingerprint()).is_none() {
         let id: Name = LOCAL.parse().or_fail("local publisher")?;
@@ -88,81 +103,69 @@ pub(crate) fn signature_path(package: &Path) -> PathBuf {
 
 /// Verifies a package file with the bundle beside it (or elsewhere).
 pub(crate) fn verify_file(package: &Path, signature: Option<&Path>, trust: &Trust) -> Outcome<VerifiedPackage> {
+    verify_with_bundle(package, signature, trust).map(|(package, _)| package)
+}
+
+/// The same, and the bytes of the bundle that verified it: whoever keeps the package keeps these.
+pub(crate) fn verify_with_bundle(
+    package: &Path,
+    signature: Option<&Path>,
+    trust: &Trust,
+) -> Outcome<(VerifiedPackage, Vec<u8>)> {
     let signature = signature.map_or_else(|| signature_path(package), Path::to_path_buf);
     let bytes = read_package(package)?;
-    let bundle = read_up_to(&signature, carapace_registry::bundle::MAX_BYTES).map_err(|e| {
-        Failure::new(Exit::Refused, format!("{} has no signature ({}: {e})", package.display(), signature.display()))
-            .help(format!("carapace plugin sign {}", package.display()))
-    })?;
-    carapace_registry::verify(bytes, &bundle, trust).map_err(|e| Failure::from(e.denial()).context(package.display()))
+    let bundle = read_signature(package, &signature)?;
+    let verified = carapace_registry::verify(bytes, &bundle, trust);
+    let verified = verified.map_err(|e| Failure::from(e.denial()).context(package.display()))?;
+    // Where packages lie by their digest, another one of the same publisher must not take a place.
+    match package.file_stem().and_then(|stem| stem.to_str()?.parse::<Digest>().ok()) {
+        Some(named) if named != verified.digest() => {
+            let why = format!("{} is called by another digest than its own, {}", package.display(), verified.digest());
+            Err(Failure::coded(Exit::Refused, "E-TRUST-007", why).help("get it again from where it came"))
+        }
+        _ => Ok((verified, bundle)),
+    }
 }
 
 /// Reads a package file: a plain one, and no more of it than a package may have.
 pub(crate) fn read_package(file: &Path) -> Outcome<Vec<u8>> {
     let max = carapace_registry::package::MAX_BYTES;
-    let bytes = read_up_to(file, max).or_fail(format!("cannot read {}", file.display()))?;
-    if bytes.len() > max {
-        let why = format!("{} is larger than a package may be ({max} bytes)", file.display());
-        return Err(Failure::coded(Exit::Refused, "E-TRUST-001", why));
-    }
-    Ok(bytes)
+    files::read_ordinary(file, max as u64).map_err(|e| match e {
+        ReadError::TooLarge(_) => {
+            let why = format!("{} is larger than a package may be ({max} bytes)", file.display());
+            Failure::coded(Exit::Refused, "E-TRUST-001", why)
+        }
+        e => Failure::new(Exit::Failed, format!("cannot read {}: {e}", file.display())),
+    })
 }
 
-/// At most `max` bytes and one more, which tells that there are more. Nothing is waited for: a pipe or a device is no file.
-fn read_up_to(file: &Path, max: usize) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Reads the signature of a package.
+pub(crate) fn read_signature(package: &Path, signature: &Path) -> Outcome<Vec<u8>> {
+    let max = carapace_registry::bundle::MAX_BYTES as u64;
+    files::read_ordinary(signature, max).map_err(|e| {
+        Failure::new(Exit::Refused, format!("{} has no signature ({}: {e})", package.display(), signature.display()))
+            .help(format!("carapace plugin sign {}", package.display()))
+    })
 }
 
-/// Where an installed package lies.
-pub(crate) fn installed(paths: &StatePaths, digest: &Digest) -> PathBuf {
-    paths.packages().join(format!("{}.wasm", digest.hex()))
+/// Reads a file that the owner named, of at most `max` bytes.
+pub(crate) fn read(file: &Path, max: usize) -> Outcome<Vec<u8>> {
+    files::read_ordinary(file, max as u64).or_fail(format!("cannot read {}", file.display()))
 }
 
-/// Copies a verified package and its bundle into the state directory.
-pub(crate) fn install(paths: &StatePaths, from: &Path, package: &VerifiedPackage) -> Outcome {
-    make_private_dir(&paths.packages())?;
-    let to = installed(paths, &package.digest());
-    // The verified bytes, not the file again: it may have changed since.
-    write_whole(&to, package.bytes())?;
-    let bundle = std::fs::read(signature_path(from)).or_fail("cannot read the signature again")?;
-    write_whole(&signature_path(&to), &bundle)
-}
-
-/// Puts a verified package and the bundle it was verified with where installed ones lie. Without a row that names it, it is nothing.
-pub(crate) fn stage(paths: &StatePaths, package: &VerifiedPackage, signature: &Path) -> Outcome {
-    let bundle = read_up_to(signature, carapace_registry::bundle::MAX_BYTES).or_fail("cannot read the signature")?;
-    stage_bytes(paths, package, &bundle)
-}
-
-/// The same with the bundle's bytes.
-pub(crate) fn stage_bytes(paths: &StatePaths, package: &VerifiedPackage, bundle: &[u8]) -> Outcome {
-    make_private_dir(&paths.packages())?;
-    let to = installed(paths, &package.digest());
-    write_whole(&to, package.bytes())?;
-    write_whole(&signature_path(&to), bundle)
-}
-
-/// Puts the signature that lies beside `from` beside the installed package, if it is another one.
-pub(crate) fn renew_signature(paths: &StatePaths, from: &Path, package: &VerifiedPackage) -> Outcome {
-    let to = signature_path(&installed(paths, &package.digest()));
-    let new = std::fs::read(signature_path(from)).or_fail("cannot read the signature again")?;
-    if std::fs::read(&to).is_ok_and(|old| old == new) { Ok(()) } else { write_whole(&to, &new) }
-}
-
-/// Writes beside and renames, so that a crash leaves the old file or the new one.
+/// Writes a file that others may read: a crash leaves the old one or the new one.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
-    let what = || format!("cannot write {}", path.display());
-    let beside = path.with_extension("tmp");
-    std::fs::write(&beside, bytes).or_fail(what())?;
-    std::fs::File::open(&beside).and_then(|f| f.sync_all()).or_fail(what())?;
-    std::fs::rename(&beside, path).or_fail(what())
+    files::replace_public(path, bytes).or_fail(format!("cannot write {}", path.display()))
+}
+
+/// The packages of a bundle directory: those that its index names, by the code that reads any registry's; or, where it has none,
+/// every `.wasm` file in it.
+pub(crate) fn bundle_in(dir: &Path, trust: &Trust) -> Outcome<Vec<PathBuf>> {
+    let id: Name = BUNDLED.parse().or_fail("the bundle's registry")?;
+    match index::ready(dir, &id, &trust.publishers)? {
+        Some(packages) => Ok(packages),
+        None => packages_in(dir),
+    }
 }
 
 /// The `.wasm` files of a directory, sorted.

@@ -281,11 +281,22 @@ pub enum LogFormat {
 }
 
 /// `runtime`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Runtime {
     /// How memory for components is had.
     pub allocator: Allocator,
+    /// The most memory that compiling one component may take.
+    pub compile_memory: ByteSize,
+    /// The most CPU time that it may take, over all threads.
+    #[schemars(range(min = 1))]
+    pub compile_cpu_seconds: u64,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self { allocator: Allocator::default(), compile_memory: ByteSize(2 << 30), compile_cpu_seconds: 120 }
+    }
 }
 
 /// `runtime.allocator`. The comments stay off the variants, so that the schema is one plain list of words:

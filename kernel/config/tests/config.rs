@@ -62,7 +62,7 @@ fn every_section_is_read() {
         },
         limits: { ceiling: { memory: 1048576 } },
         log: { level: "debug", format: "json" },
-        runtime: { allocator: "on-demand" },
+        runtime: { allocator: "on-demand", compileMemory: "512MiB", compileCpuSeconds: 20 },
     }"#,
     )
     .unwrap();
@@ -77,6 +77,7 @@ fn every_section_is_read() {
     assert!(!c.instance(&"local/openai/main".parse().unwrap()).unwrap().enabled);
     assert_eq!((c.log.level, c.log.format), (LogLevel::Debug, LogFormat::Json));
     assert_eq!(c.runtime.allocator, Allocator::OnDemand);
+    assert_eq!((c.runtime.compile_memory, c.runtime.compile_cpu_seconds), (ByteSize(512 << 20), 20));
     // What it was read from can be written and read again.
     let again = serde_json::to_string(&c).unwrap();
     assert_eq!(parse(&again).unwrap(), c);

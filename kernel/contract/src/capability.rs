@@ -45,6 +45,9 @@ pub struct CapabilitySet {
     /// Directories of the owner's by name.
     #[serde(default)]
     pub directories: BTreeMap<Name, DirectoryCapability>,
+    /// Requests to the owner.
+    #[serde(default)]
+    pub requests: bool,
     /// May be asked to complete.
     pub provider: bool,
     /// Engine profile.
@@ -153,6 +156,7 @@ impl CapabilitySet {
             settings: false,
             wasi: None,
             directories: BTreeMap::new(),
+            requests: false,
             provider: false,
             profile: Profile::Metered,
             life: Life::Fresh,
@@ -172,13 +176,15 @@ impl CapabilitySet {
         request.optional.iter().filter(|name| !self.holds(name)).cloned().collect()
     }
 
-    pub(crate) fn holds(&self, capability: &str) -> bool {
+    /// Whether a capability that could be optional (`kv`, `http:<endpoint>`, `secret:<name>`, …) is in this set.
+    pub fn holds(&self, capability: &str) -> bool {
         match capability.split_once(':') {
             None => match capability {
                 "kv" => self.kv,
                 "memory" => self.memory,
                 "sessions" => self.sessions,
                 "settings" => self.settings,
+                "requests" => self.requests,
                 _ => false,
             },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
@@ -192,9 +198,9 @@ impl CapabilitySet {
     /// This set without the optional capabilities named in `refused`; what is not optional cannot be refused alone.
     /// A refused secret is added to no request any more, and a secret that then goes nowhere is dropped with its line.
     #[must_use]
-    pub fn without_optional(&self, refused: &[String]) -> Self {
+    pub fn without_optional<'a>(&self, refused: impl IntoIterator<Item = &'a String>) -> Self {
         let mut set = self.clone();
-        let refused: BTreeSet<&String> = refused.iter().filter(|r| self.optional.contains(*r)).collect();
+        let refused: BTreeSet<&String> = refused.into_iter().filter(|r| self.optional.contains(*r)).collect();
         if refused.is_empty() {
             return set;
         }
@@ -204,6 +210,7 @@ impl CapabilitySet {
         set.memory &= keeps("memory");
         set.sessions &= keeps("sessions");
         set.settings &= keeps("settings");
+        set.requests &= keeps("requests");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.directories.retain(|name, _| !is_refused("directory", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
@@ -270,7 +277,9 @@ impl From<&Manifest> for CapabilitySet {
         for asset in m.assets.iter().filter(|a| a.optional) {
             optional.insert(format!("asset:{}", asset.name));
         }
-        for (word, decl) in [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings)] {
+        for (word, decl) in
+            [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings), ("requests", m.requests)]
+        {
             if decl.is_some_and(|d| d.optional) {
                 optional.insert(word.to_owned());
             }
@@ -308,6 +317,7 @@ impl From<&Manifest> for CapabilitySet {
             directories: directories()
                 .map(|d| (d.name.clone(), DirectoryCapability { prompt: d.prompt.clone(), write: d.write }))
                 .collect(),
+            requests: m.requests.is_some(),
             provider: m.provider.is_some(),
             profile: m.instance.profile,
             life: m.instance.life,

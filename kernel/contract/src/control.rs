@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::name::{ComponentId, InstanceId, SecretName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Text that is never shown by `Debug`.
@@ -13,6 +14,39 @@ pub struct Sensitive(pub String);
 impl fmt::Debug for Sensitive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+/// A package that lies beside the installed ones until its owner has agreed to it: 32 lower-case hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StageId(String);
+
+impl StageId {
+    /// From random bytes.
+    pub fn from_bytes(random: [u8; 16]) -> Self {
+        Self(hex::encode(random))
+    }
+}
+
+impl TryFrom<String> for StageId {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        // It becomes part of a path.
+        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if is_hex { Ok(Self(text)) } else { Err("a stage is 32 lower-case hex digits".to_owned()) }
+    }
+}
+
+impl From<StageId> for String {
+    fn from(stage: StageId) -> Self {
+        stage.0
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -40,32 +74,50 @@ pub enum ControlRequest {
     AssetList,
     /// Names, never values. Answer: `[{"name", "updated_ms"}]`.
     SecretList,
-    /// Takes an instance's grant away; bites on its next host call. Answer: `{}`.
+    /// Takes an instance's grant away, or optional capabilities of it; bites on its next host call. Answer: `{}`.
     GrantRevoke {
         /// Whose.
         instance: InstanceId,
+        /// Only these, each of them optional; all of the grant without any.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        capabilities: BTreeSet<String>,
     },
     /// What granting would mean now, for a person to read. Answer: `{"component", "version", "publisher", "digest",
-    /// "standing": "none" | "revoked" | "granted", "lines": [text], "grown": [text]}`.
+    /// "standing": "none" | "revoked" | "granted", "lines": [text], "grown": [text], "optional": [capability], "refused": [capability],
+    /// "warnings": [text], "shown": digest}`.
     GrantShow {
         /// Whose.
         instance: InstanceId,
+        /// Optional capabilities that were refused, and shall be granted, too.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        capabilities: BTreeSet<String>,
     },
     /// Gives back what was revoked, or grants what [`Self::GrantShow`] showed. Answer: `{}`.
     GrantRestore {
         /// Whose.
         instance: InstanceId,
-        /// The package that was shown; without it nothing is granted that was not granted before.
+        /// See [`Self::GrantShow`].
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        capabilities: BTreeSet<String>,
+        /// Optional capabilities that are refused.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        without: BTreeSet<String>,
+        /// `shown` of what was shown; if anything of it has changed since, nothing is granted. Without it nothing is granted that was
+        /// not granted before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        digest: Option<Digest>,
+        shown: Option<Digest>,
     },
-    /// Publishers or the deny-list changed on the disk: what they no longer allow is stopped and unloaded at once.
-    /// Answer: `{"unloaded": [{"instance", "why"}]}`.
+    /// Publishers, the deny-list or the trusted root changed on the disk: what they no longer allow is stopped and unloaded at once,
+    /// code that was replaced and still runs included. Answer: `{"unloaded": [{"instance", "digest", "why", "replaced": bool}]}`.
     TrustChanged,
     /// What bringing in a staged package would mean, for a person to read. Nothing changes. Answer: `{"component", "version", "digest",
-    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text]}`.
+    /// "publisher", "description", "installed": version | null, "same": bool, "lines": [text], "grown": [text], "data": text | null,
+    /// "optional": [{"capability", "text"}], "warnings": [text], "shown": digest}`; `optional` is what of it can be refused alone,
+    /// and is not refused already; `data` says that what is kept is in a newer form than this version knows.
     PackageShow {
-        /// Which file; it lies in the state directory already.
+        /// Where it lies.
+        stage: StageId,
+        /// What it must be.
         digest: Digest,
         /// Whose it becomes if its component is not installed yet: `main` without it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,11 +128,17 @@ pub enum ControlRequest {
     },
     /// Installs a staged package that [`Self::PackageShow`] showed, or lets it follow what is installed. Answer: as there.
     PackageBring {
-        /// Which file.
+        /// See [`Self::PackageShow`].
+        stage: StageId,
+        /// See [`Self::PackageShow`].
         digest: Digest,
-        /// The owner agreed to what was shown. Without it nothing is granted that was not granted before.
-        #[serde(default)]
-        agreed: bool,
+        /// `shown` of what the owner was shown and agreed to; if anything of it has changed since, nothing is installed. Without it
+        /// nothing is granted that was not granted before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Digest>,
+        /// Optional capabilities that are refused.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        without: BTreeSet<String>,
         /// See [`Self::PackageShow`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<crate::name::Name>,
@@ -88,17 +146,23 @@ pub enum ControlRequest {
         #[serde(default)]
         allow_downgrade: bool,
     },
-    /// Removes a staged package that nothing refers to. Answer: `{}`.
-    PackageDiscard {
-        /// Which file.
-        digest: Digest,
+    /// What going back to the version before would mean, for a person to read. Answer: `{"component", "from", "to", "digest",
+    /// "grown": [text], "data": text | null, "shown": digest}`; `grown` is what comes back with it that the owner does not allow now,
+    /// `data` as in [`Self::PackageShow`].
+    PackageRollbackShow {
+        /// Of what.
+        component: ComponentId,
     },
     /// Goes back to the version before. Answer: `{"from", "to"}`.
     PackageRollback {
         /// Of what.
         component: ComponentId,
+        /// `shown` of what the owner was shown and agreed to. Without it nothing comes back that the owner does not allow now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Digest>,
     },
-    /// Uninstalls a component with all its instances and their grants. Answer: `{"removed": [instance]}`.
+    /// Uninstalls a component with all its instances and their grants. Answer: `{"removed": [instance], "configured": [key]}`;
+    /// `configured` are the sections of the configuration that name instances of it.
     PackageUninstall {
         /// Which.
         component: ComponentId,
@@ -110,14 +174,26 @@ pub enum ControlRequest {
         /// Which.
         component: ComponentId,
     },
-    /// Loads an installed instance again, or keeps it from being loaded. Answer: `{}`.
+    /// Loads an installed instance again, or keeps it from being loaded. Answer: `{"loaded": bool}`: the configuration may keep one from
+    /// being loaded that is enabled.
     InstanceEnable {
         /// Which.
         instance: InstanceId,
         /// Or not.
         enabled: bool,
     },
-    /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text]}]`.
+    /// What components propose to install, and waits for the owner. Answer: `[{"id", "name", "reason", "instance", "session", "tainted",
+    /// "at_ms", "expires_ms"}]`; `name` and `reason` are the asking component's words.
+    RequestList,
+    /// Ends a request. Installing is [`Self::PackageBring`], as for anything else. Answer: `{"ended": bool}`.
+    RequestEnd {
+        /// Which.
+        id: ulid::Ulid,
+        /// The owner has installed it. False: they said no.
+        approved: bool,
+    },
+    /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text], "optional": [capability],
+    /// "refused": [capability]}]`.
     GrantList,
     /// The last refusals of an instance, oldest first; in memory, since it was loaded. Answer: `[{"at_ms", "code", "message", "fix"}]`.
     Denials {
@@ -128,4 +204,18 @@ pub enum ControlRequest {
     AuditVerify,
     /// Stops the kernel as a signal would. Answer: `{}`.
     Shutdown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_leads_nowhere_else() {
+        let good = StageId::from_bytes([0xab; 16]);
+        assert_eq!(StageId::try_from(good.to_string()), Ok(good));
+        for bad in ["", "..", "../../../../../../../../etc/passwd", &"A".repeat(32), &"a".repeat(33), &"/".repeat(32)] {
+            assert!(StageId::try_from((*bad).to_owned()).is_err(), "{bad:?}");
+        }
+    }
 }

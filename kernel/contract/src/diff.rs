@@ -66,6 +66,7 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
             "new: changing what is in the directory",
         );
     }
+    g.flag("requests", old.requests, new.requests, "new: proposing installations to you");
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag(
         "profile",

@@ -39,10 +39,20 @@ impl GrantSnapshot {
         self.live(instance).map(drop)
     }
 
+    /// `what`: as it is called in a grant; `line`: where a manifest asks for it.
+    fn not_granted(&self, instance: &InstanceId, what: &str, line: &str) -> Denial {
+        let fix = if self.grant.refused.contains(what) {
+            format!("carapace plugin grant {instance} {what}")
+        } else {
+            format!("the manifest must ask for it ({line}) and the owner grant it: carapace plugin grant {instance}")
+        };
+        Denial::new("E-GRANT-002", format!("`{instance}` was not granted `{what}`"), fix)
+    }
+
     /// Whether it may use its kv namespace.
     pub(crate) fn kv(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
         if !self.live(instance)?.kv {
-            return Err(not_granted(instance, "kv", "[kv]"));
+            return Err(self.not_granted(instance, "kv", "[kv]"));
         }
         used(instance, uses, &Use::Kv, "kv")
     }
@@ -51,7 +61,7 @@ impl GrantSnapshot {
     pub(crate) fn asset(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>, name: &str) -> Result<(), Denial> {
         if !self.live(instance)?.assets.keys().any(|known| known.as_str() == name) {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(not_granted(instance, &format!("asset:{shown}"), "[[asset]]"));
+            return Err(self.not_granted(instance, &format!("asset:{shown}"), "[[asset]]"));
         }
         used(instance, uses, &Use::Assets, "assets")
     }
@@ -64,7 +74,7 @@ impl GrantSnapshot {
         write: bool,
     ) -> Result<(), Denial> {
         if !self.live(instance)?.memory {
-            return Err(not_granted(instance, "memory", "[memory]"));
+            return Err(self.not_granted(instance, "memory", "[memory]"));
         }
         if !write && uses.is_some_and(|u| u.contains(&Use::MemoryRead)) {
             return Ok(());
@@ -75,7 +85,7 @@ impl GrantSnapshot {
     /// Whether it may read conversations.
     pub(crate) fn sessions(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
         if !self.live(instance)?.sessions {
-            return Err(not_granted(instance, "sessions", "[sessions]"));
+            return Err(self.not_granted(instance, "sessions", "[sessions]"));
         }
         used(instance, uses, &Use::Sessions, "sessions")
     }
@@ -83,9 +93,17 @@ impl GrantSnapshot {
     /// Whether it may read the configuration.
     pub(crate) fn settings(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
         if !self.live(instance)?.settings {
-            return Err(not_granted(instance, "settings", "[settings]"));
+            return Err(self.not_granted(instance, "settings", "[settings]"));
         }
         used(instance, uses, &Use::Settings, "settings")
+    }
+
+    /// Whether it may ask the owner for something.
+    pub(crate) fn requests(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.requests {
+            return Err(self.not_granted(instance, "requests", "[requests]"));
+        }
+        used(instance, uses, &Use::Requests, "requests")
     }
 
     /// Whether it may know of the secret `name`, or use it for HMAC.
@@ -101,8 +119,8 @@ impl GrantSnapshot {
         let found = name.parse::<SecretName>().ok().and_then(|n| granted.secrets.get_key_value(&n));
         match found {
             Some((name, s)) if s.hmac || !hmac => Ok(name.clone()),
-            Some(_) => Err(not_granted(instance, &format!("hmac with `{name}`"), "hmac = true")),
-            None => Err(not_granted(instance, &format!("secret:{name}"), "[secrets.<name>]")),
+            Some(_) => Err(self.not_granted(instance, &format!("hmac with `{name}`"), "hmac = true")),
+            None => Err(self.not_granted(instance, &format!("secret:{name}"), "[secrets.<name>]")),
         }
     }
 
@@ -116,7 +134,7 @@ impl GrantSnapshot {
         let granted = self.live(instance)?;
         let found = name.parse::<EndpointName>().ok().filter(|n| granted.http.contains_key(n));
         let Some(name) = found else {
-            return Err(not_granted(instance, &format!("http:{name}"), "[[http]]"));
+            return Err(self.not_granted(instance, &format!("http:{name}"), "[[http]]"));
         };
         used(instance, uses, &Use::Http(name.clone()), &format!("http:{name}"))?;
         Ok(name)
@@ -125,7 +143,7 @@ impl GrantSnapshot {
     /// Whether it may fetch any public address.
     pub(crate) fn public_http(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
         if !self.live(instance)?.public_http {
-            return Err(not_granted(instance, "http:public", "http = \"public\""));
+            return Err(self.not_granted(instance, "http:public", "http = \"public\""));
         }
         used(instance, uses, &Use::PublicHttp, "http:public")
     }
@@ -134,16 +152,8 @@ impl GrantSnapshot {
     pub(crate) fn handles(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
         let granted = self.live(instance)?;
         let any = granted.http.keys().any(|n| uses.is_none_or(|u| u.contains(&Use::Http(n.clone()))));
-        if any { Ok(()) } else { Err(not_granted(instance, "http", "[[http]]")) }
+        if any { Ok(()) } else { Err(self.not_granted(instance, "http", "[[http]]")) }
     }
-}
-
-fn not_granted(instance: &InstanceId, what: &str, line: &str) -> Denial {
-    Denial::new(
-        "E-GRANT-002",
-        format!("`{instance}` was not granted `{what}`"),
-        format!("the manifest must ask for it ({line}) and the owner grant it: carapace plugin grant {instance}"),
-    )
 }
 
 /// A tool's call is limited to what the manifest says that tool uses.
@@ -173,11 +183,15 @@ impl GrantCell {
     }
     /// Takes effect on the next host call.
     pub fn set_revoked(&self, revoked: bool) {
-        self.0.rcu(|old| {
+        self.change(|old| {
             let mut grant = old.grant.clone();
             grant.revoked = revoked;
             GrantSnapshot { grant, policy: old.policy.clone() }
         });
+    }
+    /// Puts another snapshot in its place, made of the one that stands; takes effect on the next host call.
+    pub(crate) fn change(&self, to: impl Fn(&GrantSnapshot) -> GrantSnapshot) {
+        self.0.rcu(|old| to(old));
     }
 }
 
@@ -256,7 +270,15 @@ uses = ["assets"]
         let capabilities = CapabilitySet::from(&Manifest::parse(MANIFEST).unwrap());
         let policy = Policy::new(id(), &capabilities, &std::collections::BTreeMap::new(), Limits::default()).unwrap();
         let digest = carapace_contract::Digest::of(b"demo");
-        let grant = Grant { instance: id(), digest, capabilities, by: "owner, test".into(), at_ms: 0, revoked: false };
+        let grant = Grant {
+            instance: id(),
+            digest,
+            capabilities,
+            by: "owner, test".into(),
+            at_ms: 0,
+            revoked: false,
+            refused: Default::default(),
+        };
         GrantCell::new(GrantSnapshot { grant, policy: Arc::new(policy) })
     }
 

@@ -3,11 +3,12 @@
 use crate::grants::GrantCell;
 use crate::probation::Probation;
 use crate::state::HostState;
-use carapace_contract::{Denial, InstanceId, Name};
+use carapace_contract::limits::Limits;
+use carapace_contract::{Denial, EndpointName, HostPort, InstanceId, Name};
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::wasi::Directory;
 use carapace_runtime::{Instance, Loaded, Warm};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,16 @@ pub(crate) struct Live {
     pub(crate) eviction: Eviction,
     /// It replaced an earlier version not long ago.
     pub(crate) probation: Option<Probation>,
+    /// What its policy is made of, besides the grant.
+    pub(crate) made_of: MadeOf,
+}
+
+/// What an instance's policy is made of, besides its grant.
+#[derive(Debug)]
+pub(crate) struct MadeOf {
+    pub(crate) endpoints: BTreeMap<EndpointName, url::Url>,
+    pub(crate) public_allow: BTreeSet<HostPort>,
+    pub(crate) limits: Limits,
 }
 
 /// An instance's place: what answers, and what answered a moment ago.
@@ -60,6 +71,10 @@ impl Eviction {
         // Whoever was first has said why.
         let _ = self.why.set(why);
         self.now.cancel();
+    }
+
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.now.is_cancelled()
     }
 
     /// The call's answer, or why the instance was thrown out meanwhile. Dropping the call stops its guest.

@@ -20,6 +20,6 @@ mod wasi;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};
-pub use loading::{DRAINING, Prepared};
+pub use loading::{DRAINING, Ended, Prepared};
 pub use probation::{PROBATION, PROBATION_BROKEN, PROBATION_CALLS, Relapse};
 pub use services::{Environment, Services, Settings};

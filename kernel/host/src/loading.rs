@@ -2,7 +2,7 @@
 
 use crate::grants::{GrantCell, GrantSnapshot};
 use crate::host::{Host, InstallError, InstanceSpec};
-use crate::instance::{Eviction, Live, Rate, Slot};
+use crate::instance::{Eviction, Live, MadeOf, Rate, Slot};
 use crate::probation::Probation;
 use crate::wasi;
 use carapace_contract::grant::Grant;
@@ -11,7 +11,7 @@ use carapace_contract::turn::ToolInfo;
 use carapace_contract::{Denial, InstanceId, diff};
 use carapace_registry::VerifiedPackage;
 use carapace_runtime::{Entry, Instance, LoadError, Warm};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,19 @@ pub struct Prepared {
     lives: Vec<(Arc<Live>, Vec<ToolInfo>)>,
     /// Nothing else is loaded meanwhile: the names of these tools stay free.
     _alone: tokio::sync::OwnedMutexGuard<()>,
+}
+
+/// Code that was ended while it ran, or could still have been called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Of which instance.
+    pub instance: InstanceId,
+    /// Which package.
+    pub digest: carapace_contract::Digest,
+    /// What it is no longer let run for.
+    pub why: Denial,
+    /// Another version had taken its place, and the instance goes on.
+    pub replaced: bool,
 }
 
 impl std::fmt::Debug for Prepared {
@@ -67,7 +80,7 @@ impl Host {
     async fn live(&self, spec: InstanceSpec, probation: Option<Duration>) -> Result<Arc<Live>, InstallError> {
         let InstanceSpec { id, package, grant, endpoints, public_allow, directories, config, limits } = spec;
         covered(&id, &grant, &package)?;
-        let policy = self.policy(&id, &grant, endpoints, limits)?.opening(public_allow);
+        let policy = self.policy(&id, &grant, endpoints.clone(), limits)?.opening(public_allow.clone());
         let directories = wasi::directories(&id, &grant, &directories, &self.services().private)?;
         let loaded = self.loader.load(&package).await.map_err(|e| match e {
             LoadError::Denied(denial) => denial,
@@ -89,6 +102,7 @@ impl Host {
             log_rate: Rate::default(),
             eviction: Eviction::default(),
             probation: probation.map(Probation::lasting),
+            made_of: MadeOf { endpoints, public_allow, limits },
         });
         if live.package.manifest().provider.is_some() {
             // Fails now, with the command that helps, rather than in the first conversation.
@@ -141,16 +155,21 @@ impl Host {
         let (host, replaced) = (self.me.clone(), Arc::downgrade(&replaced));
         tokio::spawn(async move {
             tokio::time::sleep(DRAINING).await;
-            let Some(host) = host.upgrade() else { return };
-            let is_it =
-                |slot: &Slot| slot.before.as_ref().is_some_and(|b| std::ptr::eq(Arc::as_ptr(b), replaced.as_ptr()));
-            host.instances.rcu(|old| {
-                let mut new = BTreeMap::clone(old);
-                if let Some(slot) = new.get_mut(&id).filter(|slot| is_it(slot)) {
-                    slot.before = None;
-                }
-                new
-            });
+            if let (Some(host), Some(replaced)) = (host.upgrade(), replaced.upgrade()) {
+                host.let_go(&id, &replaced);
+            }
+        });
+    }
+
+    /// What was replaced takes no call any more.
+    fn let_go(&self, id: &InstanceId, replaced: &Arc<Live>) {
+        let is_it = |slot: &Slot| slot.before.as_ref().is_some_and(|b| Arc::ptr_eq(b, replaced));
+        self.instances.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            if let Some(slot) = new.get_mut(id).filter(|slot| is_it(slot)) {
+                slot.before = None;
+            }
+            new
         });
     }
 
@@ -179,6 +198,49 @@ impl Host {
             live.eviction.evict(why.clone());
         }
         known
+    }
+
+    /// Takes optional capabilities away from an instance, on whatever code; bites on the next host call of every call in flight. What
+    /// cannot be narrowed is revoked whole. False if there is no such instance.
+    pub fn refuse(&self, id: &InstanceId, capabilities: &BTreeSet<String>) -> bool {
+        let now = self.instances.load().get(id).map(|slot| slot.now.clone());
+        for live in self.retired(id).iter().chain(&now) {
+            live.grant.change(|old| {
+                let mut grant = old.grant.clone();
+                grant.refused.extend(capabilities.iter().cloned());
+                grant.capabilities = grant.capabilities.without_optional(capabilities);
+                let MadeOf { endpoints, public_allow, limits } = &live.made_of;
+                match self.policy(id, &grant, endpoints.clone(), *limits) {
+                    Ok(policy) => GrantSnapshot { grant, policy: Arc::new(policy.opening(public_allow.clone())) },
+                    Err(_) => GrantSnapshot { grant: Grant { revoked: true, ..grant }, policy: old.policy.clone() },
+                }
+            });
+        }
+        now.is_some()
+    }
+
+    /// Ends everything on code that `still` no longer lets run: instances, and what was replaced or unloaded and is still at work.
+    pub fn recheck(&self, still: impl Fn(&VerifiedPackage) -> Result<(), Denial>) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        for (id, package) in self.packages() {
+            if let Err(why) = still(&package) {
+                self.evict(&id, why.clone());
+                ended.push(Ended { instance: id, digest: package.digest(), why, replaced: false });
+            }
+        }
+        let retired: Vec<Arc<Live>> = {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            retired.retain(|l| l.strong_count() > 0);
+            retired.iter().filter_map(std::sync::Weak::upgrade).collect()
+        };
+        for live in retired.into_iter().filter(|live| !live.eviction.is_evicted()) {
+            let Err(why) = still(&live.package) else { continue };
+            live.grant.set_revoked(true);
+            live.eviction.evict(why.clone());
+            self.let_go(&live.id, &live);
+            ended.push(Ended { instance: live.id.clone(), digest: live.package.digest(), why, replaced: true });
+        }
+        ended
     }
 
     /// What is loaded.

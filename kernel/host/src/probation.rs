@@ -14,13 +14,16 @@ pub const PROBATION_CALLS: u32 = 20;
 /// So many broken calls within it, and the version has failed.
 pub const PROBATION_BROKEN: u32 = 3;
 
-/// An instance's version broke within its probation.
+/// An instance's version broke, or ran into its limits, within its probation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relapse {
     /// Which instance.
     pub instance: InstanceId,
     /// The package that failed.
     pub digest: Digest,
+    /// The code is broken. False: calls ended at a limit, which whoever wrote the input can bring about; a stranger's message must
+    /// not bring an older version back.
+    pub broken: bool,
     /// What ended the last call, for a person.
     pub why: String,
 }
@@ -30,40 +33,81 @@ pub struct Relapse {
 pub(crate) struct Probation {
     until: Instant,
     calls: AtomicU32,
-    broken: AtomicU32,
+    broken: Count,
+    exhausted: Count,
+}
+
+/// Calls that ended in one way, and whether that was told.
+#[derive(Debug, Default)]
+struct Count {
+    calls: AtomicU32,
     told: AtomicBool,
+}
+
+impl Count {
+    /// One more; true the one time at which it was one too many.
+    fn is_too_many(&self) -> bool {
+        self.calls.fetch_add(1, SeqCst) + 1 >= PROBATION_BROKEN && !self.told.swap(true, SeqCst)
+    }
+}
+
+/// How a call ended that gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The code gave up, reached where it has nothing, or did not come up.
+    Broken,
+    /// It came to a limit.
+    Exhausted,
+    /// It was stopped, found no room, or met a fault of the kernel: not its doing.
+    Excused,
 }
 
 impl Probation {
     pub(crate) fn lasting(left: Duration) -> Self {
         let until = Instant::now() + left.min(PROBATION);
-        Self { until, calls: AtomicU32::new(0), broken: AtomicU32::new(0), told: AtomicBool::new(false) }
+        Self { until, calls: AtomicU32::new(0), broken: Count::default(), exhausted: Count::default() }
     }
 
-    /// A call ended; true the one time at which it was one too many.
-    fn ended(&self, broken: bool) -> bool {
+    /// A call ended; true the one time at which it was one too many that ended so.
+    fn ended(&self, end: End) -> bool {
         let calls = self.calls.fetch_add(1, SeqCst) + 1;
-        if !broken || calls > PROBATION_CALLS || Instant::now() >= self.until {
+        if calls > PROBATION_CALLS || Instant::now() >= self.until {
             return false;
         }
-        self.broken.fetch_add(1, SeqCst) + 1 >= PROBATION_BROKEN && !self.told.swap(true, SeqCst)
+        match end {
+            End::Broken => self.broken.is_too_many(),
+            End::Exhausted => self.exhausted.is_too_many(),
+            End::Excused => false,
+        }
     }
 }
 
-/// Whether the component is to blame: not for a call that was stopped, found no room, or met a fault of the kernel.
-fn is_broken(e: &CallError) -> bool {
-    !matches!(e.kind, TrapKind::Cancelled | TrapKind::Busy | TrapKind::Depth | TrapKind::Host)
+fn end_of(kind: TrapKind) -> End {
+    match kind {
+        TrapKind::Unreachable | TrapKind::Fault | TrapKind::Instantiate | TrapKind::NoExport => End::Broken,
+        TrapKind::OutOfFuel
+        | TrapKind::Cpu
+        | TrapKind::Wall
+        | TrapKind::Memory
+        | TrapKind::StackOverflow
+        | TrapKind::HostCallBytes
+        | TrapKind::HostCalls
+        | TrapKind::Handles
+        | TrapKind::ResultBytes => End::Exhausted,
+        TrapKind::Cancelled | TrapKind::Busy | TrapKind::Depth | TrapKind::Host => End::Excused,
+    }
 }
 
 impl Host {
     /// Counts a call of a version on probation. What a tool or a provider itself says went wrong is an answer, and no broken call.
     pub(crate) fn watch(&self, live: &Live, ended_by: Option<&CallError>) {
         let Some(probation) = &live.probation else { return };
-        let blamed = ended_by.filter(|e| is_broken(e));
-        if probation.ended(blamed.is_some()) {
-            let why = blamed.map(|e| format!("{} [{}]", e.message, e.kind.code())).unwrap_or_default();
+        let end = ended_by.map_or(End::Excused, |e| end_of(e.kind));
+        if probation.ended(end) {
+            let why = ended_by.map(|e| format!("{} [{}]", e.message, e.kind.code())).unwrap_or_default();
+            let (instance, digest) = (live.id.clone(), live.package.digest());
             // Without a listener there is nobody to act on it.
-            let _ = self.relapses.send(Relapse { instance: live.id.clone(), digest: live.package.digest(), why });
+            let _ = self.relapses.send(Relapse { instance, digest, broken: end == End::Broken, why });
         }
     }
 }
@@ -75,16 +119,32 @@ mod tests {
     #[test]
     fn the_third_broken_call_is_told_once() {
         let p = Probation::lasting(PROBATION);
-        let told: Vec<bool> = [true, false, true, true, true].map(|broken| p.ended(broken)).into();
+        use End::{Broken, Excused, Exhausted};
+        let told: Vec<bool> = [Broken, Excused, Broken, Broken, Broken].map(|end| p.ended(end)).into();
         assert_eq!(told, [false, false, false, true, false]);
+        // Limits are counted apart, and told of once, too.
+        let told: Vec<bool> = [Exhausted, Exhausted, Exhausted, Exhausted].map(|end| p.ended(end)).into();
+        assert_eq!(told, [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_limit_that_an_input_can_reach_is_no_broken_code() {
+        for kind in
+            [TrapKind::OutOfFuel, TrapKind::Wall, TrapKind::Memory, TrapKind::StackOverflow, TrapKind::ResultBytes]
+        {
+            assert_eq!(end_of(kind), End::Exhausted, "{kind:?}");
+        }
+        for kind in [TrapKind::Unreachable, TrapKind::Fault, TrapKind::Instantiate, TrapKind::NoExport] {
+            assert_eq!(end_of(kind), End::Broken, "{kind:?}");
+        }
     }
 
     #[test]
     fn after_twenty_calls_or_its_time_probation_is_over() {
         let p = Probation::lasting(PROBATION);
-        assert!((0..PROBATION_CALLS).all(|_| !p.ended(false)));
-        assert!((0..9).all(|_| !p.ended(true)));
+        assert!((0..PROBATION_CALLS).all(|_| !p.ended(End::Excused)));
+        assert!((0..9).all(|_| !p.ended(End::Broken)));
         let p = Probation::lasting(Duration::ZERO);
-        assert!((0..9).all(|_| !p.ended(true)));
+        assert!((0..9).all(|_| !p.ended(End::Broken)));
     }
 }

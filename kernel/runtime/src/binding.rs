@@ -3,7 +3,7 @@
 //! To the engine a version is a part of a name, and types are structural: what two versions have in common is the same host function under
 //! two names. Only an interface that changed needs something between, and that is a [`Binding`] of its version.
 
-use crate::bindings::{assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings};
+use crate::bindings::{assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings};
 use crate::linker::Interface;
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
@@ -65,6 +65,7 @@ impl<T: Imports> Binding<T> for Plain {
             Interface::Memory => either!(memory, i),
             Interface::Sessions => either!(sessions, i),
             Interface::Settings => either!(settings, i),
+            Interface::Requests => either!(requests, i),
             Interface::Completion => either!(completion, i),
             // Above: its names and versions are not the contract's.
             Interface::Wasi(_) => Ok(()),

@@ -24,7 +24,7 @@ mod generated {
 }
 
 pub use generated::carapace::plugin::{
-    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
+    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
 };
 pub use generated::exports::carapace::plugin::{provider, tools};
 

@@ -36,13 +36,15 @@ pub enum Interface {
     Sessions,
     /// `settings`
     Settings,
+    /// `requests`
+    Requests,
     /// A part of WASI 0.2.
     Wasi(Part),
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -55,6 +57,7 @@ impl Interface {
         Self::Memory,
         Self::Sessions,
         Self::Settings,
+        Self::Requests,
         Self::Wasi(Part::World),
         Self::Wasi(Part::Clocks),
         Self::Wasi(Part::Random),
@@ -78,6 +81,19 @@ impl Interface {
             Self::Sessions => "sessions",
             Self::Settings => "settings",
             Self::Wasi(part) => part.name(),
+            Self::Requests => "requests",
+        }
+    }
+
+    /// Whether a capability, as grants call it, is one of this interface's.
+    fn is_of(self, capability: &str) -> bool {
+        match capability.split_once(':') {
+            None => capability == self.name(),
+            Some(("http", _)) => self == Self::Http,
+            Some(("asset", _)) => self == Self::Assets,
+            Some(("secret", _)) => self == Self::Secrets,
+            Some(("directory", _)) => self == Self::Wasi(Part::World),
+            Some(_) => false,
         }
     }
 
@@ -128,6 +144,8 @@ enum Why {
 pub struct LinkPlan {
     links: BTreeMap<Interface, Link>,
     entry: String,
+    /// Optional capabilities that were asked for and not granted, as grants call them.
+    refused: Vec<String>,
 }
 
 impl LinkPlan {
@@ -181,6 +199,7 @@ impl LinkPlan {
                 Interface::Memory => plain("memory", asked.memory, granted.memory, &[Use::Memory, Use::MemoryRead]),
                 Interface::Sessions => plain("sessions", asked.sessions, granted.sessions, &[Use::Sessions]),
                 Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
+                Interface::Requests => plain("requests", asked.requests, granted.requests, &[Use::Requests]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),
                     asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),
@@ -246,7 +265,7 @@ impl LinkPlan {
             Entry::Tool(name) => format!("tool `{name}`"),
             Entry::Provider => "the provider".to_owned(),
         };
-        Ok(Self { links, entry })
+        Ok(Self { links, entry, refused: granted.refused(asked) })
     }
 
     /// Whether the real interface is linked.
@@ -287,11 +306,15 @@ impl LinkPlan {
                 ),
                 String::new(),
             ),
-            _ => Denial::new(
-                "E-RUNTIME-023",
-                format!("{instance} may not use `{interface}`: it was not granted"),
-                format!("carapace plugin grant {instance}"),
-            ),
+            _ => {
+                let of_it = |name: &&String| interface.is_of(name);
+                let names: Vec<&str> = self.refused.iter().filter(of_it).map(String::as_str).collect();
+                Denial::new(
+                    "E-RUNTIME-023",
+                    format!("{instance} may not use `{interface}`: it was not granted"),
+                    format!("carapace plugin grant {instance} {}", names.join(" ")).trim_end().to_owned(),
+                )
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
-use crate::bindings::{HttpResponse, assets, completion, http, kv, memory, secrets, sessions, settings, types};
+use crate::bindings::{
+    HttpResponse, assets, completion, http, kv, memory, requests, secrets, sessions, settings, types,
+};
 use crate::linker::Interface;
 use crate::state::{Core, Guest};
 use std::marker::PhantomData;
@@ -46,6 +48,12 @@ impl kv::Host for Refused<'_> {
     ) -> Result<Result<bool, types::Error>> {
         self.refuse(Interface::Kv).map(Err)
     }
+    async fn schema(&mut self) -> Result<Result<u32, types::Error>> {
+        self.refuse(Interface::Kv).map(Err)
+    }
+    async fn migrated(&mut self) -> Result<Result<(), types::Error>> {
+        self.refuse(Interface::Kv).map(Err)
+    }
 }
 
 impl assets::Host for Refused<'_> {
@@ -87,6 +95,12 @@ impl sessions::Host for Refused<'_> {
 impl settings::Host for Refused<'_> {
     async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
         self.refuse(Interface::Settings).map(Err)
+    }
+}
+
+impl requests::Host for Refused<'_> {
+    async fn install(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
+        self.refuse(Interface::Requests).map(Err)
     }
 }
 

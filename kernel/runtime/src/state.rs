@@ -1,7 +1,7 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
 use crate::bindings::{
-    assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
+    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
 };
 use crate::linker::{Interface, LinkPlan};
 use crate::meter::InstanceMeter;
@@ -43,6 +43,7 @@ pub trait Imports:
     + memory::Host
     + sessions::Host
     + settings::Host
+    + requests::Host
 {
 }
 
@@ -61,6 +62,7 @@ impl<T> Imports for T where
         + memory::Host
         + sessions::Host
         + settings::Host
+        + requests::Host
 {
 }
 

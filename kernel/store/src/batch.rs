@@ -2,7 +2,8 @@
 
 use crate::rows::{
     ApprovalChange, ApprovalRow, AuditRow, CallRow, EarlierPackage, InboxRow, InboxState, KvWrite, LogRow, MemoryRow,
-    OutboxChange, OutboxRow, PackageRow, PassedOver, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, UsageRow,
+    OutboxChange, OutboxRow, PackageRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite,
+    SessionRow, UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};
@@ -34,6 +35,7 @@ pub(crate) enum Op {
     KvSet(KvWrite),
     KvSwap(KvWrite, Option<u64>),
     KvDelete(String, String),
+    KvSchema { instance: String, schema: u32, empty: bool },
     Grant(Box<Grant>),
     GrantRevoke(InstanceId),
     GrantDelete(InstanceId),
@@ -46,6 +48,9 @@ pub(crate) enum Op {
     TakeAgain(ComponentId),
     ForgetData(ComponentId),
     HighestVersion(ComponentId, semver::Version),
+    SignedBy(ComponentId, String),
+    Request(RequestRow),
+    RequestDelete(Ulid),
     Usage(UsageRow),
     Audit(AuditRow),
     SecretPut(SecretWrite),
@@ -168,6 +173,15 @@ impl Batch {
         self.op(Op::KvDelete(instance.into(), key.into()))
     }
 
+    /// Notes the form in which a namespace is kept, if nothing is kept there yet: before its first value.
+    pub fn kv_first_schema(self, instance: impl Into<String>, schema: u32) -> Self {
+        self.op(Op::KvSchema { instance: instance.into(), schema, empty: true })
+    }
+    /// Notes the form in which a namespace is kept now.
+    pub fn kv_schema(self, instance: impl Into<String>, schema: u32) -> Self {
+        self.op(Op::KvSchema { instance: instance.into(), schema, empty: false })
+    }
+
     /// Records a grant; it replaces the instance's earlier one.
     pub fn grant_put(self, grant: Grant) -> Self {
         self.op(Op::Grant(Box::new(grant)))
@@ -220,6 +234,21 @@ impl Batch {
     pub fn highest_version(self, component: ComponentId, version: semver::Version) -> Self {
         self.op(Op::HighestVersion(component, version))
     }
+    /// Notes by which key or rule the publisher of a component was recognised; it replaces what was noted earlier, and stays when
+    /// the component goes.
+    pub fn signed_by(self, component: ComponentId, mark: impl Into<String>) -> Self {
+        self.op(Op::SignedBy(component, mark.into()))
+    }
+
+    /// Records a request to the owner. One of that name that waits already is a conflict, and so is one too many
+    /// ([`RequestRow::MOST`]); expired ones are dropped first.
+    pub fn request_put(self, row: RequestRow) -> Self {
+        self.op(Op::Request(row))
+    }
+    /// Ends a request, whatever came of it. Whether there was one is in [`Receipt::deleted`].
+    pub fn request_delete(self, id: Ulid) -> Self {
+        self.op(Op::RequestDelete(id))
+    }
 
     /// Adds to a day's usage.
     pub fn usage_add(self, row: UsageRow) -> Self {
@@ -266,6 +295,6 @@ pub struct Receipt {
     pub duplicate_of: Option<Ulid>,
     /// The new version of each `kv_set` and `kv_swap`, in order.
     pub kv_versions: Vec<u64>,
-    /// Of each `kv_delete`, `secret_delete`, `memory_delete`, `grant_delete` and `package_delete`, in order: whether there was something.
+    /// Of each `kv_delete`, `secret_delete`, `memory_delete`, `grant_delete`, `package_delete` and `request_delete`, in order: whether there was something.
     pub deleted: Vec<bool>,
 }

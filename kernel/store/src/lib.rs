@@ -56,8 +56,8 @@ pub use reader::Reader;
 pub use rows::{
     ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow, ComponentData,
     EarlierPackage, InboxEntry, InboxRow, InboxState, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange,
-    OutboxRow, OutboxState, PackageRow, PassedOver, RunPhase, RunRow, SecretId, SecretInfo, SessionRow, SessionSummary,
-    StoreStats, UsageRow,
+    OutboxRow, OutboxState, PackageRow, PassedOver, RequestRow, RunPhase, RunRow, SecretId, SecretInfo, SessionRow,
+    SessionSummary, StoreStats, UsageRow,
 };
 pub use secrets::Unlocker;
 pub use store::{Store, StoreOptions};

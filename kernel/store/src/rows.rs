@@ -1,8 +1,10 @@
 //! What is stored, as plain rows. Times are milliseconds since the Unix epoch.
 
 mod package;
+mod request;
 
 pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
+pub use request::RequestRow;
 
 use carapace_contract::{Digest, InstanceId, SecretName};
 use secrecy::SecretString;

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
-pub(crate) const STEPS: &[&str] = &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY];
+pub(crate) const STEPS: &[&str] =
+    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -138,6 +139,22 @@ CREATE TABLE passed_over (
   component TEXT NOT NULL, digest TEXT NOT NULL, why TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (component, digest)
 ) WITHOUT ROWID;
 ";
+
+/// By which key or rule the publisher of a component was recognised; like the highest version, it outlasts the component.
+const SIGNED_BY: &str = "
+CREATE TABLE signed_by (component TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// What components have asked the owner for.
+const REQUESTS: &str = "
+CREATE TABLE request (
+  id BLOB PRIMARY KEY, name TEXT NOT NULL UNIQUE, reason TEXT NOT NULL, instance TEXT NOT NULL, session TEXT NOT NULL,
+  tainted INTEGER NOT NULL, at_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// In which form a component keeps its own values.
+const KV_SCHEMA: &str = "ALTER TABLE kv_space ADD COLUMN schema INTEGER NOT NULL DEFAULT 1;";
 
 /// The version this program writes.
 pub(crate) fn current() -> i64 {

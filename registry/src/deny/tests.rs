@@ -48,8 +48,23 @@ fn an_expired_list_warns_and_still_denies() {
     assert_eq!(list.warning(100), None);
     assert!(list.warning(101).unwrap().contains("expired"));
     let acme: Name = "acme".parse().unwrap();
-    assert!(list.denies(&Digest::of(b"bad"), &acme, Some(&key(3).public())).is_some());
-    assert_eq!(list.denies(&Digest::of(b"good"), &acme, Some(&key(3).public())), None);
+    let by = key(3).public().fingerprint();
+    assert!(list.denies(&Digest::of(b"bad"), &acme, By::Key(&by)).is_some());
+    assert_eq!(list.denies(&Digest::of(b"good"), &acme, By::Key(&by)), None);
+}
+
+#[test]
+fn who_signs_without_a_key_is_denied_by_issuer_repository_and_workflow() {
+    let rule = |id: u64| -> Rule {
+        format!("issuer=https://forge.example repository-id={id} workflow=.ci/release.yml").parse().unwrap()
+    };
+    let mut list = list(1);
+    let content = DenyContent { keyless: [rule(42)].into(), ..content(2) };
+    assert!(list.update(&sign(&content, &key(1)).unwrap()).unwrap());
+    let acme: Name = "acme".parse().unwrap();
+    let why = list.denies(&Digest::of(b"good"), &acme, By::Rule(&rule(42))).unwrap();
+    assert!(why.contains("repository-id=42"), "{why}");
+    assert_eq!(list.denies(&Digest::of(b"good"), &acme, By::Rule(&rule(43))), None);
 }
 
 #[test]

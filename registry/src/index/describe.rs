@@ -32,6 +32,7 @@ pub fn asks(capabilities: &CapabilitySet) -> BTreeSet<String> {
         ("sessions", capabilities.sessions),
         ("settings", capabilities.settings),
         ("wasi", capabilities.wasi.is_some()),
+        ("requests", capabilities.requests),
     ];
     asks.extend(words.into_iter().filter(|(_, on)| *on).map(|(word, _)| word.to_owned()));
     asks

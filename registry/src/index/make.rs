@@ -3,6 +3,8 @@
 use super::{Entry, FORMAT, Index, MAX_BYTES, SignedBy};
 use crate::error::RegistryError;
 use crate::key::{PublicKey, SigningKey};
+use crate::location::read_file as read;
+use crate::publisher::{KeyState, PublisherBook};
 use crate::verify::{Trust, verify};
 use crate::{bundle, files, package};
 use carapace_contract::{Digest, Name};
@@ -90,7 +92,7 @@ pub fn make(dir: &Path, how: &Making<'_>) -> Result<Made, RegistryError> {
     let mut packages = Vec::new();
     let mut keys: BTreeMap<Name, BTreeSet<PublicKey>> = BTreeMap::new();
     for path in components(&dir.join(PACKAGES))? {
-        let mut entry = one(&path, how.trust)?;
+        let mut entry = one(dir, &path, how.trust)?;
         entry.yanked = yanked.get(&entry.digest).cloned();
         if let SignedBy::Key(fingerprint) = &entry.signer
             && let Some((publisher, pinned)) = how.trust.publishers.by_fingerprint(fingerprint)
@@ -135,14 +137,34 @@ pub fn make(dir: &Path, how: &Making<'_>) -> Result<Made, RegistryError> {
     })
 }
 
-fn previous(dir: &Path, how: &Making<'_>) -> Result<Option<Index>, RegistryError> {
-    let file = dir.join(INDEX_FILE);
-    let read = files::read(&file, MAX_BYTES as u64);
-    let bytes =
-        read.map_err(|e| RegistryError::Unreachable { what: file.display().to_string(), why: e.to_string() })?;
+/// The index that lies in a directory already, if one does.
+///
+/// # Errors
+/// It cannot be read, or neither key of `how` signed it.
+pub fn previous(dir: &Path, how: &Making<'_>) -> Result<Option<Index>, RegistryError> {
+    let bytes = match read(dir, INDEX_FILE, MAX_BYTES) {
+        Err(RegistryError::Missing(_)) => return Ok(None),
+        bytes => bytes?,
+    };
     let own = how.key.public();
     let keys = [Some(own), how.earlier_key];
-    bytes.map(|bytes| Ok(Index::open(&how.registry, &bytes, keys.iter().flatten())?.0)).transpose()
+    Ok(Some(Index::open(&how.registry, &bytes, keys.iter().flatten())?.0))
+}
+
+/// The packages of a set that lies ready on this machine, as its own index names them: one that a key of `publishers` signed under
+/// the id `registry`. None if the directory has no index. Such a set goes with the program: its index neither expires nor counts up.
+///
+/// # Errors
+/// The index cannot be read, or nobody whose key counts signed it.
+pub fn ready(dir: &Path, registry: &Name, publishers: &PublisherBook) -> Result<Option<Vec<PathBuf>>, RegistryError> {
+    let bytes = match read(dir, INDEX_FILE, MAX_BYTES) {
+        Err(RegistryError::Missing(_)) => return Ok(None),
+        bytes => bytes?,
+    };
+    let keys = publishers.iter().flat_map(|p| &p.keys).filter(|k| k.state == KeyState::Active).map(|k| &k.key);
+    let (index, _) = Index::open(registry, &bytes, keys)?;
+    let offered = index.packages.iter().filter(|e| e.yanked.is_none());
+    Ok(Some(offered.map(|e| dir.join(package_files(&e.digest).0)).collect()))
 }
 
 fn components(dir: &Path) -> Result<Vec<PathBuf>, RegistryError> {
@@ -158,18 +180,11 @@ fn components(dir: &Path) -> Result<Vec<PathBuf>, RegistryError> {
     Ok(found)
 }
 
-fn one(path: &Path, trust: &Trust) -> Result<Entry, RegistryError> {
+fn one(dir: &Path, path: &Path, trust: &Trust) -> Result<Entry, RegistryError> {
     let refused = |why: String| RegistryError::NotIndexed { what: path.display().to_string(), why };
-    if !fs::symlink_metadata(path).is_ok_and(|m| m.is_file()) {
-        return Err(RegistryError::NotAFile(path.to_owned()));
-    }
-    let read = |path: &Path, max: usize| match files::read(path, max as u64) {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(refused(format!("there is no {}", path.display()))),
-        Err(e) => Err(refused(e.to_string())),
-    };
-    let bytes = read(path, package::MAX_BYTES)?;
-    let bundle = read(&path.with_extension("sigstore.json"), bundle::MAX_BYTES)?;
+    let name = |path: &Path| format!("{PACKAGES}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+    let bytes = read(dir, &name(path), package::MAX_BYTES)?;
+    let bundle = read(dir, &name(&path.with_extension("sigstore.json")), bundle::MAX_BYTES)?;
     let digest = Digest::of(&bytes);
     if path.file_stem().is_none_or(|stem| stem.to_str() != Some(digest.hex().as_str())) {
         return Err(refused(format!("its digest is {digest}, and it is not called so")));

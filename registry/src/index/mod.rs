@@ -10,7 +10,7 @@ mod make;
 mod search;
 
 pub use describe::{asks, kinds};
-pub use make::{INDEX_FILE, Made, Making, PACKAGES, digests_of, make, package_files, place};
+pub use make::{INDEX_FILE, Made, Making, PACKAGES, digests_of, make, package_files, place, previous, ready};
 pub use search::{Hit, search};
 
 use crate::dsse::{Envelope, EnvelopeError};

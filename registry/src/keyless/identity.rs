@@ -3,6 +3,7 @@
 //! A rule never rests on a name that somebody else can register later: a repository is its forge's number, not its
 //! owner's name. The certificate's fields: <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
 
+use carapace_contract::manifest::deceives;
 use serde::{Deserialize, Serialize};
 use sigstore_verify::SubjectAltName;
 use sigstore_verify::crypto::CertificateInfo;
@@ -140,16 +141,16 @@ impl fmt::Display for Identity {
 
 /// Whether a stranger's text fits on a line that people read.
 fn presentable(text: &str) -> bool {
-    !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(|c| c.is_control() || c == ' ')
+    !text.is_empty() && text.len() <= MAX_TEXT && !text.chars().any(|c| deceives(c) || c.is_whitespace())
 }
 
 /// As much as is presentable of what is not.
 fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+    text.chars().filter(|c| !deceives(*c)).take(MAX_TEXT).collect()
 }
 
 /// How a publisher who signs without a key is recognised.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Rule {
     issuer: String,
@@ -157,7 +158,7 @@ pub struct Rule {
 }
 
 /// Whom a [`Rule`] lets in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
     /// A workflow, at whatever ref, of the repository with that number.
     Workflow { repository_id: u64, path: String },

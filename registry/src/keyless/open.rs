@@ -2,6 +2,7 @@
 
 use super::{Identity, Problem};
 use crate::bundle::{IN_TOTO, MAX_BYTES};
+use crate::error::shown;
 use carapace_contract::Digest;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha512};
@@ -38,7 +39,7 @@ impl Bundle {
         match &bundle.content {
             SignatureContent::DsseEnvelope(envelope) if envelope.payload_type == IN_TOTO => Ok(Self(bundle)),
             SignatureContent::DsseEnvelope(envelope) => {
-                let found: String = envelope.payload_type.chars().take(120).collect();
+                let found = shown(&envelope.payload_type);
                 Err(Problem::Bundle(format!("its payload type is `{found}`, not `{IN_TOTO}`")))
             }
             _ => Err(Problem::Bundle("it signs a bare file, not a statement about one".to_owned())),

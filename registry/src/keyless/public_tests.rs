@@ -30,6 +30,11 @@ fn read(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(bundles().join(name)).unwrap()).unwrap()
 }
 
+/// A bundle of the public instance.
+pub(super) fn conda() -> Bundle {
+    Bundle::parse(read("conda-attestation.sigstore.json").to_string().as_bytes()).unwrap()
+}
+
 fn open(bundle: &Value) -> Result<Opened, Problem> {
     TrustedRoot::built_in().open(&Bundle::parse(bundle.to_string().as_bytes())?)
 }

@@ -19,6 +19,8 @@ pub const BUILT_IN_MS: u64 = 1_792_713_600_000;
 /// After how long a root should be renewed: 180 days. Its keys are added and retired about once a year; an old root
 /// refuses what newer keys signed, and does not know which of its own were retired since.
 pub const MAX_AGE_MS: u64 = 180 * 86_400_000;
+/// A root's largest size, bytes.
+pub const MAX_BYTES: usize = 1 << 20;
 const DAY_MS: u64 = 86_400_000;
 
 /// A root that takes the built-in one's place.
@@ -38,7 +40,7 @@ impl Content for RootContent {
     const WHAT: &'static str = "trusted root";
     const FILE: &'static str = "trusted-root.json";
     const PAYLOAD_TYPE: &'static str = "application/vnd.carapace.trusted-root.v1+json";
-    const MAX_BYTES: usize = 1 << 20;
+    const MAX_BYTES: usize = MAX_BYTES;
 
     fn version(&self) -> u64 {
         self.version
@@ -129,11 +131,24 @@ impl TrustedRoot {
         self.signed.content()
     }
 
-    /// A warning if it should be renewed. An old root is still applied.
+    /// The one that counts, if it is not the built-in one: a root of the same instance that is older than what this kernel
+    /// brings along does not, for the newer one knows which keys were retired. Another instance's always does.
+    fn in_force(&self) -> Option<&RootContent> {
+        self.content().filter(|content| content.fetched_ms >= BUILT_IN_MS || !is_public(&content.root))
+    }
+
+    /// A warning if it should be renewed, or is not the one that counts. An old root is still applied.
     pub fn warning(&self, now_ms: u64) -> Option<String> {
-        let (what, since) = match self.content() {
-            Some(content) => (format!("trusted root (version {})", content.version), content.fetched_ms),
-            None => ("built-in trusted root".to_owned(), BUILT_IN_MS),
+        let (what, since) = match (self.in_force(), self.content()) {
+            (Some(content), _) => (format!("trusted root (version {})", content.version), content.fetched_ms),
+            (None, Some(older)) => {
+                return Some(format!(
+                    "the trusted root here (version {}) is older than the one that this carapace brings along, which counts in its place; get a newer one for `carapace publisher trusted-root`, or delete {}",
+                    older.version,
+                    RootContent::FILE
+                ));
+            }
+            (None, None) => ("built-in trusted root".to_owned(), BUILT_IN_MS),
         };
         let age = now_ms.saturating_sub(since);
         (age > MAX_AGE_MS).then(|| {
@@ -149,13 +164,24 @@ impl TrustedRoot {
     /// # Errors
     /// The first part that is missing or wrong.
     pub fn open(&self, bundle: &Bundle) -> Result<Opened, Problem> {
-        let parsed = self.parsed.get_or_init(|| match self.content() {
+        let parsed = self.parsed.get_or_init(|| match self.in_force() {
             Some(content) => Verified::new(&content.root.to_string()),
             None => Verified::new(SIGSTORE_PRODUCTION_TRUSTED_ROOT),
         });
         let Verified { verifier, logs } = parsed.as_ref().map_err(Clone::clone)?;
         open::open(bundle, verifier, logs)
     }
+}
+
+/// Whether a root is one of the public instance's: it knows one of the transparency logs of the built-in one.
+fn is_public(root: &Value) -> bool {
+    let logs = |root: &Value| -> BTreeSet<String> {
+        let all = root.get("tlogs").and_then(Value::as_array);
+        let id = |log: &Value| Some(log.pointer("/logId/keyId")?.as_str()?.to_owned());
+        all.into_iter().flatten().filter_map(id).collect()
+    };
+    let built_in = serde_json::from_str::<Value>(SIGSTORE_PRODUCTION_TRUSTED_ROOT);
+    built_in.is_ok_and(|built_in| !logs(&built_in).is_disjoint(&logs(root)))
 }
 
 impl fmt::Debug for TrustedRoot {

@@ -256,6 +256,11 @@ fn what_was_verified_is_let_in_only_as_long_as_its_rule_is_pinned() {
     trust.deny.update(&crate::deny::sign(&denied, &key(7)).unwrap()).unwrap();
     assert!(matches!(trust.still(&package).unwrap_err().problem(), TrustProblem::Denied(_)));
     trust.deny = crate::DenyList::none();
+    // Another root, under which none of it was ever signed.
+    let root = std::mem::replace(&mut trust.root, trusted_root(&Sigstore::new().trusted_root()));
+    assert_eq!(trust.still(&package).unwrap_err().code(), "E-TRUST-025", "the root was replaced");
+    trust.root = root;
+    trust.still(&package).unwrap();
     trust.publishers.remove(&"acme".parse().unwrap()).unwrap();
     assert_eq!(trust.still(&package).unwrap_err().code(), "E-TRUST-021");
     trust.publishers.pin_rule("other".parse().unwrap(), RULE.parse().unwrap(), 0).unwrap();
@@ -369,11 +374,98 @@ fn a_release_is_its_workflows_and_about_that_file() {
     let root = trusted_root(&sigstore.trusted_root());
     let rule: Rule = RULE.parse().unwrap();
     let code = |file: &[u8], bundle: &str, rule: &Rule| {
-        release::verify(file, bundle.as_bytes(), rule, &root).map(|i| i.issuer).map_err(|e| e.code())
+        release::verify(file, bundle.as_bytes(), rule, None, &root).map(|i| i.issuer).map_err(|e| e.code())
     };
     assert_eq!(code(file, &good, &rule), Ok(GITHUB.to_owned()));
     assert_eq!(code(b"another", &good, &rule), Err("E-TRUST-007"));
     assert_eq!(code(file, &sbom, &rule), Err("E-TRUST-006"));
     assert_eq!(code(file, &good, &RULE.replace("42", "43").parse().unwrap()), Err("E-TRUST-020"));
     assert_eq!(code(file, "{}", &rule), Err("E-TRUST-002"));
+}
+
+#[test]
+fn a_release_is_made_at_a_tag_or_at_the_ref_that_was_named() {
+    let mut sigstore = Sigstore::new();
+    let file = b"carapace.tar.gz";
+    let statement =
+        json!({ "_type": "https://in-toto.io/Statement/v1", "predicateType": release::PROVENANCE, "predicate": {},
+        "subject": [{ "name": "carapace.tar.gz", "digest": { "sha256": hex::encode(sha2::Sha256::digest(file)) } }] })
+        .to_string();
+    let rule: Rule = RULE.parse().unwrap();
+    for (at, wanted, good) in [
+        ("refs/tags/v1", None, true),
+        ("refs/heads/main", None, false),
+        ("refs/heads/refs/tags/v1", None, false),
+        ("refs/pull/7/merge", None, false),
+        ("refs/tags/v1", Some("refs/tags/v1"), true),
+        ("refs/tags/v1", Some("refs/tags/v2"), false),
+        ("refs/heads/main", Some("refs/heads/main"), true),
+    ] {
+        let holder = Holder::workflow("acme/tools", 42, ".github/workflows/release.yml", at);
+        let bundle = sigstore.sign(&holder, statement.as_bytes()).to_string();
+        let root = trusted_root(&sigstore.trusted_root());
+        let found = release::verify(file, bundle.as_bytes(), &rule, wanted, &root).map(drop).map_err(|e| e.code());
+        assert_eq!(found, if good { Ok(()) } else { Err("E-TRUST-034") }, "{at} for {wanted:?}");
+    }
+}
+
+#[test]
+fn an_identity_that_deceives_the_eye_is_nobodys() {
+    let mut f = fixture();
+    for issuer in ["https://accounts.\u{202e}moc.example", "https://accounts\u{200b}.example.com"] {
+        let mail = Holder::email(issuer, "ada@example.com");
+        let bundle = f.sigstore.sign(&mail, &f.statement.clone());
+        f.refused(&bundle, "E-TRUST-033");
+    }
+    // A build whose fields deceive is no build, and its subject alone lets nobody in.
+    let bundle = f
+        .sigstore
+        .sign(&release().with(18, Some("https://github.com/acme/tools/\u{2066}x@refs/tags/v1")), &f.statement.clone());
+    f.refused(&bundle, "E-TRUST-020");
+    assert!("issuer=https://a.example email=a\u{200b}da@example.com".parse::<Rule>().is_err());
+}
+
+#[test]
+fn who_signs_without_a_key_is_denied_at_load_and_while_running() {
+    let mut f = fixture();
+    let bundle = f.signed(Wrong::Nothing).to_string();
+    let mut trust = trust_keyless("acme", RULE, &f.sigstore.trusted_root());
+    let package = verify(f.bytes.clone(), bundle.as_bytes(), &trust).unwrap();
+    trust.deny.pin(key(9).public()).unwrap();
+    for (version, rule, denied) in [(1, RULE.replace("42", "43"), false), (2, RULE.to_owned(), true)] {
+        let content =
+            crate::deny::DenyContent { version, keyless: [rule.parse().unwrap()].into(), ..Default::default() };
+        trust.deny.update(&crate::deny::sign(&content, &key(9)).unwrap()).unwrap();
+        let (again, still) = (verify(f.bytes.clone(), bundle.as_bytes(), &trust), trust.still(&package));
+        for found in [again.map(drop), still] {
+            assert_eq!(
+                found.map_err(|e| e.code()),
+                if denied { Err("E-TRUST-011") } else { Ok(()) },
+                "version {version}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_kernels_own_root_counts_before_an_older_one_of_the_same_instance_only() {
+    let bundle = public_tests::conda();
+    let of = |fetched_ms, root: Value| {
+        let mut signed = TrustedRoot::built_in();
+        signed.pin(key(1).public()).unwrap();
+        signed.update(&root::sign(&RootContent { version: 7, fetched_ms, root }, &key(1)).unwrap()).unwrap();
+        signed
+    };
+    // The public instance's, but for its certificate authorities: what they signed is refused where this root counts.
+    let other = Sigstore::new().trusted_root();
+    let mut public: Value = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+    public["certificateAuthorities"] = other["certificateAuthorities"].clone();
+    let older = of(root::BUILT_IN_MS - 1, public.clone());
+    older.open(&bundle).unwrap();
+    assert!(older.warning(root::BUILT_IN_MS).unwrap().contains("version 7"));
+    let newer = of(root::BUILT_IN_MS, public);
+    assert_eq!(newer.open(&bundle).unwrap_err().code(), "E-TRUST-022");
+    assert_eq!(newer.warning(root::BUILT_IN_MS), None);
+    // Another instance's is no older state of this one.
+    assert_eq!(of(0, other).open(&bundle).unwrap_err().code(), "E-TRUST-025");
 }

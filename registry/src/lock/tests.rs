@@ -25,7 +25,7 @@ fn a_lock_reads_well_and_comes_back_as_it_was() {
     // The digest of a grant is compared in its own test: here it would change with every new capability.
     let shown: String = text.lines().filter(|l| !l.starts_with("grants")).map(|l| format!("{l}\n")).collect();
     insta::assert_snapshot!(shown, @r#"
-    # Written by carapace: what is installed. Changed by `carapace plugin install` and `remove`, not by hand.
+    # Written by carapace: what the owner installed. `carapace plugin sync` brings the same to another machine.
     format = 1
 
     [[package]]

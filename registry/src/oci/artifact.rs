@@ -5,7 +5,7 @@
 //! <https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md>.
 
 use crate::bundle;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, shown};
 use crate::imports;
 use crate::package::{self, PackageError};
 use carapace_contract::Digest;
@@ -223,9 +223,4 @@ impl Manifest {
             layers => Err(format!("it has {} layers, not one", layers.len())),
         }
     }
-}
-
-/// A stranger's text in an error.
-pub(super) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !carapace_contract::manifest::deceives(*c)).take(120).collect()
 }

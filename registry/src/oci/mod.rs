@@ -17,11 +17,11 @@ pub use reference::{Reference, SCHEME};
 pub use session::Credentials;
 
 use crate::bundle;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, shown};
 use crate::fetch::{Fetch, FetchRequest};
 use crate::package;
 use crate::source::Fetched;
-use artifact::{EMPTY_BYTES, INDEX, MANIFEST, MAX_SIGNATURES, shown, signature};
+use artifact::{EMPTY_BYTES, INDEX, MANIFEST, MAX_SIGNATURES, signature};
 use bytes::Bytes;
 use carapace_contract::Digest;
 use session::Session;

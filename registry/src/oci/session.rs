@@ -2,9 +2,8 @@
 //!
 //! Tokens: <https://distribution.github.io/distribution/spec/auth/token/>.
 
-use super::artifact::shown;
 use super::reference::Reference;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, shown};
 use crate::fetch::{Fetch, FetchError, FetchRequest, FetchResponse};
 use crate::location::web;
 use base64::Engine as _;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fetch::{FetchError, FetchResponse};
+use crate::source::Expected;
 use crate::testing::{self, key};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -138,7 +139,7 @@ async fn what_is_pushed_is_pulled_and_verified_with_and_without_the_referrers_ap
         assert!(pushed.reference.to_string().starts_with("oci://registry.example.com/acme/notes:1.2.0@sha256:"));
         for reference in [there().tagged("1.2.0"), pushed.reference] {
             let fetched = pull(&reference, None, &memory).await.unwrap();
-            let (verified, _) = fetched.verify(&testing::trust("acme", &key(0))).unwrap();
+            let (verified, _) = fetched.verify(&testing::trust("acme", &key(0)), Expected::Any).unwrap();
             assert_eq!(verified.id().to_string(), "acme/notes");
             assert!(fetched.source.contains("@sha256:"), "{}", fetched.source);
         }
@@ -232,8 +233,8 @@ async fn a_package_without_a_signature_says_so_and_a_strangers_referrer_does_no_
     push(&there(), &bytes, &foreign, None, &memory).await.unwrap();
     let fetched = pull(&pinned, None, &memory).await.unwrap();
     assert_eq!(fetched.bundles.len(), 2);
-    assert!(fetched.verify(&testing::trust("acme", &key(0))).is_ok());
-    assert!(fetched.verify(&testing::trust("acme", &key(5))).is_err());
+    assert!(fetched.verify(&testing::trust("acme", &key(0)), Expected::Any).is_ok());
+    assert!(fetched.verify(&testing::trust("acme", &key(5)), Expected::Any).is_err());
     let bare = Memory { kept: Mutex::new(memory.kept.lock().unwrap().clone()), ..Memory::default() };
     let error = pull(&pinned, None, &bare).await.unwrap_err();
     assert!(error.code() == "E-REG-033" && error.fix().contains("plugin publish"), "{error}");

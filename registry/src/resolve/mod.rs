@@ -6,7 +6,7 @@ mod request;
 pub use alike::{alike, skeleton};
 pub use request::Request;
 
-use crate::deny::DenyList;
+use crate::deny::{By, DenyList};
 use crate::error::{RegistryError, Release};
 use crate::index::{Entry, Index, SignedBy};
 use crate::publisher::PublisherBook;
@@ -171,11 +171,11 @@ fn same_everywhere(candidates: &[Candidate<'_>]) -> Result<(), RegistryError> {
 fn usable(candidate: &Candidate<'_>, request: &Request, known: &Known<'_>) -> Result<Option<String>, RegistryError> {
     let Candidate { entry, id, registry, .. } = candidate;
     let package = || Release::boxed(id, &entry.version);
-    let key = match &entry.signer {
-        SignedBy::Key(fingerprint) => known.publishers.by_fingerprint(fingerprint).map(|(_, pinned)| &pinned.key),
-        SignedBy::Keyless(_) => None,
+    let by = match &entry.signer {
+        SignedBy::Key(fingerprint) => By::Key(fingerprint),
+        SignedBy::Keyless(rule) => By::Rule(rule),
     };
-    if let Some(what) = known.deny.denies(&entry.digest, &id.publisher, key) {
+    if let Some(what) = known.deny.denies(&entry.digest, &id.publisher, by) {
         return Err(RegistryError::Denied { package: package(), what });
     }
     let speaks = Contracts::SPOKEN;

@@ -385,3 +385,27 @@ fn what_was_let_in_before_is_let_in_no_longer_once_its_key_or_the_deny_list_says
     trust.publishers.rotate(&statement, 0).unwrap();
     assert_eq!(trust.still(&package).unwrap_err().code(), "E-TRUST-004");
 }
+
+#[test]
+fn a_publisher_is_told_from_another_that_was_pinned_under_its_name() {
+    let (old, new) = (testing::key(1), testing::key(2));
+    let manifest = testing::manifest("echo", "1.0.0", TOOL);
+    let (bytes, by_old) = testing::package(testing::component(&[], &["tools"]), &manifest, &old);
+    let by_new = package::sign(&bytes, &new).unwrap();
+    let first = verify(bytes.clone(), &by_old, &testing::trust("acme", &old)).unwrap();
+    assert!(first.is_of(first.mark()));
+    // Forgotten, and the name given to another key: the same bytes, by somebody else.
+    let second = verify(bytes.clone(), &by_new, &testing::trust("acme", &new)).unwrap();
+    assert_eq!(first.id(), second.id());
+    assert!(!second.is_of(first.mark()) && second.is_of(second.mark()));
+    // One who rotated is who it was, also when the old key counts no more.
+    let mut rotated = testing::trust("acme", &old);
+    let statement = crate::publisher::rotation(&old, &new.public(), true).unwrap();
+    rotated.publishers.rotate(&statement, 1).unwrap();
+    let third = verify(bytes.clone(), &by_new, &rotated).unwrap();
+    assert!(third.is_of(first.mark()) && third.is_of(second.mark()));
+    // And so is one to whom the owner gave a second key.
+    let mut both = testing::trust("acme", &old);
+    both.publishers.pin("acme".parse().unwrap(), new.public(), 1).unwrap();
+    assert!(verify(bytes, &by_new, &both).unwrap().is_of(first.mark()));
+}

@@ -19,6 +19,7 @@ use crate::tools::{ToolSet, Tools, set};
 pub struct Manifest {
     pub name: &'static str,
     pub sections: &'static [&'static str],
+    pub kv_schema: u32,
     pub endpoints: &'static [(&'static str, &'static [&'static str])],
     pub public_http: bool,
     pub secrets: &'static [(&'static str, bool)],

@@ -91,6 +91,23 @@ pub fn swap(key: &str, expected: Option<u64>, value: impl AsRef<[u8]>, ttl: Opti
     host::kv_swap(key, expected, value.as_ref(), ttl.map(millis))
 }
 
+/// In which form the pairs are kept: the number (`[kv] schema`) of the version that wrote the first of them, or that last said [`migrated`].
+/// The running version's own if there are none. Lower than that, and there is something to bring up to date.
+///
+/// # Errors
+/// Denied.
+pub fn schema() -> Result<u32, Error> {
+    host::kv_schema()
+}
+
+/// Says that the pairs are in this version's form now. Two calls may bring them up to date at once: write with [`swap`].
+///
+/// # Errors
+/// Denied.
+pub fn migrated() -> Result<(), Error> {
+    host::kv_migrated()
+}
+
 fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
 }

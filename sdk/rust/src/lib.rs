@@ -33,7 +33,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! Start with [`Tools`] or [`Provider`], and [`component!`]. The imports are the modules [`http`], [`kv`], [`memory`], [`sessions`], [`settings`],
+//! Start with [`Tools`] or [`Provider`], and [`component!`]. The imports are the modules [`http`], [`kv`], [`memory`], [`sessions`], [`settings`], [`requests`],
 //! [`secrets`], [`assets`], [`config`], [`log`], [`clock`] and [`random`]; [`sse`] and [`ndjson`] read streams. [`testing`] (feature
 //! `testing`) is a host for tests.
 //!
@@ -58,6 +58,7 @@ pub mod ndjson;
 pub mod prelude;
 pub mod provider;
 pub mod random;
+pub mod requests;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;

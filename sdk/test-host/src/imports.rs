@@ -3,8 +3,8 @@
 use crate::convert::{self, error};
 use async_trait::async_trait;
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions,
-    settings, types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, requests, secrets,
+    sessions, settings, types,
 };
 use carapace_runtime::engine_types::{Resource, Result};
 use carapace_runtime::{Core, Guest};
@@ -91,6 +91,12 @@ impl kv::Host for State {
     }
     async fn swap(&mut self, key: String, expected: Option<u64>, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<bool> {
         self.answer(|f| f.kv_swap(&key, expected, &value, ttl_ms))
+    }
+    async fn schema(&mut self) -> Answer<u32> {
+        self.answer(|f| f.kv_schema())
+    }
+    async fn migrated(&mut self) -> Answer<()> {
+        self.answer(|f| f.kv_migrated())
     }
 }
 
@@ -206,5 +212,11 @@ impl sessions::Host for State {
 impl settings::Host for State {
     async fn read(&mut self, path: String) -> Answer<Option<String>> {
         self.answer(|f| f.settings_read(&path))
+    }
+}
+
+impl requests::Host for State {
+    async fn install(&mut self, name: String, reason: String) -> Answer<String> {
+        self.answer(|f| f.request_install(&name, &reason))
     }
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 static MANIFEST: Manifest = Manifest {
     name: "misbehaving",
     sections: &["component", "limits", "kv", "tool"],
+    kv_schema: 1,
     endpoints: &[],
     public_http: false,
     secrets: &[],

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const STARTS: usize = 15;
+const ROUNDS: usize = 10;
 /// Components in the large set.
 const COMPONENTS: usize = 25;
 
@@ -68,6 +69,45 @@ pub(crate) async fn measure(report: &mut Report) {
     many.packages = copies();
     let kernel = starts(report, "25 components", many, Some(60.0)).await;
     memory(report, &kernel).await;
+    packages(report, &kernel);
+}
+
+/// What an owner waits for at the command line: the process, the kernel, the compiler and the disk included.
+fn packages(report: &mut Report, kernel: &Kernel) {
+    let math = std::fs::read(carapace_tests::bundle().join("math.wasm")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let begin = Instant::now();
+        let out = kernel.cli(args);
+        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        begin.elapsed()
+    };
+    let [mut verify, mut install, mut update, mut uninstall] = [(); 4].map(|()| Samples::default());
+    for n in 900..900 + ROUNDS {
+        let first = replace(&math, b"math_eval", tool(n).as_bytes());
+        let first = replace(&first, b"name = \"math\"", format!("name = \"m{n:03}\"").as_bytes());
+        let newer = replace(&first, b"version = \"0.1.0\"", b"version = \"0.2.0\"");
+        let [(first, digest), (newer, _)] = [("first", first), ("newer", newer)].map(|(name, bytes)| {
+            let file = dir.path().join(format!("{name}-{n}.wasm")).to_str().unwrap().to_owned();
+            std::fs::write(&file, &bytes).unwrap();
+            run(&["plugin", "sign", &file]);
+            (file, carapace_contract::Digest::of(&bytes).to_string())
+        });
+        let name = format!("m{n:03}");
+        verify.add(run(&["plugin", "verify", &first]));
+        install.add(run(&["plugin", "install", &first, "--accept", &digest]));
+        update.add(run(&["plugin", "update", &name, &newer]));
+        uninstall.add(run(&["plugin", "uninstall", &name, "--yes"]));
+    }
+    let size = format!("a component of {} KB", math.len() / 1000);
+    for (what, samples, budget) in [
+        ("verify", verify, None),
+        ("install (compiled)", install, Some(1000.0)),
+        ("update (compiled, swapped)", update, None),
+        ("uninstall", uninstall, None),
+    ] {
+        report.put(&format!("{what}: {size}, by a command, median"), samples.median() / 1e3, "ms", budget, samples.n());
+    }
 }
 
 /// From the start of the process to its `ready` line, everything compiled before.

@@ -36,6 +36,12 @@ fn index() -> Index {
     }
 }
 
+/// A tool of some 1 MB, most of it data.
+fn large() -> String {
+    let data: String = (0..1_000_000_u32).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+    format!("(func $main (result i32) (call $text (i32.const 1024) (i32.const 2)))\n(data \"{data}\")")
+}
+
 fn timed<T>(samples: &mut Samples, work: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
     let value = work();
@@ -58,6 +64,16 @@ pub(crate) fn measure(report: &mut Report) {
         let found = timed(&mut resolved, || resolve(&request, &[&index], &known).unwrap());
         assert_eq!(found.entry.version.to_string(), "1.4.0");
     }
+    let manifest = "[component]\nname = \"echo\"\nversion = \"0.1.0\"\ncontract = \"0.1\"\ndescription = \"x\"\n[[tool]]\nname = \"run\"\n";
+    let package = carapace_registry::package::build(&crate::fixtures::tool(&large()), manifest).unwrap();
+    let bundle = carapace_registry::package::sign(&package, &key(0)).unwrap();
+    let mut verified = Samples::default();
+    for _ in 0..ROUNDS {
+        let bytes = package.clone();
+        timed(&mut verified, || carapace_registry::verify(bytes, &bundle, &trust).unwrap());
+    }
+    let size = format!("registry: verify a package of {:.1} MB", package.len() as f64 / 1e6);
+    report.both(&size, &verified, "ms", None, None);
     report.put("registry: an index of 10,000 packages", bytes.len() as f64 / 1e6, "MB", None, 1);
     report.both("registry: verify and parse it", &opened, "ms", Some(100.0), None);
     report.both("registry: search it for two words", &searched, "ms", Some(10.0), None);

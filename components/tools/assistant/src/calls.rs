@@ -3,7 +3,7 @@
 use crate::shown;
 use carapace_sdk::prelude::*;
 use carapace_sdk::serde_json::Value;
-use carapace_sdk::{Error, sessions, settings};
+use carapace_sdk::{Error, requests, sessions, settings};
 
 /// Conversations listed unless said.
 const LISTED: u32 = 20;
@@ -54,6 +54,24 @@ pub(crate) fn config(Config { path }: Config, _: &Context) -> Result<String, Too
         ToolError::NotFound(format!("nothing stands at `{path}`; config_read without a path gives everything"))
     })?;
     Ok(format!("{value:#}"))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// as in a registry: name or publisher/name, perhaps with @version
+    #[schemars(length(max = 200))]
+    name: String,
+    /// what the owner would have of it, in one sentence
+    #[schemars(length(max = 500))]
+    reason: String,
+}
+
+pub(crate) fn request(Request { name, reason }: Request, _: &Context) -> Result<String, ToolError> {
+    let id = requests::install(name.trim(), &reason).map_err(refused)?;
+    Ok(format!(
+        "Recorded; nothing is installed. It is for the owner to decide, at the command line: carapace plugin requests approve {id}"
+    ))
 }
 
 fn within(limit: u32, most: u32) -> Result<u32, ToolError> {

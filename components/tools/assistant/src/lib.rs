@@ -1,6 +1,8 @@
-//! What the assistant may know of itself: tools `session_list`, `session_read` and `config_read`.
+//! What the assistant may know of itself: tools `session_list`, `session_read` and `config_read`; and what it may ask the owner for:
+//! `plugin_request`.
 //!
-//! Who may read which conversation, and the configuration, is decided by the kernel.
+//! Who may read which conversation, and the configuration, is decided by the kernel. A request is a record there: only the owner, at the
+//! command line, installs anything.
 
 mod calls;
 mod shown;
@@ -16,6 +18,9 @@ const READ: &str = "Reads the last messages of a conversation, oldest first.";
 const CONFIG: &str =
     "Reads the configuration in force, without secrets, as JSON: all of it, or the part at a dotted path.";
 
+const REQUEST: &str = "Asks the owner to install a component from a registry. This installs nothing: the request waits until the owner has \
+read at the command line what the component would be granted, and has decided.";
+
 impl Tools for Assistant {
     fn tools(set: &mut ToolSet) {
         set.add("session_list", LIST, calls::list).add("session_read", READ, calls::read).add(
@@ -23,6 +28,7 @@ impl Tools for Assistant {
             CONFIG,
             calls::config,
         );
+        set.add("plugin_request", REQUEST, calls::request);
     }
 }
 

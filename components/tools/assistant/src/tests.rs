@@ -105,3 +105,17 @@ fn a_refusal_of_the_kernel_keeps_its_kind_and_its_words(host: &mut TestHost) {
         assert!(matches!(with(Error::Unavailable), Err(ToolError::Unavailable(_))), "{name}");
     }
 }
+
+#[carapace_sdk::test]
+fn an_installation_is_asked_for_and_the_owner_is_told_where_to_decide(host: &mut TestHost) {
+    let said = ask(host, "plugin_request", json!({ "name": " acme/mail ", "reason": "to read your mail" }));
+    assert!(
+        said.contains("nothing is installed") && said.contains("carapace plugin requests approve request-1"),
+        "{said}"
+    );
+    let with = |host: &mut TestHost, error: Error| {
+        host.fail("requests", error).call_tool("plugin_request", json!({ "name": "mail", "reason": "why not" }))
+    };
+    assert!(matches!(with(host, Error::Invalid("no such name".into())), Err(ToolError::InvalidArguments(_))));
+    assert!(matches!(with(host, Error::Denied("not granted".into())), Err(ToolError::Denied(_))));
+}

@@ -1,6 +1,6 @@
 //! `carapace registry …`
 
-use super::OutputArgs;
+use super::{OutputArgs, RotateKeyArgs};
 use clap::Subcommand;
 use std::path::PathBuf;
 
@@ -38,9 +38,9 @@ pub(crate) enum RegistryCommand {
         /// The registry's id.
         #[arg(long)]
         id: String,
-        /// The key file that signs the index.
+        /// The key file that signs the index (default: the local publisher's, made and pinned if missing).
         #[arg(long, value_name = "PEM")]
-        key: PathBuf,
+        key: Option<PathBuf>,
         /// When a newer index must be there.
         #[arg(long, default_value_t = 90)]
         days: u64,
@@ -62,17 +62,7 @@ pub(crate) enum RegistryCommand {
         /// The registry's id.
         #[arg(long)]
         id: String,
-        /// The key file that is trusted now.
-        #[arg(long, value_name = "PEM")]
-        old: PathBuf,
-        /// The new public key: `ed25519:<base64>`
-        #[arg(long, value_name = "KEY")]
-        new: String,
-        /// No index that the old key signed is accepted afterwards.
-        #[arg(long)]
-        retire_old: bool,
-        /// Where to write the statement.
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        #[command(flatten)]
+        how: RotateKeyArgs,
     },
 }

@@ -5,14 +5,17 @@ use crate::trust;
 use carapace_config::StatePaths;
 use carapace_contract::Digest;
 use carapace_contract::capability::CapabilitySet;
+use carapace_contract::manifest::MAX_BYTES as MAX_MANIFEST;
+use carapace_registry::index::INDEX_FILE;
 use carapace_registry::{Signer, SigningKey, imports, package};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Makes a package from what the compiler made and its manifest.
 pub(crate) fn build(core: &Path, manifest: &Path, out: &Path) -> Outcome {
-    let wasm = std::fs::read(core).or_fail(format!("cannot read {}", core.display()))?;
-    let text = std::fs::read_to_string(manifest).or_fail(format!("cannot read {}", manifest.display()))?;
+    let wasm = trust::read_package(core)?;
+    let text = trust::read(manifest, MAX_MANIFEST)?;
+    let text = String::from_utf8(text).or_fail(format!("cannot read {}", manifest.display()))?;
     let bytes = package::build(&wasm, &text)
         .map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(manifest.display()))?;
     let (parsed, _) = package::read_manifest(&bytes).or_fail(manifest.display())?;
@@ -39,11 +42,18 @@ pub(crate) fn sign(paths: &StatePaths, files: &[PathBuf], bundle: Option<&Path>,
         None => files.to_vec(),
     };
     for file in files {
-        let bytes = std::fs::read(&file).or_fail(format!("cannot read {}", file.display()))?;
+        let bytes = trust::read_package(&file)?;
         let signature = package::sign(&bytes, &key)
             .map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
         trust::write_whole(&trust::signature_path(&file), &signature)?;
         println!("signed {} with {}", file.display(), key.public());
+    }
+    if let Some(dir) = bundle.filter(|dir| dir.join(INDEX_FILE).exists()) {
+        eprintln!(
+            "note: a start takes what the index there names: `carapace plugin publish FILE --to {0}`, then `carapace registry index {0} --id {1}`",
+            dir.display(),
+            trust::BUNDLED
+        );
     }
     Ok(())
 }
@@ -59,7 +69,7 @@ pub(crate) fn keygen(out: &Path) -> Outcome {
 
 /// Shows what a file is and could do, whether or not anyone trusts it.
 pub(crate) fn inspect(paths: &StatePaths, file: &Path, as_json: bool) -> Outcome {
-    let bytes = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let bytes = trust::read_package(file)?;
     let (manifest, _) = package::read_manifest(&bytes)
         .map_err(|e| Failure::new(Exit::Refused, e.to_string()).context(file.display()))?;
     let surface = imports::decode(&bytes).or_fail(file.display())?;

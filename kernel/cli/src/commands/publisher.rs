@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
 use super::plugin::print_json;
+use crate::args::RotateKeyArgs;
 use crate::client::Client;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::trust;
@@ -12,7 +13,7 @@ use carapace_contract::{Digest, Name};
 use carapace_registry::deny::{self, DenyContent};
 use carapace_registry::keyless::{RootContent, Rule, TrustedRoot, root};
 use carapace_registry::signed::SignedError;
-use carapace_registry::{DenyList, PublicKey, PublisherBook, SigningKey, publisher};
+use carapace_registry::{DenyList, PublicKey, PublisherBook, SigningKey, bundle, publisher};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -50,6 +51,7 @@ pub(crate) fn list(paths: &StatePaths, as_json: bool) -> Outcome {
 pub(crate) fn add(paths: &StatePaths, name: &str, key: &str) -> Outcome {
     trust::make_state_dir(paths)?;
     let key: PublicKey = key.parse().map_err(|e| Failure::new(Exit::Usage, format!("{e}")))?;
+    let _alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     book.pin(id(name)?, key, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
@@ -62,6 +64,7 @@ pub(crate) fn add_rule(paths: &StatePaths, name: &str, parts: &[String]) -> Outc
     trust::make_state_dir(paths)?;
     let rule =
         Rule::from_parts(parts.iter().map(String::as_str)).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    let _alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     let pinned = book.pin_rule(id(name)?, rule.clone(), trust::now_ms());
     pinned.map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
@@ -74,16 +77,19 @@ pub(crate) fn add_rule(paths: &StatePaths, name: &str, parts: &[String]) -> Outc
 
 /// Forgets one.
 pub(crate) fn remove(paths: &StatePaths, name: &str) -> Outcome {
+    let alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     book.remove(&id(name)?).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
     println!("{name} is forgotten: what it signed no longer runs.");
+    drop(alone);
     tell(paths)
 }
 
 /// Follows a statement by an old key.
 pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
-    let statement = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let statement = trust::read(file, bundle::MAX_BYTES)?;
+    let alone = trust::hold(&paths.publishers())?;
     let mut book = book(paths)?;
     let rotated = book.rotate(&statement, trust::now_ms()).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     book.save(&paths.publishers()).or_fail("cannot save the publishers")?;
@@ -91,6 +97,7 @@ pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
     if rotated.retired {
         println!("{} is retired: what it signed no longer runs until it is signed anew.", rotated.old);
     }
+    drop(alone);
     tell(paths)
 }
 
@@ -98,6 +105,7 @@ pub(crate) fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
 pub(crate) fn pin_deny_key(paths: &StatePaths, key: &str) -> Outcome {
     trust::make_state_dir(paths)?;
     let key: PublicKey = parsed(key)?;
+    let _alone = trust::hold(&paths.deny_list())?;
     let mut list = deny_list(paths)?;
     list.pin(key).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     list.save(&paths.deny_list()).or_fail("cannot save the deny-list")?;
@@ -107,7 +115,8 @@ pub(crate) fn pin_deny_key(paths: &StatePaths, key: &str) -> Outcome {
 
 /// Takes a newer deny-list.
 pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
-    let envelope = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let envelope = trust::read(file, deny::MAX_BYTES)?;
+    let alone = trust::hold(&paths.deny_list())?;
     let mut list = deny_list(paths)?;
     let changed = list.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
@@ -118,16 +127,26 @@ pub(crate) fn deny(paths: &StatePaths, file: &Path) -> Outcome {
     list.save(&paths.deny_list()).or_fail("cannot save the deny-list")?;
     let version = list.content().map_or(0, |c| c.version);
     println!("The deny-list is {} version {version}.", if changed { "now" } else { "still" });
+    drop(alone);
     tell(paths)
 }
 
 /// Makes a statement for [`rotate`].
-pub(crate) fn make_rotation(old: &Path, new: &str, retire_old: bool, out: &Path) -> Outcome {
-    let key = SigningKey::load(old).or_fail(format!("cannot read the key {}", old.display()))?;
-    let statement = publisher::rotation(&key, &parsed(new)?, retire_old).or_fail("cannot make the statement")?;
-    trust::write_whole(out, &statement)?;
-    println!("{}: those who trust {} follow with `carapace publisher rotate`.", out.display(), key.public());
+pub(crate) fn make_rotation(how: &RotateKeyArgs) -> Outcome {
+    let key = SigningKey::load(&how.old).or_fail(format!("cannot read the key {}", how.old.display()))?;
+    let statement =
+        publisher::rotation(&key, &parsed(&how.new)?, how.retire_old).or_fail("cannot make the statement")?;
+    trust::write_whole(&how.out, &statement)?;
+    println!("{}: those who trust {} follow with `carapace publisher rotate`.", how.out.display(), key.public());
     Ok(())
+}
+
+/// Whose signatures a deny-list names.
+pub(crate) struct Signers<'a> {
+    /// Public keys.
+    pub keys: &'a [String],
+    /// Rules of those who sign without one.
+    pub keyless: &'a [String],
 }
 
 /// What a deny-list shall say.
@@ -136,14 +155,15 @@ pub(crate) fn deny_content(
     days: u64,
     digests: &[String],
     publishers: &[String],
-    keys: &[String],
+    signers: &Signers<'_>,
 ) -> Outcome<DenyContent> {
     Ok(DenyContent {
         version,
         expires_ms: trust::now_ms().saturating_add(days.saturating_mul(86_400_000)),
         digests: digests.iter().map(|d| parsed::<Digest>(d)).collect::<Outcome<_>>()?,
         publishers: publishers.iter().map(|p| id(p)).collect::<Outcome<_>>()?,
-        keys: keys.iter().map(|k| parsed::<PublicKey>(k)).collect::<Outcome<_>>()?,
+        keys: signers.keys.iter().map(|k| parsed::<PublicKey>(k)).collect::<Outcome<_>>()?,
+        keyless: signers.keyless.iter().map(|r| parsed::<Rule>(r)).collect::<Outcome<_>>()?,
     })
 }
 
@@ -159,6 +179,7 @@ pub(crate) fn make_deny_list(content: &DenyContent, key: &Path, out: &Path) -> O
 pub(crate) fn pin_root_key(paths: &StatePaths, key: &str) -> Outcome {
     trust::make_state_dir(paths)?;
     let key: PublicKey = parsed(key)?;
+    let _alone = trust::hold(&paths.trusted_root())?;
     let mut root = load_root(paths)?;
     root.pin(key).map_err(|e| Failure::new(Exit::Refused, e.to_string()))?;
     root.save(&paths.trusted_root()).or_fail("cannot save the trusted root")?;
@@ -168,7 +189,8 @@ pub(crate) fn pin_root_key(paths: &StatePaths, key: &str) -> Outcome {
 
 /// Takes a newer trusted root.
 pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
-    let envelope = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let envelope = trust::read(file, root::MAX_BYTES)?;
+    let alone = trust::hold(&paths.trusted_root())?;
     let mut root = load_root(paths)?;
     let changed = root.update(&envelope).map_err(|e| {
         Failure::new(Exit::Refused, e.to_string()).help(match e {
@@ -179,12 +201,13 @@ pub(crate) fn trusted_root(paths: &StatePaths, file: &Path) -> Outcome {
     root.save(&paths.trusted_root()).or_fail("cannot save the trusted root")?;
     let version = root.content().map_or(0, |c| c.version);
     println!("The trusted root is {} version {version}.", if changed { "now" } else { "still" });
+    drop(alone);
     tell(paths)
 }
 
 /// Makes a root for [`trusted_root()`].
 pub(crate) fn make_trusted_root(file: &Path, version: u64, key: &Path, out: &Path) -> Outcome {
-    let text = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
+    let text = trust::read(file, root::MAX_BYTES)?;
     let content =
         serde_json::from_slice(&text).map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
     let key = SigningKey::load(key).or_fail(format!("cannot read the key {}", key.display()))?;
@@ -216,7 +239,9 @@ fn tell(paths: &StatePaths) -> Outcome {
         let answer = client.control(&ControlRequest::TrustChanged).await?;
         for gone in answer["unloaded"].as_array().into_iter().flatten() {
             let text = |key: &str| gone[key].as_str().unwrap_or("?").to_owned();
-            println!("stopped: {}: {}", text("instance"), text("why"));
+            // Another version had taken its place, and the instance goes on.
+            let which = if gone["replaced"] == true { ", code that was replaced" } else { "" };
+            println!("stopped: {}{which}: {}", text("instance"), text("why"));
         }
         Ok(())
     })

@@ -4,7 +4,7 @@ use super::plugin::print_json;
 use crate::args::RegistryCommand;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::network::Network;
-use crate::sources::{self, Reading};
+use crate::sources::{self, Indexes, Reading};
 use crate::trust;
 use carapace_config::StatePaths;
 use carapace_contract::Name;
@@ -13,7 +13,7 @@ use carapace_registry::oci::{self, Reference};
 use carapace_registry::publisher::KeyState;
 use carapace_registry::resolve::{Known, outdated as newer};
 use carapace_registry::source::read_index;
-use carapace_registry::{Location, PublicKey, PublisherBook, SigningKey, registries};
+use carapace_registry::{Location, PublicKey, PublisherBook, RegistryBook, SigningKey, registries};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,15 +27,14 @@ pub(crate) async fn run(paths: &StatePaths, command: RegistryCommand) -> Outcome
             add(paths, parsed(&id)?, &location, parsed(&key)?, accept_expired).await
         }
         RegistryCommand::Remove { id } => {
-            let mut book = sources::book(paths)?;
-            let gone = book.remove(&parsed(&id)?)?;
-            book.save(&paths.registries())?;
+            let id = parsed(&id)?;
+            let gone = RegistryBook::change(&paths.registries(), |book| book.remove(&id))?;
             println!("{} is forgotten. What was installed from it stays.", gone.id);
             Ok(())
         }
         RegistryCommand::Rotate { file } => rotate(paths, &file),
         RegistryCommand::Index { dir, id, key, days, yank, reason, unyank, earlier_key } => {
-            let key = load_key(&key)?;
+            let key = key.map_or_else(|| Ok(trust::local_key(paths)?.0), |key| load_key(&key))?;
             let earlier_key = earlier_key.as_deref().map(parsed).transpose()?;
             let trust = trust::load(paths)?;
             let mut how = Making {
@@ -50,12 +49,12 @@ pub(crate) async fn run(paths: &StatePaths, command: RegistryCommand) -> Outcome
             withdrawn(&dir, &mut how, &yank, &reason, &unyank)?;
             make(&dir, &how)
         }
-        RegistryCommand::RotateKey { id, old, new, retire_old, out } => {
-            let key = load_key(&old)?;
-            let statement = registries::rotation(&parsed(&id)?, &key, &parsed(&new)?, retire_old)
+        RegistryCommand::RotateKey { id, how } => {
+            let key = load_key(&how.old)?;
+            let statement = registries::rotation(&parsed(&id)?, &key, &parsed(&how.new)?, how.retire_old)
                 .or_fail("cannot make the statement")?;
-            trust::write_whole(&out, &statement)?;
-            println!("{}: those who added `{id}` follow with `carapace registry rotate`.", out.display());
+            trust::write_whole(&how.out, &statement)?;
+            println!("{}: those who added `{id}` follow with `carapace registry rotate`.", how.out.display());
             Ok(())
         }
     }
@@ -97,11 +96,15 @@ async fn add(paths: &StatePaths, id: Name, location: &str, key: PublicKey, accep
         let path = std::path::absolute(location).or_fail(format!("cannot make {location} absolute"))?;
         Location::Directory(path)
     };
-    let mut book = sources::book(paths)?;
-    book.add(id.clone(), location, key, trust::now_ms())?;
-    let network = sources::network(&book);
-    let index = read_index(&mut book, &id, &network, trust::now_ms(), accept_expired).await?;
-    book.save(&paths.registries())?;
+    let now_ms = trust::now_ms();
+    // What cannot be added is told before anything is read.
+    let mut alone = sources::book(paths)?;
+    alone.add(id.clone(), location.clone(), key, now_ms)?;
+    let bytes = read_index(&location, &sources::network(&alone)).await?;
+    let index = RegistryBook::change(&paths.registries(), |book| {
+        book.add(id.clone(), location, key, now_ms)?;
+        book.accept(&id, &bytes, now_ms, accept_expired)
+    })?;
     println!(
         "{id} is added: {} packages, version {} of its index. Who signed a package still decides whether it may run.",
         index.packages.len(),
@@ -111,10 +114,8 @@ async fn add(paths: &StatePaths, id: Name, location: &str, key: PublicKey, accep
 }
 
 fn rotate(paths: &StatePaths, file: &Path) -> Outcome {
-    let statement = std::fs::read(file).or_fail(format!("cannot read {}", file.display()))?;
-    let mut book = sources::book(paths)?;
-    let rotated = book.rotate(&statement, trust::now_ms())?;
-    book.save(&paths.registries())?;
+    let statement = trust::read(file, carapace_registry::bundle::MAX_BYTES)?;
+    let rotated = RegistryBook::change(&paths.registries(), |book| book.rotate(&statement, trust::now_ms()))?;
     println!("the index of {} is signed with {} from now on.", rotated.registry, rotated.new);
     if rotated.retired {
         println!("{} is retired: what it signed is refused.", rotated.old);
@@ -127,11 +128,10 @@ fn withdrawn(dir: &Path, how: &mut Making<'_>, yank: &[String], reason: &str, un
     if yank.is_empty() && unyank.is_empty() {
         return Ok(());
     }
-    let file = dir.join(INDEX_FILE);
-    let bytes = std::fs::read(&file).or_fail(format!("cannot read {}", file.display()))?;
-    let own = how.key.public();
-    let keys = [Some(own), how.earlier_key];
-    let (index, _) = Index::open(&how.registry, &bytes, keys.iter().flatten())?;
+    let Some(index) = index::previous(dir, how)? else {
+        let file = dir.join(INDEX_FILE);
+        return Err(Failure::new(Exit::Usage, format!("nothing can be withdrawn: there is no {}", file.display())));
+    };
     let why = |digest| (digest, reason.to_owned());
     how.yank = index::digests_of(&index, yank)?.into_iter().map(why).collect();
     how.unyank = index::digests_of(&index, unyank)?;
@@ -164,7 +164,7 @@ fn publisher<'a>(entry: &'a Entry, book: &'a PublisherBook) -> (&'a Name, &'stat
 
 /// `carapace plugin search WORDS`
 pub(crate) async fn search(paths: &StatePaths, words: &[String], reading: &Reading, as_json: bool) -> Outcome {
-    let indexes = sources::indexes(paths, reading, true).await?;
+    let indexes = sources::indexes(paths, reading, true).await?.found;
     let trust = trust::load(paths)?;
     let installed = sources::installed(paths).await?;
     let hits = index::search(&indexes, words);
@@ -198,7 +198,7 @@ pub(crate) async fn search(paths: &StatePaths, words: &[String], reading: &Readi
 
 /// `carapace plugin outdated`
 pub(crate) async fn outdated(paths: &StatePaths, reading: &Reading, as_json: bool) -> Outcome {
-    let indexes = sources::indexes(paths, reading, true).await?;
+    let Indexes { found: indexes, unread } = sources::indexes(paths, reading, true).await?;
     let indexes: Vec<&Index> = indexes.iter().collect();
     let (trust, installed) = (trust::load(paths)?, sources::installed(paths).await?);
     let known = Known { publishers: &trust.publishers, deny: &trust.deny, installed: &installed };
@@ -208,14 +208,23 @@ pub(crate) async fn outdated(paths: &StatePaths, reading: &Reading, as_json: boo
             json!({ "name": to.id, "installed": from, "newest": to.entry.version, "registry": to.registry })
         });
         print_json(&Value::Array(found.collect()));
+        if !unread.is_empty() {
+            // The warnings above say which; the list is what it is.
+            std::process::exit(Exit::Failed as i32);
+        }
         return Ok(());
-    }
-    if found.is_empty() {
-        println!("Everything that is installed is as new as what the registries have.");
     }
     for (from, to) in &found {
         println!("{} {from} → {} (in {})", to.id, to.entry.version, to.registry);
         println!("  carapace plugin update {}", to.id);
+    }
+    if !unread.is_empty() {
+        let names: Vec<String> = unread.iter().map(|(id, _)| format!("`{id}`")).collect();
+        let why = format!("{} could not be read; what is new there is not in this list", names.join(", "));
+        return Err(Failure::new(Exit::Failed, why).help("to look in another one only: --registry ID"));
+    }
+    if found.is_empty() {
+        println!("Everything that is installed is as new as what the registries have.");
     }
     Ok(())
 }
@@ -224,10 +233,7 @@ pub(crate) async fn outdated(paths: &StatePaths, reading: &Reading, as_json: boo
 pub(crate) async fn publish(file: &Path, signature: Option<&Path>, to: &str) -> Outcome {
     let bundle = signature.map_or_else(|| trust::signature_path(file), Path::to_path_buf);
     let bytes = trust::read_package(file)?;
-    let signature = std::fs::read(&bundle).map_err(|e| {
-        Failure::new(Exit::Refused, format!("{} has no signature ({}: {e})", file.display(), bundle.display()))
-            .help(format!("carapace plugin sign {}", file.display()))
-    })?;
+    let signature = trust::read_signature(file, &bundle)?;
     if to.starts_with(oci::SCHEME) {
         let reference: Reference = to.parse()?;
         let network = Network::new([reference.base()]);

@@ -2,10 +2,13 @@
 
 use super::plugin::print_json;
 use crate::args::VerifyReleaseArgs;
-use crate::failure::{Exit, Failure, OrFail, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::trust;
 use carapace_config::StatePaths;
-use carapace_registry::keyless::{Rule, release};
+use carapace_registry::bundle;
+use carapace_registry::files::read_ordinary;
+use carapace_registry::keyless::Rule;
+use carapace_registry::keyless::release::{self, ReleaseError};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -22,14 +25,19 @@ pub(crate) fn verify(paths: &StatePaths, args: &VerifyReleaseArgs) -> Outcome {
         name.push(".sigstore.json");
         PathBuf::from(name)
     });
-    let file = std::fs::read(&args.file).or_fail(format!("cannot read {}", args.file.display()))?;
-    let bundle = std::fs::read(&signature).map_err(|e| {
+    let file = trust::read(&args.file, release::MAX_BYTES)?;
+    let bundle = read_ordinary(&signature, bundle::MAX_BYTES as u64).map_err(|e| {
         Failure::new(Exit::Refused, format!("there is no signature: {}: {e}", signature.display()))
             .help("download it beside the release, or name it with --signature")
     })?;
     let trust = trust::load(paths)?;
-    let identity = release::verify(&file, &bundle, &rule, &trust.root)
-        .map_err(|e| Failure::coded(Exit::Refused, e.code(), e.to_string()).context(args.file.display()))?;
+    let identity = release::verify(&file, &bundle, &rule, args.r#ref.as_deref(), &trust.root).map_err(|e| {
+        let failure = Failure::coded(Exit::Refused, e.code(), e.to_string()).context(args.file.display());
+        match e {
+            ReleaseError::Ref(..) => failure.help("download what a tag was released as; --ref names another ref"),
+            _ => failure,
+        }
+    })?;
     let warning = trust.root.warning(trust.now_ms);
     if args.output.json {
         print_json(&json!({ "verified": true, "file": args.file, "signer": identity, "warning": warning }));

@@ -126,7 +126,7 @@ pub(crate) async fn bundle(paths: &StatePaths, reader: Option<&Reader>, bundle: 
 
 /// Before there is a database: everything in the bundle would be asked about.
 fn first_run(trusted: &carapace_registry::Trust, bundle: &Path) -> crate::failure::Outcome<Vec<bundled::Waiting>> {
-    let files = trust::packages_in(bundle)?;
+    let files = trust::bundle_in(bundle, trusted)?;
     let one = |file: &std::path::PathBuf| {
         let package = trust::verify_file(file, None, trusted)?;
         let instance = carapace_contract::InstanceId::new(package.id().clone(), carapace_contract::Name::main());
@@ -172,8 +172,9 @@ pub(crate) async fn installed(paths: &StatePaths, reader: &Reader, config: &Conf
         (Ok(instances), Ok(trusted)) => (instances, trusted),
         (Err(why), _) | (_, Err(why)) => return vec![INSTALLED.failed(&why)],
     };
-    let mut findings = Vec::new();
-    for (id, row) in instances {
+    let mut findings: Vec<Finding> =
+        instances.missing.into_iter().map(|(id, why)| INSTALLED.failed(&why.context(id))).collect();
+    for (id, row) in instances.here {
         if let Err(why) = assembly::verify_installed(paths, &trusted, &row) {
             findings.push(INSTALLED.failed(&why.context(&id)));
             continue;

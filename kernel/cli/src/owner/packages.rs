@@ -1,20 +1,19 @@
-//! Packages of a kernel: brought in, followed by newer ones, rolled back, taken out.
+//! Packages of a kernel: brought in, followed by newer ones.
 //!
-//! The order of a change: the file lies where packages lie (named by its digest, and nothing without a row); it is verified; it is
-//! loaded beside what runs, which is the test of its health; row, grants, history and audit are committed in one batch; what was
-//! loaded takes the place of what ran. Whatever stops it before the commit leaves everything as it was.
+//! The order of a change: the file lies in a stage of its own; it is verified; it is loaded beside what runs, which is the test of its
+//! health; the bytes that were verified are put where packages lie (named by their digest, and nothing without a row); row, grants,
+//! history and audit are committed in one batch; what was loaded takes the place of what ran. Whatever stops it before the commit
+//! leaves everything as it was.
 
-use super::{Owner, audit, refused, unreadable};
-use crate::failure::{OrFail, Outcome};
-use crate::{assembly, bundled, trust};
-use carapace_config::StatePaths;
-use carapace_contract::capability::Sentence;
-use carapace_contract::diff::{self, Growth};
+use super::{Owner, audit, grants, refused, unreadable};
+use crate::{assembly, bundled, installed, trust};
+use carapace_contract::control::StageId;
+use carapace_contract::diff::Growth;
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, Denial, Digest, InstanceId, Name};
-use carapace_host::{PROBATION, Prepared, Relapse};
+use carapace_host::{PROBATION, Prepared};
 use carapace_registry::VerifiedPackage;
-use carapace_store::{AuditRow, Batch, EarlierPackage, PackageRow, PassedOver, Reader};
+use carapace_store::{AuditRow, Batch, EarlierPackage, PackageRow, PassedOver};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -23,23 +22,67 @@ use std::time::Duration;
 /// A staged package, against what is installed and granted.
 pub(super) struct Change {
     package: Arc<VerifiedPackage>,
+    /// What verified it.
+    bundle: Vec<u8>,
+    /// Where it came from.
+    source: Option<String>,
     /// It is older than what was here before, and the owner said that this is meant.
     older: bool,
+    /// What is here was somebody else's: another publisher was pinned under that name.
+    stranger: bool,
+    before: Vec<PackageRow>,
     rows: Vec<PackageRow>,
     grants: Vec<Grant>,
     old_grants: Vec<Grant>,
     grown: Vec<(InstanceId, Vec<Growth>)>,
+    /// What is kept is in a form that this version does not know.
+    data: Option<String>,
 }
 
 impl Change {
-    /// What asks for more than was granted needs the owner's yes, whatever stood there when it was shown.
-    pub(super) fn agreed(&self, agreed: bool) -> Result<(), Denial> {
-        let Some((id, _)) = self.grown.first().filter(|_| !agreed) else { return Ok(()) };
-        Err(Denial::new(
-            "E-GRANT-012",
-            format!("`{id}` is not granted unread: it asks for more than was granted when it was shown"),
-            "the same command again, which shows it",
-        ))
+    /// A hash over everything that the owner's answer is about: the package, who signed it, what is installed and granted, and what would
+    /// be. Whatever changes in between changes it.
+    fn fingerprint(&self) -> Digest {
+        let undated = |grant: &Grant| Grant { at_ms: 0, ..grant.clone() };
+        let rows = |rows: &[PackageRow]| -> Vec<Value> {
+            rows.iter().map(|r| json!([r.instance, r.digest, r.enabled])).collect()
+        };
+        let all = json!({
+            "component": self.package.id(), "digest": self.package.digest(), "mark": self.package.mark(),
+            "older": self.older, "stranger": self.stranger, "before": rows(&self.before), "rows": rows(&self.rows),
+            "granted": self.old_grants, "grants": self.grants.iter().map(undated).collect::<Vec<_>>(), "grown": self.grown, "data": self.data,
+        });
+        Digest::of(all.to_string().as_bytes())
+    }
+
+    /// What asks for more than was granted needs the owner's yes to exactly that.
+    pub(super) fn agreed(&self, shown: Option<Digest>) -> Result<(), Denial> {
+        if let Some(shown) = shown {
+            return grants::as_shown(
+                self.package.id(),
+                shown,
+                self.fingerprint(),
+                "the same command again, which shows it",
+            );
+        }
+        if let Some((id, _)) = self.grown.first() {
+            return Err(Denial::new(
+                "E-GRANT-012",
+                format!("`{id}` is not granted unread: it asks for more than was granted"),
+                "the same command again, which shows it",
+            ));
+        }
+        self.data.as_ref().map_or(Ok(()), |data| Err(newer_data(data, "the same command again, which asks")))
+    }
+
+    /// Leaves out optional capabilities that the owner refuses, of whatever instance.
+    pub(super) fn without(&mut self, refused: &BTreeSet<String>) -> Result<(), Denial> {
+        grants::check_optional(self.package.id(), self.package.capabilities(), refused)?;
+        for grant in &mut self.grants {
+            grant.refused.extend(refused.iter().cloned());
+            grant.capabilities = grant.capabilities.without_optional(refused);
+        }
+        Ok(())
     }
 }
 
@@ -47,13 +90,14 @@ impl Owner {
     /// Verifies a staged package and says what it would change.
     pub(super) async fn change(
         &self,
+        stage: &StageId,
         digest: Digest,
         instance: Option<Name>,
         allow_downgrade: bool,
     ) -> Result<Change, Denial> {
-        let file = trust::installed(&self.paths, &digest);
+        let file = installed::staged(&self.paths, stage);
         let mut trusted = self.trust()?;
-        let package = trust::verify_file(&file, None, &trusted).map_err(|e| refused(&e))?;
+        let (mut package, mut bundle) = trust::verify_with_bundle(&file, None, &trusted).map_err(|e| refused(&e))?;
         let component = package.id().clone();
         let seen = self.store.highest_version(&component).await.map_err(|e| unreadable(&e))?;
         let older = seen.as_ref().is_some_and(|seen| seen > package.version());
@@ -64,7 +108,7 @@ impl Owner {
                 trusted.allowed_downgrades.insert(digest);
             }
             trusted.highest_seen.extend(seen.map(|v| (component.clone(), v)));
-            trust::verify_file(&file, None, &trusted).map_err(|e| refused(&e))?;
+            (package, bundle) = trust::verify_with_bundle(&file, None, &trusted).map_err(|e| refused(&e))?;
         }
         if package.digest() != digest {
             return Err(Denial::new(
@@ -73,6 +117,7 @@ impl Owner {
                 "install it again",
             ));
         }
+        let stranger = assembly::is_strange(&self.store, &package).await.map_err(|e| refused(&e))?;
         let mut old_grants = self.store.grants().await.map_err(|e| unreadable(&e))?;
         old_grants.retain(|g| g.instance.component() == &component);
         let (mut grants, mut grown) = (Vec::new(), Vec::new());
@@ -80,17 +125,24 @@ impl Owner {
         let wanted = InstanceId::new(component.clone(), instance.clone().unwrap_or_else(Name::main));
         if rows.is_empty() || (instance.is_some() && rows.iter().all(|r| r.instance != wanted)) {
             new_rows.push(row_of(&wanted, &package));
-            if old_grants.iter().all(|g| g.instance != wanted) {
+            if stranger || old_grants.iter().all(|g| g.instance != wanted) {
                 grants.push(bundled::whole_grant(&wanted, &package, "owner, install"));
                 grown.push((wanted, Vec::new()));
             }
         }
-        for old in &old_grants {
-            let growth = diff::growth(&old.capabilities, package.capabilities());
+        if stranger {
+            // Nothing goes over from one to the other: what is here is asked for as if it had never been granted.
+            for row in &rows {
+                grants.push(bundled::whole_grant(&row.instance, &package, "owner, update"));
+                grown.push((row.instance.clone(), Vec::new()));
+            }
+        }
+        for old in old_grants.iter().filter(|_| !stranger) {
+            let growth = old.growth(package.capabilities());
             if growth.is_empty() || old.revoked {
                 grants.push(bundled::carry_over(old.clone(), &package));
             } else {
-                grants.push(bundled::whole_grant(&old.instance, &package, "owner, update"));
+                grants.push(bundled::grown_grant(old, &package, "owner, update"));
                 grown.push((old.instance.clone(), growth));
             }
         }
@@ -105,43 +157,78 @@ impl Owner {
                 ..row.clone()
             };
         }
-        Ok(Change { package: Arc::new(package), older, rows: new_rows, grants, old_grants, grown })
+        let data = if stranger { None } else { self.newer_data(&package).await? };
+        let package = Arc::new(package);
+        let source = installed::staged_source(&self.paths, stage);
+        let before = rows;
+        let rows = new_rows;
+        Ok(Change { package, bundle, source, older, stranger, before, rows, grants, old_grants, grown, data })
     }
 
-    async fn rows_of(&self, component: &ComponentId) -> Result<Vec<PackageRow>, Denial> {
+    /// Whether what the component keeps is in a newer form than this version knows, in words.
+    pub(super) async fn newer_data(&self, package: &VerifiedPackage) -> Result<Option<String>, Denial> {
+        let kept = self.store.component_schema(package.id()).await.map_err(|e| unreadable(&e))?;
+        let known = package.manifest().kv.map_or(0, |kv| kv.schema);
+        let (id, version) = (package.id(), package.version());
+        Ok(kept.filter(|kept| known > 0 && *kept > known).map(|kept| {
+            format!(
+                "the data of `{id}` is in form {kept}, and {version} knows up to {known}: it may misread or spoil it"
+            )
+        }))
+    }
+
+    pub(super) async fn rows_of(&self, component: &ComponentId) -> Result<Vec<PackageRow>, Denial> {
         let mut rows = self.store.packages().await.map_err(|e| unreadable(&e))?;
         rows.retain(|r| r.instance.component() == component);
         Ok(rows)
     }
 
-    pub(super) async fn shown(&self, change: &Change) -> Result<Value, Denial> {
-        let package = &change.package;
-        let before = self.rows_of(package.id()).await?;
+    pub(super) fn shown(change: &Change) -> Value {
+        let (package, before) = (&change.package, &change.before);
         let first = change.grown.iter().find(|(_, growth)| growth.is_empty()).map(|(id, _)| id);
-        let optional = |s: &Sentence| if s.optional { " (optional)" } else { "" };
-        let lines = package.capabilities().sentences(first);
-        let lines: Vec<String> = lines.iter().map(|s| format!("{}{}", s.text, optional(s))).collect();
         let grown: Vec<String> = change
             .grown
             .iter()
             .flat_map(|(id, growth)| growth.iter().map(move |g| format!("{id}: {}: {}", g.capability, g.text)))
             .collect();
-        Ok(json!({
+        // What can be refused alone, of what is asked about.
+        let capabilities = package.capabilities();
+        let mut optional = Vec::new();
+        for name in &capabilities.optional {
+            let is_new = |(id, growth): &(InstanceId, Vec<Growth>)| {
+                growth.is_empty()
+                    || growth.iter().any(|g| grants::is_about(&g.capability, name))
+                        && change.grants.iter().any(|grant| &grant.instance == id && !grant.refused.contains(name))
+            };
+            if change.grown.iter().any(is_new) {
+                let texts = capabilities.sentences(first);
+                let texts: Vec<&str> =
+                    texts.iter().filter(|s| &s.capability == name).map(|s| s.text.as_str()).collect();
+                optional.push(json!({ "capability": name, "text": texts.join("; ") }));
+            }
+        }
+        let mut warnings = package.warnings().to_vec();
+        if change.stranger {
+            warnings.push(grants::strangers(package.id()));
+        }
+        json!({
             "component": package.id(), "version": package.version(), "digest": package.digest(),
             "description": package.manifest().component.description,
             "publisher": format!("{} ({})", package.id().publisher, package.signer()),
             "installed": before.first().map(|r| r.version.to_string()),
             "installed_digest": before.first().map(|r| r.digest),
             "same": before.first().is_some_and(|r| r.digest == package.digest()) && first.is_none(),
-            "older": change.older, "lines": lines, "grown": grown, "new": first.is_some(),
-            "warnings": package.warnings(),
-        }))
+            "older": change.older, "lines": grants::lines(capabilities, first), "grown": grown, "data": change.data, "new": first.is_some(),
+            "optional": optional, "warnings": warnings, "shown": change.fingerprint(),
+        })
     }
 
-    /// Loads instances of a package beside what runs: those that run now, and those that are new.
-    async fn beside(
+    /// Loads instances of a package beside what runs: those that run now, and those that are new. One that is disabled, here or in the
+    /// configuration, is not loaded.
+    pub(super) async fn beside(
         &self,
         package: &Arc<VerifiedPackage>,
+        rows: &[PackageRow],
         grants: &[Grant],
         new: &[InstanceId],
         probation: Option<Duration>,
@@ -149,20 +236,32 @@ impl Owner {
         let Some(host) = &self.host else { return Ok(None) };
         let running: BTreeSet<InstanceId> = host.packages().into_iter().map(|(id, _)| id).collect();
         let config = self.config.current();
-        let wanted = grants.iter().filter(|g| running.contains(&g.instance) || new.contains(&g.instance));
+        let wanted = grants.iter().filter(|g| {
+            running.contains(&g.instance) || (new.contains(&g.instance) && self.may_load(rows, &g.instance))
+        });
         let specs = wanted
             .map(|g| assembly::spec_of(&config, &g.instance, VerifiedPackage::clone(package), g.clone()))
             .collect();
         host.prepare(specs, probation).await.map(Some)
     }
 
+    /// Neither disabled nor kept out by the configuration.
+    pub(super) fn may_load(&self, rows: &[PackageRow], id: &InstanceId) -> bool {
+        let section = |enabled: bool| self.config.current().instance(id).map_or(enabled, |section| section.enabled);
+        match rows.iter().find(|r| &r.instance == id) {
+            Some(row) => row.enabled && section(true),
+            // A further instance is there because the configuration names it.
+            None => section(false),
+        }
+    }
+
     /// Commits a change and lets it take effect.
     pub(super) async fn bring(&self, change: Change) -> Result<Value, Denial> {
-        let answer = self.shown(&change).await?;
+        let answer = Self::shown(&change);
         let component = change.package.id().clone();
-        let before = self.rows_of(&component).await?;
+        let before = &change.before;
         let replaced = before.first().filter(|r| r.digest != change.package.digest()).cloned();
-        if replaced.is_none() && before.len() == change.rows.len() {
+        if replaced.is_none() && before.len() == change.rows.len() && change.grown.is_empty() {
             return Ok(answer);
         }
         // What could not be loaded so far may be mended by this version.
@@ -170,33 +269,50 @@ impl Owner {
         let mut new: Vec<InstanceId> = change.rows.iter().map(|r| r.instance.clone()).collect();
         new.retain(|id| before.iter().all(|r| &r.instance != id) || broken.contains(id));
         let probation = replaced.is_some().then_some(PROBATION);
-        let prepared = self.beside(&change.package, &change.grants, &new, probation).await?;
+        let prepared = self.beside(&change.package, &change.rows, &change.grants, &new, probation).await?;
         let (kind, at_ms) = (if replaced.is_some() { "update" } else { "install" }, trust::now_ms());
         let mut batch = Batch::new()
             .highest_version(component.clone(), change.package.version().clone())
+            .signed_by(component.clone(), change.package.mark())
             .take_again(component.clone());
+        if change.stranger {
+            batch = grants::forget_stranger(batch, &component, &change.old_grants);
+        }
         if let Some(old) = replaced {
-            batch = batch.package_before(EarlierPackage {
-                component: component.clone(),
-                digest: old.digest,
-                version: old.version,
-                older: old.older,
-                replaced_ms: at_ms,
-                grants: change.old_grants,
-            });
+            if change.older {
+                // The owner chose the older one over it; the bundle directory must not undo that.
+                batch = batch.pass_over(PassedOver {
+                    component: component.clone(),
+                    digest: Some(old.digest),
+                    why: format!("the owner went back to {}", change.package.version()),
+                    at_ms,
+                });
+            }
+            if !change.stranger {
+                batch = batch.package_before(EarlierPackage {
+                    component: component.clone(),
+                    digest: old.digest,
+                    version: old.version,
+                    older: old.older,
+                    replaced_ms: at_ms,
+                    grants: change.old_grants,
+                });
+            }
         }
         for row in change.rows {
             let detail = json!({ "digest": row.digest, "version": row.version, "by": "owner", "older": change.older });
             batch = batch.audit(AuditRow { detail, ..audit(kind, &row.instance) }).package_put(row);
         }
         let batch = change.grants.into_iter().fold(batch, Batch::grant_put);
+        installed::put(&self.paths, &change.package, &change.bundle, change.source.as_deref())
+            .map_err(|e| refused(&e))?;
         self.commit(batch, "nothing was installed").await?;
         self.take_place(prepared, &component);
-        self.clean().await?;
+        self.tidy().await;
         Ok(answer)
     }
 
-    fn take_place(&self, prepared: Option<Prepared>, component: &ComponentId) {
+    pub(super) fn take_place(&self, prepared: Option<Prepared>, component: &ComponentId) {
         if let (Some(host), Some(prepared)) = (&self.host, prepared) {
             host.swap(prepared);
             let loaded: Vec<InstanceId> = host.packages().into_iter().map(|(id, _)| id).collect();
@@ -204,150 +320,11 @@ impl Owner {
             problems.retain(|(id, _)| id.component() != component || !loaded.contains(id));
         }
     }
+}
 
-    /// Back to the version before. `why`: the kernel does it by itself.
-    pub(super) async fn rollback(&self, component: &ComponentId, why: Option<&str>) -> Result<Value, Denial> {
-        let rows = self.rows_of(component).await?;
-        let Some(current) = rows.first().cloned() else { return Err(not_installed(component)) };
-        let before = self.store.packages_before().await.map_err(|e| unreadable(&e))?;
-        let Some(earlier) = before.into_iter().find(|e| &e.component == component) else {
-            return Err(Denial::new(
-                "E-PACKAGE-002",
-                format!("no version of `{component}` before {} is kept", current.version),
-                "carapace plugin update with the file of another version",
-            ));
-        };
-        let mut trusted = self.trust()?;
-        trusted.allowed_downgrades.insert(earlier.digest);
-        let package = trust::verify_file(&trust::installed(&self.paths, &earlier.digest), None, &trusted);
-        let package = Arc::new(package.map_err(|e| refused(&e))?);
-        if package.id() != component {
-            let why = format!("the package kept as `{component}` {} is `{}`", earlier.version, package.id());
-            return Err(Denial::new("E-TRUST-013", why, "carapace plugin update with the file of another version"));
-        }
-        let now = self.store.grants().await.map_err(|e| unreadable(&e))?;
-        let now = now.into_iter().filter(|g| g.instance.component() == component);
-        let grants: Vec<Grant> = now.map(|g| returned(g, &earlier, &package)).collect();
-        let broken: Vec<InstanceId> = self.problems().into_iter().map(|(id, _)| id).collect();
-        let prepared = self.beside(&package, &grants, &broken, None).await?;
-        let by = if why.is_some() { "kernel, probation" } else { "owner" };
-        let reason = why.unwrap_or("by the owner");
-        let at_ms = trust::now_ms();
-        let mut batch = Batch::new().package_forget_last(component.clone()).pass_over(PassedOver {
-            component: component.clone(),
-            digest: Some(current.digest),
-            why: format!("rolled back: {reason}"),
-            at_ms,
-        });
-        for row in rows {
-            let detail = json!({ "from": row.version, "to": earlier.version, "digest": earlier.digest, "by": by, "why": reason });
-            batch = batch.audit(AuditRow { detail, ..audit("rollback", &row.instance) }).package_put(PackageRow {
-                digest: earlier.digest,
-                version: earlier.version.clone(),
-                at_ms,
-                older: true,
-                by_hand: true,
-                note: why.map(|why| format!("rolled back from {}: {why}", row.version)),
-                ..row
-            });
-        }
-        let batch = grants.into_iter().fold(batch, Batch::grant_put);
-        self.commit(batch, "nothing was rolled back").await?;
-        self.take_place(prepared, component);
-        self.clean().await?;
-        Ok(json!({ "component": component, "from": current.version, "to": earlier.version }))
-    }
-
-    /// A version broke on probation: unless it was replaced meanwhile, the one before comes back.
-    pub(crate) async fn relapsed(&self, relapse: &Relapse) {
-        let _alone = self.changing.lock().await;
-        let component = relapse.instance.component();
-        let rows = self.rows_of(component).await.unwrap_or_default();
-        if rows.iter().all(|r| r.digest != relapse.digest) {
-            return;
-        }
-        match self.rollback(component, Some(&relapse.why)).await {
-            Ok(done) => {
-                tracing::warn!(%component, from = %done["from"], to = %done["to"], why = relapse.why, "rolled back")
-            }
-            Err(error) => {
-                tracing::error!(%component, %error, why = relapse.why, "it breaks, and could not be rolled back")
-            }
-        }
-    }
-
-    pub(super) async fn enable(&self, id: &InstanceId, enabled: bool) -> Result<(), Denial> {
-        let Some(row) = self.store.package(id).await.map_err(|e| unreadable(&e))? else {
-            return Err(Denial::new(
-                "E-PACKAGE-001",
-                format!("`{id}` is not an installed instance"),
-                format!(
-                    "carapace plugin list; one that only the configuration names: instances: {{ \"{}:{}\": {{ enabled: {enabled} }} }}",
-                    id.name(),
-                    id.id()
-                ),
-            ));
-        };
-        if let (true, Some(host)) = (enabled, &self.host) {
-            let config = self.config.current();
-            assembly::load(&self.paths, &self.store, &self.trust()?, &config, host, id, &row)
-                .await
-                .map_err(|e| refused(&e))?;
-        }
-        let kind = if enabled { "enabled" } else { "disabled" };
-        self.commit(Batch::new().package_state(id.clone(), enabled).audit(audit(kind, id)), "nothing was changed")
-            .await?;
-        if let (false, Some(host)) = (enabled, &self.host) {
-            host.unload(id);
-        }
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).retain(|(p, _)| p != id);
-        Ok(())
-    }
-
-    pub(super) async fn uninstall(&self, component: &ComponentId, delete_data: bool) -> Result<Value, Denial> {
-        let rows = self.rows_of(component).await?;
-        if rows.is_empty() {
-            return Err(not_installed(component));
-        }
-        let grants = self.store.grants().await.map_err(|e| unreadable(&e))?;
-        let grants: Vec<InstanceId> =
-            grants.into_iter().map(|g| g.instance).filter(|id| id.component() == component).collect();
-        let mut removed: BTreeSet<InstanceId> = rows.iter().map(|r| r.instance.clone()).collect();
-        removed.extend(grants.iter().cloned());
-        let mut batch =
-            Batch::new().package_forget_before(component.clone()).take_again(component.clone()).pass_over(PassedOver {
-                component: component.clone(),
-                digest: None,
-                why: "uninstalled by the owner".to_owned(),
-                at_ms: trust::now_ms(),
-            });
-        for row in rows {
-            let detail = json!({ "digest": row.digest, "version": row.version, "data": if delete_data { "deleted" } else { "kept" } });
-            let fact = AuditRow { detail, ..audit("uninstall", &row.instance) };
-            batch = batch.audit(fact).package_delete(row.instance);
-        }
-        batch = grants.into_iter().fold(batch, Batch::grant_delete);
-        if delete_data {
-            batch = batch.forget_data(component.clone());
-        }
-        self.commit(batch, "nothing was uninstalled").await?;
-        for (host, id) in self.host.iter().flat_map(|host| removed.iter().map(move |id| (host, id))) {
-            host.evict(id, Denial::new("E-HOST-007", format!("`{id}` was uninstalled"), "carapace plugin install"));
-        }
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| id.component() != component);
-        self.forget_models();
-        self.clean().await?;
-        Ok(json!({ "removed": removed }))
-    }
-
-    /// Removes what nothing refers to any more.
-    pub(super) async fn clean(&self) -> Result<(), Denial> {
-        sweep(&self.paths, &self.store).await.map_err(|e| refused(&e))
-    }
-
-    pub(super) fn problems(&self) -> Vec<(InstanceId, String)> {
-        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// Nobody has read that an older version would work on newer data.
+pub(super) fn newer_data(data: &str, fix: &str) -> Denial {
+    Denial::new("E-PACKAGE-005", data, fix)
 }
 
 fn row_of(id: &InstanceId, package: &VerifiedPackage) -> PackageRow {
@@ -361,42 +338,4 @@ fn row_of(id: &InstanceId, package: &VerifiedPackage) -> PackageRow {
         by_hand: true,
         note: None,
     }
-}
-
-fn not_installed(component: &ComponentId) -> Denial {
-    Denial::new("E-GRANT-010", format!("no component `{component}` is installed"), "carapace plugin list")
-}
-
-/// An instance's grant once the earlier package is back: the one that belonged to it. What was revoked since stays revoked, and nothing
-/// is given that was never granted.
-fn returned(now: Grant, earlier: &EarlierPackage, package: &VerifiedPackage) -> Grant {
-    match earlier.grants.iter().find(|g| g.instance == now.instance) {
-        Some(then) => {
-            let wider = !diff::growth(&now.capabilities, &then.capabilities).is_empty();
-            Grant { revoked: now.revoked || (then.revoked && wider), ..then.clone() }
-        }
-        None if diff::growth(&now.capabilities, package.capabilities()).is_empty() => bundled::carry_over(now, package),
-        // Given since, for less: it is not loaded until the owner agrees to more.
-        None => now,
-    }
-}
-
-/// Removes package files, and their compiled artefacts, that no row refers to: what a crash or a change of mind left behind.
-pub(crate) async fn sweep(paths: &StatePaths, reader: &Reader) -> Outcome {
-    let rows = reader.packages().await.or_fail("cannot read the installed packages")?;
-    let before = reader.packages_before().await.or_fail("cannot read the earlier packages")?;
-    let kept: BTreeSet<String> =
-        rows.iter().map(|r| r.digest).chain(before.iter().map(|e| e.digest)).map(|d| d.hex()).collect();
-    for dir in [paths.packages(), paths.aot()] {
-        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-        for file in entries.filter_map(Result::ok) {
-            let name = file.file_name();
-            let Some(digest) = name.to_str().and_then(|n| n.get(..64)) else { continue };
-            let is_digest = digest.bytes().all(|b| b.is_ascii_hexdigit());
-            if is_digest && !kept.contains(digest) && std::fs::remove_file(file.path()).is_err() {
-                tracing::warn!(file = %file.path().display(), "a package that nothing refers to could not be removed");
-            }
-        }
-    }
-    Ok(())
 }

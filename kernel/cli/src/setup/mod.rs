@@ -158,7 +158,8 @@ fn decided(args: &SetupArgs, present: Option<&Present>, found: &Found, providers
 async fn planned(args: &SetupArgs, choice: Choice, reader: &carapace_store::Reader) -> Outcome<Plan> {
     let instance = choice.provider.instance(&choice.instance.id);
     let old = reader.grant(&instance).await.or_fail("cannot read the grants")?;
-    let (_, unread) = bundled::proposal(&instance, old.clone(), &choice.provider.package);
+    let (_, unread) =
+        bundled::proposal(&instance, old.clone(), &choice.provider.package, &Default::default(), &Default::default());
     let grant = unread.is_some() || old.is_some_and(|g| g.revoked);
     if grant {
         eprintln!(

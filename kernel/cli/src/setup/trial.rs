@@ -45,9 +45,21 @@ impl Trial {
 
     /// Grants an instance what its owner was shown of the package `digest`.
     pub(crate) async fn grant(&mut self, instance: &InstanceId, digest: Digest) -> Outcome {
-        let request = ControlRequest::GrantRestore { instance: instance.clone(), digest: Some(digest) };
+        let show = ControlRequest::GrantShow { instance: instance.clone(), capabilities: Default::default() };
+        let shown = self.client.control(&show).await?;
+        if shown["digest"] != digest.to_string() {
+            let why = format!("`{}` was replaced since its request was shown", instance.component());
+            return Err(Failure::coded(Exit::Refused, "E-GRANT-011", why).help("carapace setup"));
+        }
+        let request = ControlRequest::GrantRestore {
+            instance: instance.clone(),
+            capabilities: Default::default(),
+            without: Default::default(),
+            shown: shown["shown"].as_str().and_then(|s| s.parse().ok()),
+        };
         self.client.control(&request).await?;
-        self.undo.push(ControlRequest::GrantRevoke { instance: instance.clone() });
+        let (instance, capabilities) = (instance.clone(), Default::default());
+        self.undo.push(ControlRequest::GrantRevoke { instance, capabilities });
         Ok(())
     }
 

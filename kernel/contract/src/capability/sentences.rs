@@ -69,6 +69,10 @@ impl CapabilitySet {
             let text = format!("{does} everything in the directory that you name for `{name}` ({})", directory.prompt);
             say(format!("directory:{name}"), text);
         }
+        if self.requests {
+            let text = "may propose, when you speak with it, that a component be installed; only you can do it (`carapace plugin requests`)";
+            say("requests".into(), text.into());
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
@@ -186,7 +190,9 @@ fn asset_line(name: &AssetName, asset: &AssetCapability) -> String {
 }
 
 fn tool_line(name: &str, tool: &ToolCapability) -> String {
-    let does = if tool.effects.is_empty() {
+    let does = if tool.effects.is_empty() && tool.uses.contains(&Use::Requests) {
+        "only asks you".to_owned()
+    } else if tool.effects.is_empty() {
         "only computes".to_owned()
     } else {
         format!("can {}", list(tool.effects.iter().map(|e| e.as_str()), "and"))
@@ -213,6 +219,7 @@ pub(crate) fn use_word(u: &Use) -> String {
         Use::MemoryRead => "memory:read".to_owned(),
         Use::Sessions => "sessions".to_owned(),
         Use::Settings => "settings".to_owned(),
+        Use::Requests => "requests".to_owned(),
     }
 }
 

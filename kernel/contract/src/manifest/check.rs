@@ -13,7 +13,7 @@ impl Manifest {
     /// lasts beyond the conversation is the owner's: its notes, its conversations, its configuration.
     pub fn effects_of(&self, uses: &[Use]) -> Effects {
         uses.iter().fold(Effects::NONE, |effects, u| match u {
-            Use::Kv | Use::Secrets | Use::Assets => effects,
+            Use::Kv | Use::Secrets | Use::Assets | Use::Requests => effects,
             Use::Memory => effects.with(Effect::Read).with(Effect::Write),
             Use::MemoryRead | Use::Sessions | Use::Settings => effects.with(Effect::Read),
             Use::Directory(name) => {
@@ -112,6 +112,7 @@ fn uses(draft: &Draft, problems: &Problems) {
             }
             Use::Sessions if draft.sessions.is_none() => "`sessions` is not declared; add [sessions]".to_owned(),
             Use::Settings if draft.settings.is_none() => "`settings` is not declared; add [settings]".to_owned(),
+            Use::Requests if draft.requests.is_none() => "`requests` is not declared; add [requests]".to_owned(),
             Use::Secrets if draft.secrets.is_empty() => "`secrets` is not declared; add [secrets.<name>]".to_owned(),
             _ => continue,
         };
@@ -151,6 +152,7 @@ fn unused(draft: &Draft, problems: &Problems) {
         (&draft.memory, [Use::Memory, Use::MemoryRead].as_slice()),
         (&draft.sessions, [Use::Sessions].as_slice()),
         (&draft.settings, [Use::Settings].as_slice()),
+        (&draft.requests, [Use::Requests].as_slice()),
     ] {
         let Some(section) = section.as_ref().filter(|_| !uses.iter().any(used)) else { continue };
         let words: Vec<String> = uses.iter().map(|u| format!("\"{}\"", use_word(u))).collect();

@@ -63,6 +63,9 @@ pub struct Manifest {
     /// `[wasi]`: built for WASI 0.2.
     #[serde(default)]
     pub wasi: Option<WasiDecl>,
+    /// `[requests]`
+    #[serde(default)]
+    pub requests: Option<PlainDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
     /// `[[tool]]`: exports `tools`.
@@ -257,13 +260,28 @@ pub enum CaptureKind {
 }
 
 /// `[kv]`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvDecl {
     /// The component works without it.
     pub optional: bool,
+    /// The form in which this version keeps its pairs, from 1.
+    #[serde(default = "KvDecl::first")]
+    pub schema: u32,
 }
 
-/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`.
+impl KvDecl {
+    fn first() -> u32 {
+        1
+    }
+}
+
+impl Default for KvDecl {
+    fn default() -> Self {
+        Self { optional: false, schema: Self::first() }
+    }
+}
+
+/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlainDecl {
     /// The component works without it.
@@ -309,6 +327,8 @@ pub enum Use {
     Sessions,
     /// `settings`: the configuration, to read.
     Settings,
+    /// `requests`: to ask the owner for what only they can give.
+    Requests,
     /// `secrets`: `exists` and HMAC.
     Secrets,
     /// `assets`: the package's own files.

@@ -20,7 +20,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "component",
     "limits",
     "instance",
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 13] = [
     "memory",
     "sessions",
     "settings",
+    "requests",
     "asset",
     "wasi",
     "provider",
@@ -53,6 +54,7 @@ pub(super) struct Draft {
     pub(super) sessions: Option<Spanned<PlainDecl>>,
     pub(super) settings: Option<Spanned<PlainDecl>>,
     pub(super) wasi: Option<Spanned<wasi::Draft>>,
+    pub(super) requests: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
@@ -130,9 +132,11 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         http::read(item, span, &mut draft, problems);
     }
     if let Some(section) = root.section("kv", problems) {
-        section.only(&["optional"], problems);
+        section.only(&["optional", "schema"], problems);
         let optional = section.flag("optional", problems);
-        draft.kv = Some(Spanned { value: KvDecl { optional }, span: section.span });
+        let schema = section.count("schema", u64::from(u32::MAX), problems).and_then(|n| u32::try_from(n).ok());
+        let schema = schema.unwrap_or(KvDecl::default().schema);
+        draft.kv = Some(Spanned { value: KvDecl { optional, schema }, span: section.span });
     }
     if let Some((item, span)) = root.get("asset") {
         draft.assets = tables(item, "asset", span, problems).iter().map(|s| asset::read(s, problems)).collect();
@@ -143,6 +147,7 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     if let Some(section) = root.section("wasi", problems) {
         draft.wasi = Some(Spanned { value: wasi::read(&section, problems), span: section.span });
     }
+    draft.requests = plain(&root, "requests", problems);
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -172,6 +177,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         sessions: draft.sessions.map(|d| d.value),
         settings: draft.settings.map(|d| d.value),
         wasi: draft.wasi.map(|w| w.value.decl),
+        requests: draft.requests.map(|d| d.value),
         provider: draft.provider,
         tools: Vec::new(),
     };

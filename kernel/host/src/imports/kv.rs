@@ -21,6 +21,11 @@ impl HostState {
         })
     }
 
+    /// The form in which the running version keeps its pairs.
+    fn own_schema(&self) -> u32 {
+        self.instance.package.manifest().kv.unwrap_or_default().schema
+    }
+
     fn write_of(&self, namespace: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> KvWrite {
         let (quota_bytes, tainted) = (self.core.limits().kv_bytes, self.is_tainted());
         KvWrite { instance: namespace, key, value, ttl_ms, quota_bytes, tainted }
@@ -60,8 +65,9 @@ impl kv::Host for HostState {
     async fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<Result<u64, types::Error>> {
         let namespace = ok!(self.namespace()?);
         ok!(check_key(&key).and_then(|()| check_value(&value)));
+        let batch = Batch::new().kv_first_schema(namespace.clone(), self.own_schema());
         let write = self.write_of(namespace, key, value, ttl_ms);
-        Ok(match self.services.store.commit(Batch::new().kv_set(write)).await {
+        Ok(match self.services.store.commit(batch.kv_set(write)).await {
             Ok(receipt) => Ok(receipt.kv_versions.first().copied().unwrap_or_default()),
             Err(e) => Err(failed("kv", &e)),
         })
@@ -99,11 +105,24 @@ impl kv::Host for HostState {
     ) -> Result<Result<bool, types::Error>> {
         let namespace = ok!(self.namespace()?);
         ok!(check_key(&key).and_then(|()| check_value(&value)));
+        let batch = Batch::new().kv_first_schema(namespace.clone(), self.own_schema());
         let write = self.write_of(namespace, key, value, ttl_ms);
-        Ok(match self.services.store.commit(Batch::new().kv_swap(write, expected)).await {
+        Ok(match self.services.store.commit(batch.kv_swap(write, expected)).await {
             Ok(_) => Ok(true),
             Err(e) if e.is_conflict() => Ok(false),
             Err(e) => Err(failed("kv", &e)),
         })
+    }
+
+    async fn schema(&mut self) -> Result<Result<u32, types::Error>> {
+        let namespace = ok!(self.namespace()?);
+        let kept = ok!(self.services.store.kv_schema(&namespace).await.map_err(|e| failed("kv", &e)));
+        Ok(Ok(kept.unwrap_or_else(|| self.own_schema())))
+    }
+
+    async fn migrated(&mut self) -> Result<Result<(), types::Error>> {
+        let namespace = ok!(self.namespace()?);
+        let batch = Batch::new().kv_schema(namespace, self.own_schema());
+        Ok(self.services.store.commit(batch).await.map(drop).map_err(|e| failed("kv", &e)))
     }
 }

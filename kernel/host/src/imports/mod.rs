@@ -9,6 +9,7 @@ mod kv;
 pub(crate) mod log;
 mod memory;
 mod random;
+mod requests;
 mod secrets;
 mod sessions;
 mod settings;

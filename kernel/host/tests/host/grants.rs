@@ -4,6 +4,7 @@ use crate::fixtures::wat;
 use crate::world::{World, grant, granted, id, tool};
 use carapace_contract::ports::Tools;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 const KV: &str = "[kv]\n";
 
@@ -66,5 +67,26 @@ async fn a_refused_optional_capability_is_answered_with_a_denial_and_the_rest_wo
     world.load(package, given).await.unwrap();
     let failure = world.call(json!({"key": "x"})).await.unwrap_err();
     assert_eq!(failure.kind, "denied");
-    assert!(failure.message.contains("carapace plugin grant local/fixture/main"), "{failure}");
+    assert!(failure.message.contains("carapace plugin grant local/fixture/main kv"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optional_capability_that_is_taken_back_is_refused_at_the_next_host_call_and_the_rest_works() {
+    let world = World::new();
+    let package = tool(wat::KV, "\"kv\"", "[kv]\noptional = true\n");
+    let given = granted(&package);
+    world.load(package, given).await.unwrap();
+    world.call(json!({"key": "x"})).await.unwrap();
+    let kv = BTreeSet::from(["kv".to_owned()]);
+    assert!(world.host.refuse(&id(), &kv));
+    let failure = world.call(json!({"key": "x"})).await.unwrap_err();
+    assert!(failure.message.contains("carapace plugin grant local/fixture/main kv"), "{failure}");
+    assert_eq!(world.host.catalog().len(), 1, "the tool stays on offer");
+    // What it cannot do without is not taken alone.
+    let package = tool(wat::KV, "\"kv\"", KV);
+    let given = granted(&package);
+    world.load(package, given).await.unwrap();
+    world.host.refuse(&id(), &kv);
+    world.call(json!({"key": "x"})).await.unwrap();
+    assert!(!world.host.refuse(&"local/nobody".parse().unwrap(), &kv));
 }

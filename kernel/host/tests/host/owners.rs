@@ -245,3 +245,46 @@ async fn the_configuration_is_read_for_the_owner_and_for_nobody_else() {
         assert!(refused.message.contains("[E-GRANT-006]") && refused.message.contains("as the owner"), "{refused}");
     }
 }
+
+/// Proposes to install `acme/mail`, to read↵mail.
+const PROPOSE: &str = include_str!("../../../../tests/fixtures/propose.wat");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_is_only_recorded_and_only_when_the_owner_speaks() {
+    let world = World::new();
+    let package = tool(PROPOSE, "\"requests\"", "[requests]\n");
+    let given = granted(&package);
+    world.load(package, given).await.unwrap();
+    for origin in [Origin::Schedule, Origin::PairedUser, Origin::GroupMember, Origin::UnknownSender, Origin::Webhook] {
+        let refused = world.call_as(origin, "s", false, json!({})).await.unwrap_err();
+        assert!(refused.message.contains("[E-GRANT-006]"), "{origin:?}: {refused}");
+    }
+    assert_eq!(world.store.requests(0).await.unwrap(), []);
+    // Text from outside may have talked the model into it: that is noted, and no more comes of it than of any other.
+    let answered = world.call_as(Origin::Owner, "chat", true, json!({})).await.unwrap();
+    let waiting = world.store.requests(0).await.unwrap();
+    let [request] = waiting.as_slice() else { panic!("{waiting:?}") };
+    assert_eq!(said(&answered), request.id.to_string().to_lowercase());
+    assert_eq!((request.name.as_str(), request.reason.as_str()), ("acme/mail", "to read mail"));
+    assert!(request.tainted && request.session == "chat" && request.instance == id());
+    let again = world.call(json!({})).await.unwrap_err();
+    assert!(again.message.contains("already"), "{again}");
+    assert_eq!(world.host.packages().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_sees_in_which_form_the_pairs_are_until_it_says_that_it_changed_them() {
+    const SCHEMA: &str = include_str!("../../../../tests/fixtures/kv-schema.wat");
+    let world = World::new();
+    let answers = async |number: u32| {
+        let package = tool(SCHEMA, "\"kv\"", &format!("[kv]\nschema = {number}\n"));
+        let given = granted(&package);
+        world.load(package, given).await.unwrap();
+        let first = said(&world.call(json!({})).await.unwrap()).to_owned();
+        (first, said(&world.call(json!({})).await.unwrap()).to_owned())
+    };
+    // Nothing is kept yet: its own number.
+    assert_eq!(answers(1).await, ("1".into(), "1".into()));
+    assert_eq!(answers(3).await, ("1".into(), "3".into()));
+    assert_eq!(world.store.component_schema(id().component()).await.unwrap(), Some(3));
+}

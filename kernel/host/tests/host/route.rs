@@ -35,6 +35,7 @@ async fn add(world: &World, id: &str, more: &str, config: Value, endpoints: &[(&
         by: "owner, test".into(),
         at_ms: 0,
         revoked: false,
+        refused: Default::default(),
     };
     world.load_with(package, grant, config, endpoints).await.unwrap();
 }

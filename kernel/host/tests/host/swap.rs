@@ -95,7 +95,56 @@ async fn a_version_on_probation_that_breaks_is_told_of_once_and_one_that_is_not_
         call(&world, &watched).await.unwrap_err();
     }
     let relapse = relapses.try_recv().unwrap();
-    assert_eq!((relapse.instance, relapse.digest), (id(), watched.digest));
+    assert_eq!((relapse.instance, relapse.digest, relapse.broken), (id(), watched.digest, true));
     assert!(relapse.why.contains("[E-RUNTIME-001]"), "{}", relapse.why);
     assert!(relapses.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_runs_into_its_limits_is_not_taken_for_a_broken_one() {
+    let world = World::new();
+    let mut relapses = world.host.relapses().unwrap();
+    let package = tool(wat::LOOP, "", "[limits]\nfuel-per-call = 100_000\n");
+    let prepared = world.host.prepare(vec![spec(package)], Some(PROBATION)).await.unwrap();
+    world.host.swap(prepared);
+    let watched = world.host.catalog()[0].clone();
+    for _ in 0..PROBATION_BROKEN + 2 {
+        call(&world, &watched).await.unwrap_err();
+    }
+    let relapse = relapses.try_recv().unwrap();
+    assert!(!relapse.broken && relapse.why.contains("[E-RUNTIME-002]"), "{relapse:?}");
+    assert!(relapses.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replaced_is_ended_too_when_it_must_not_run_and_the_instance_goes_on() {
+    let world = World::new();
+    let limits = "[limits]\nfuel-per-call = 50_000_000_000\ncpu-per-call = \"120s\"\nwall-per-call = \"900s\"\n";
+    world.host.load(spec(tool(wat::LOOP, "", limits))).await.unwrap();
+    let before = world.host.catalog()[0].clone();
+    let running = call(&world, &before);
+    let denied = async {
+        while world.host.statuses()[0].meter.calls < 2 {
+            tokio::task::yield_now().await;
+        }
+        world.host.load(spec(tool(wat::ECHO, "", limits))).await.unwrap();
+        let list = |package: &VerifiedPackage| match package.digest() == before.digest {
+            true => Err(carapace_contract::Denial::new("E-TRUST-011", "the deny-list names it", "")),
+            false => Ok(()),
+        };
+        let ended = world.host.recheck(list);
+        assert_eq!(ended.len(), 1);
+        assert!(ended[0].replaced && ended[0].digest == before.digest, "{ended:?}");
+        assert_eq!(world.host.recheck(list), [], "it is gone");
+    };
+    let (answer, ()) = tokio::join!(running, denied);
+    let failure = answer.unwrap_err();
+    assert!(failure.kind == "denied" && failure.message.contains("the deny-list names it"), "{failure}");
+    let after = world.host.catalog()[0].clone();
+    call(&world, &after).await.expect("the version that replaced it goes on");
+    assert_eq!(
+        call(&world, &before).await.unwrap_err().kind,
+        "unavailable",
+        "nothing planned for it is answered by it"
+    );
 }

@@ -58,7 +58,15 @@ pub(crate) fn granted(package: &VerifiedPackage) -> Grant {
 
 /// These capabilities, for this package.
 pub(crate) fn grant(package: &VerifiedPackage, capabilities: CapabilitySet) -> Grant {
-    Grant { instance: id(), digest: package.digest(), capabilities, by: "owner, test".into(), at_ms: 0, revoked: false }
+    Grant {
+        instance: id(),
+        digest: package.digest(),
+        capabilities,
+        by: "owner, test".into(),
+        at_ms: 0,
+        revoked: false,
+        refused: Default::default(),
+    }
 }
 
 impl World {

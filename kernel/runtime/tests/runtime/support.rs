@@ -7,8 +7,8 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Limits;
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, provider, random, secrets,
-    sessions, settings, tools, types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, provider, random, requests,
+    secrets, sessions, settings, tools, types,
 };
 use carapace_runtime::engine_types::{Resource, Result};
 use carapace_runtime::{
@@ -125,6 +125,14 @@ impl kv::Host for State {
         self.core.host_call()?;
         Ok(Ok(false))
     }
+    async fn schema(&mut self) -> Result<Result<u32, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(1))
+    }
+    async fn migrated(&mut self) -> Result<Result<(), types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(()))
+    }
 }
 
 struct Empty;
@@ -217,6 +225,13 @@ impl settings::Host for State {
     async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
         self.core.host_call()?;
         Ok(Ok(None))
+    }
+}
+
+impl requests::Host for State {
+    async fn install(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(String::new()))
     }
 }
 

@@ -29,8 +29,16 @@ fn space(c: &Context<'_>, instance: &str) -> Result<(u64, u64), StoreError> {
 }
 
 fn set_space(c: &Context<'_>, instance: &str, bytes: u64, version: u64) -> Result<(), StoreError> {
-    let sql = "INSERT OR REPLACE INTO kv_space (instance, bytes, version) VALUES (?1, ?2, ?3)";
+    let sql = "INSERT INTO kv_space (instance, bytes, version) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (instance) DO UPDATE SET bytes = ?2, version = ?3";
     c.run("measure a namespace", sql, params![instance, int(bytes), int(version)]).map(|_| ())
+}
+
+/// `empty`: only if nothing is kept there.
+pub(super) fn schema(c: &Context<'_>, instance: &str, schema: u32, empty: bool) -> Result<(), StoreError> {
+    let sql = "INSERT INTO kv_space (instance, bytes, version, schema) VALUES (?1, 0, 0, ?2) \
+               ON CONFLICT (instance) DO UPDATE SET schema = ?2 WHERE NOT ?3 OR bytes = 0";
+    c.run("note the form of a namespace", sql, params![instance, schema, empty]).map(|_| ())
 }
 
 /// Removes what has expired, in one namespace or in all.

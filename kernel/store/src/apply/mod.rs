@@ -7,6 +7,7 @@ pub(crate) mod kv;
 mod lease;
 mod memory;
 mod package;
+mod request;
 mod trust;
 
 use crate::batch::{Batch, Op, Receipt};
@@ -126,6 +127,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::OutboxState(id, change) => delivery::outbox_state(c, *id, change)?,
         Op::KvSet(write) => kv::set(c, write)?,
         Op::KvSwap(write, expected) => kv::swap(c, write, *expected)?,
+        Op::KvSchema { instance, schema, empty } => kv::schema(c, instance, *schema, *empty)?,
         Op::KvDelete(instance, key) => kv::delete(c, instance, key)?,
         Op::Grant(grant) => trust::grant(c, grant)?,
         Op::GrantRevoke(instance) => trust::grant_revoke(c, instance)?,
@@ -139,6 +141,9 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::TakeAgain(component) => package::take_again(c, component)?,
         Op::ForgetData(component) => package::forget_data(c, component)?,
         Op::HighestVersion(component, version) => package::highest_version(c, component, version)?,
+        Op::SignedBy(component, mark) => package::signed_by(c, component, mark)?,
+        Op::Request(row) => request::put(c, row)?,
+        Op::RequestDelete(id) => request::delete(c, *id)?,
         Op::Usage(row) => trust::usage(c, row)?,
         Op::Audit(row) => c.chain.audit(row)?,
         // Sealed before it is handed to the writer: the writer never sees a value.

@@ -86,3 +86,8 @@ pub(super) fn highest_version(c: &Context<'_>, id: &ComponentId, version: &semve
     let sql = "INSERT OR REPLACE INTO highest_version (component, version) VALUES (?1, ?2)";
     c.run("note a version", sql, params![component, version.to_string()]).map(|_| ())
 }
+
+pub(super) fn signed_by(c: &Context<'_>, component: &ComponentId, mark: &str) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO signed_by (component, mark) VALUES (?1, ?2)";
+    c.run("note who signs", sql, params![component.to_string(), mark]).map(|_| ())
+}

@@ -40,6 +40,16 @@ impl Reader {
         .await
     }
 
+    /// The form in which a namespace is kept; none if nothing is kept there.
+    pub async fn kv_schema(&self, instance: &str) -> Result<Option<u32>, StoreError> {
+        let instance = instance.to_owned();
+        self.read(move |c| {
+            let sql = "SELECT schema FROM kv_space WHERE instance = ?1 AND bytes > 0";
+            one(c, "read the form of a namespace", sql, [instance], |r| r.get(0))
+        })
+        .await
+    }
+
     /// Bytes (keys and values) the namespace holds, values that expired but were not yet removed included.
     pub async fn kv_bytes(&self, instance: &str) -> Result<u64, StoreError> {
         let instance = instance.to_owned();

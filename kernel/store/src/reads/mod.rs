@@ -5,4 +5,6 @@ mod delivery;
 mod kv;
 mod memory;
 mod package;
+mod request;
+mod size;
 mod trust;

@@ -68,6 +68,27 @@ impl Reader {
         .await
     }
 
+    /// By which key or rule the publisher of a component was recognised when something was last granted to it; none if nothing was
+    /// since this is noted.
+    pub async fn signed_by(&self, component: &ComponentId) -> Result<Option<String>, StoreError> {
+        let component = component.to_string();
+        self.read(move |c| {
+            let sql = "SELECT mark FROM signed_by WHERE component = ?1";
+            one(c, "read who signs", sql, [component], |r| r.get(0))
+        })
+        .await
+    }
+
+    /// The highest form in which an instance of a component keeps its pairs; none if none keeps any.
+    pub async fn component_schema(&self, component: &ComponentId) -> Result<Option<u32>, StoreError> {
+        let prefix = format!("{component}/");
+        self.read(move |c| {
+            let sql = "SELECT max(schema) FROM kv_space WHERE substr(instance, 1, length(?1)) = ?1 AND bytes > 0";
+            Ok(one(c, "read the form of a component's data", sql, [prefix], |r| r.get(0))?.flatten())
+        })
+        .await
+    }
+
     /// What the instances of a component keep, installed or not.
     pub async fn component_data(&self, component: &ComponentId) -> Result<ComponentData, StoreError> {
         let prefix = format!("{component}/");

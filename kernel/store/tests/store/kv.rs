@@ -242,3 +242,31 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn the_form_of_a_namespace_is_that_of_its_first_value_until_something_says_it_was_changed() {
+    let (_dir, store) = fresh();
+    let component: carapace_contract::ComponentId = "local/a".parse().unwrap();
+    let write = |schema: u32| {
+        let write = KvWrite {
+            instance: "local/a/main".into(),
+            key: "k".into(),
+            value: vec![1],
+            ttl_ms: None,
+            quota_bytes: 100,
+            tainted: false,
+        };
+        Batch::new().kv_first_schema("local/a/main", schema).kv_set(write)
+    };
+    assert_eq!(store.kv_schema("local/a/main").await.unwrap(), None);
+    store.commit(write(2)).await.unwrap();
+    store.commit(write(3)).await.unwrap();
+    assert_eq!(store.kv_schema("local/a/main").await.unwrap(), Some(2), "there was something already");
+    store.commit(Batch::new().kv_schema("local/a/main", 3)).await.unwrap();
+    store.commit(write(9)).await.unwrap();
+    assert_eq!(store.component_schema(&component).await.unwrap(), Some(3));
+    store.commit(Batch::new().kv_delete("local/a/main", "k")).await.unwrap();
+    assert_eq!(store.component_schema(&component).await.unwrap(), None, "nothing is kept");
+    store.commit(write(1)).await.unwrap();
+    assert_eq!(store.kv_schema("local/a/main").await.unwrap(), Some(1));
+}

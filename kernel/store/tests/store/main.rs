@@ -17,6 +17,7 @@ mod files;
 mod kv;
 mod memory;
 mod package;
+mod request;
 mod secrets;
 mod trust;
 

@@ -29,11 +29,25 @@ async fn the_highest_version_never_goes_down_and_survives_an_uninstall() {
     store.commit(note("1.10.0-rc.1")).await.unwrap();
     store.commit(Batch::new().package_state(row.instance.clone(), false)).await.unwrap();
     assert_eq!(store.packages().await.unwrap(), [PackageRow { enabled: false, ..row.clone() }]);
+    let rows = store.table_rows().await.unwrap();
+    assert_eq!((rows["package"], rows["highest_version"], rows["session"]), (1, 1, 0), "{rows:?}");
     let receipt = store.commit(Batch::new().package_delete(row.instance.clone())).await.unwrap();
     assert_eq!(receipt.deleted, [true]);
     assert_eq!(store.package(&row.instance).await.unwrap(), None);
     assert!(store.commit(Batch::new().package_state(row.instance, true)).await.unwrap_err().is_missing());
     assert_eq!(store.highest_version(&component).await.unwrap(), Some("1.10.0".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn who_signed_a_component_is_known_also_when_it_is_gone() {
+    let (dir, store) = fresh();
+    assert_eq!(store.signed_by(&component("a")).await.unwrap(), None);
+    store.commit(Batch::new().signed_by(component("a"), "SHA256:one")).await.unwrap();
+    store.commit(Batch::new().signed_by(component("a"), "SHA256:two").forget_data(component("a"))).await.unwrap();
+    store.close().await;
+    let store = open(dir.path());
+    assert_eq!(store.signed_by(&component("a")).await.unwrap().as_deref(), Some("SHA256:two"));
+    assert_eq!(store.signed_by(&component("ab")).await.unwrap(), None);
 }
 
 fn component(name: &str) -> ComponentId {
@@ -49,6 +63,7 @@ fn earlier(name: &str, version: u64) -> EarlierPackage {
         by: "owner, test".into(),
         at_ms: version,
         revoked: false,
+        refused: Default::default(),
     };
     let version = semver::Version::new(version, 0, 0);
     EarlierPackage { component: component(name), digest, version, older: false, replaced_ms: 7, grants: vec![grant] }

@@ -15,6 +15,7 @@ fn grant(instance: &str) -> Grant {
         by: "owner, first run".into(),
         at_ms: 12,
         revoked: false,
+        refused: Default::default(),
     }
 }
 

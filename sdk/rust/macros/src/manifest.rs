@@ -9,6 +9,7 @@ use toml::{Table, Value};
 pub(crate) struct Manifest {
     name: String,
     sections: Vec<String>,
+    kv_schema: u32,
     endpoints: Vec<(String, Vec<String>)>,
     public_http: bool,
     secrets: Vec<(String, bool)>,
@@ -33,6 +34,8 @@ fn parse(text: &str) -> Result<Manifest, String> {
     let component = root.get("component").and_then(Value::as_table).ok_or("the section [component] is missing")?;
     let name = component.get("name").and_then(Value::as_str).ok_or("[component] has no `name`")?;
     let mut m = Manifest { name: name.to_owned(), sections: root.keys().cloned().collect(), ..Manifest::default() };
+    let schema = root.get("kv").and_then(|kv| kv.get("schema")).and_then(Value::as_integer);
+    m.kv_schema = schema.and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
     match root.get("http") {
         Some(Value::String(s)) if s == "public" => m.public_http = true,
         Some(Value::Array(list)) => {
@@ -75,9 +78,9 @@ impl Manifest {
             let _ = write!(endpoints, "({name:?}, &{methods:?}), ");
         }
         format!(
-            "::carapace_sdk::__private::Manifest {{ name: {:?}, sections: &{:?}, endpoints: &[{endpoints}], public_http: {}, \
-             secrets: &{:?}, tools: &[{tools}], warm: {} }}",
-            self.name, self.sections, self.public_http, self.secrets, self.warm
+            "::carapace_sdk::__private::Manifest {{ name: {:?}, sections: &{:?}, kv_schema: {}, endpoints: &[{endpoints}], \
+             public_http: {}, secrets: &{:?}, tools: &[{tools}], warm: {} }}",
+            self.name, self.sections, self.kv_schema, self.public_http, self.secrets, self.warm
         )
     }
 }

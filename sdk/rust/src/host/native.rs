@@ -34,6 +34,8 @@ imports! {
     kv_delete(key: &str) -> Result<bool>;
     kv_keys(prefix: &str, after: Option<&str>, limit: u32) -> Result<Vec<String>>;
     kv_swap(key: &str, expected: Option<u64>, value: &[u8], ttl_ms: Option<u64>) -> Result<bool>;
+    kv_schema() -> Result<u32>;
+    kv_migrated() -> Result<()>;
     send(request: Outgoing) -> std::result::Result<Incoming, (Error, bool)>;
     status(response: &Incoming) -> u16;
     headers(response: &Incoming) -> Vec<(String, String)>;
@@ -52,6 +54,7 @@ imports! {
     sessions_list(limit: u32) -> Result<Vec<sessions::Session>>;
     sessions_read(session: &str, limit: u32) -> Result<Vec<sessions::Entry>>;
     settings_read(path: &str) -> Result<Option<String>>;
+    request_install(name: &str, reason: &str) -> Result<String>;
 }
 
 /// A response, by its number.

@@ -145,6 +145,18 @@ pub(crate) fn sessions_read(session: &str, limit: u32) -> Result<Vec<sessions::E
     Ok(wit::sessions::read(session, limit)?.into_iter().map(entry).collect())
 }
 
+pub(crate) fn kv_schema() -> Result<u32> {
+    Ok(wit::kv::schema()?)
+}
+
+pub(crate) fn kv_migrated() -> Result<()> {
+    Ok(wit::kv::migrated()?)
+}
+
+pub(crate) fn request_install(name: &str, reason: &str) -> Result<String> {
+    Ok(wit::requests::install(name, reason)?)
+}
+
 pub(crate) fn settings_read(path: &str) -> Result<Option<String>> {
     Ok(wit::settings::read(path)?)
 }

@@ -26,11 +26,15 @@ pub struct FakeHost {
     pub(crate) config: Value,
     pub(crate) kv: BTreeMap<String, pairs::Pair>,
     pub(crate) version: u64,
+    /// The form of the pairs.
+    pub(crate) schema: Option<u32>,
     /// Values; none = declared and not set.
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) memory: Vec<memory::Note>,
     pub(crate) sessions: Vec<(sessions::Session, Vec<sessions::Entry>)>,
     pub(crate) settings: Value,
+    /// Name and reason.
+    pub(crate) requests: Vec<(String, String)>,
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) refused: BTreeSet<String>,
@@ -50,6 +54,8 @@ pub struct FakeHost {
 pub struct Declared {
     pub name: String,
     pub sections: BTreeSet<String>,
+    /// `[kv] schema`
+    pub schema: u32,
     /// With their methods.
     pub endpoints: BTreeMap<String, Vec<String>>,
     pub public_http: bool,
@@ -64,6 +70,7 @@ impl From<&Manifest> for Declared {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
         Self {
             name: m.name.to_owned(),
+            schema: m.kv_schema,
             sections: m.sections.iter().map(|s| (*s).to_owned()).collect(),
             endpoints: m.endpoints.iter().map(|(n, methods)| ((*n).to_owned(), owned(methods))).collect(),
             public_http: m.public_http,
@@ -111,10 +118,12 @@ impl FakeHost {
             config: Value::Object(serde_json::Map::new()),
             kv: BTreeMap::new(),
             version: 0,
+            schema: None,
             secrets: BTreeMap::new(),
             memory: Vec::new(),
             sessions: Vec::new(),
             settings: Value::Object(serde_json::Map::new()),
+            requests: Vec::new(),
             assets: BTreeMap::new(),
             exchanges: Vec::new(),
             refused: BTreeSet::new(),

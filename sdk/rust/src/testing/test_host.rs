@@ -96,6 +96,11 @@ impl TestHost {
         })
     }
 
+    /// The stored pairs are in the form of an earlier version with this `[kv] schema`.
+    pub fn pairs_of_schema(&mut self, schema: u32) -> &mut Self {
+        self.set(|f| f.schema = Some(schema))
+    }
+
     /// A secret's value. The component never sees it.
     pub fn secret(&mut self, name: &str, value: &str) -> &mut Self {
         self.set(|f| {

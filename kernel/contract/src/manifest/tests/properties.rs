@@ -68,7 +68,7 @@ fn render(m: &Manifest) -> String {
         out.push_str("[[http]]\npublic = true\n");
     }
     if let Some(kv) = m.kv {
-        writeln!(out, "[kv]\noptional = {}", kv.optional).unwrap();
+        writeln!(out, "[kv]\noptional = {}\nschema = {}", kv.optional, kv.schema).unwrap();
     }
     for a in &m.assets {
         let sources: Vec<String> = a.sources.iter().map(ToString::to_string).collect();
@@ -79,7 +79,9 @@ fn render(m: &Manifest) -> String {
             writeln!(out, "license = {}", q(license)).unwrap();
         }
     }
-    for (name, decl) in [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings)] {
+    for (name, decl) in
+        [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings), ("requests", m.requests)]
+    {
         if let Some(decl) = decl {
             writeln!(out, "[{name}]\noptional = {}", decl.optional).unwrap();
         }
@@ -165,10 +167,10 @@ prop_compose! {
         count in 0usize..=2,
         env in proptest::option::of("[A-Z]{3,9}_KEY"),
         public_http: bool,
-        kv in proptest::option::of(any::<bool>()),
+        kv in proptest::option::of((any::<bool>(), 1u32..)),
         assets in proptest::collection::vec(asset(), 0..=1),
-        (memory_notes, sessions, settings) in any::<(Option<bool>, Option<bool>, Option<bool>)>(),
         wasi in proptest::option::of(any::<(bool, bool, bool)>()),
+        (memory_notes, sessions, settings, requests) in any::<(Option<bool>, Option<bool>, Option<bool>, Option<bool>)>(),
         model in proptest::option::of("[a-z0-9./-]{1,20}"),
         extra in proptest::sample::subsequence(Effect::ALL.to_vec(), 0..=5),
         tools in 0usize..4,
@@ -191,7 +193,7 @@ prop_compose! {
             secrets,
             http,
             public_http,
-            kv: kv.map(|optional| KvDecl { optional }),
+            kv: kv.map(|(optional, schema)| KvDecl { optional, schema }),
             assets,
             memory: memory_notes.map(|optional| PlainDecl { optional }),
             sessions: sessions.map(|optional| PlainDecl { optional }),
@@ -207,6 +209,7 @@ prop_compose! {
                     optional: random,
                 }],
             }),
+            requests: requests.map(|optional| PlainDecl { optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
         };
@@ -216,6 +219,7 @@ prop_compose! {
             uses.extend(m.memory.map(|_| if i % 2 == 0 { Use::Memory } else { Use::MemoryRead }));
             uses.extend(m.sessions.map(|_| Use::Sessions));
             uses.extend(m.settings.map(|_| Use::Settings));
+            uses.extend(m.requests.map(|_| Use::Requests));
             let effects = m.effects_of(&uses).union(extra.clone().into());
             m.tools.push(ToolDecl { name: format!("t_{i}"), uses, effects });
         }

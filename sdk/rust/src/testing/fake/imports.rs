@@ -270,6 +270,12 @@ impl FakeHost {
         Ok(entries.get(from..).unwrap_or_default().to_vec())
     }
 
+    pub fn request_install(&mut self, name: &str, reason: &str) -> Result<String, Error> {
+        self.allow("requests", "requests")?;
+        self.requests.push((name.to_owned(), reason.to_owned()));
+        Ok(format!("request-{}", self.requests.len()))
+    }
+
     pub fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {
         self.allow("settings", "settings")?;
         let steps = path.split('.').filter(|s| !s.is_empty());

@@ -44,6 +44,9 @@ impl FakeHost {
 
     pub(crate) fn store(&mut self, key: &str, value: &[u8], ttl_ms: Option<u64>) -> u64 {
         self.version += 1;
+        if self.kv.is_empty() && self.schema.is_none() {
+            self.schema = Some(self.declared.schema);
+        }
         let until_ms = ttl_ms.map(|t| self.now_ms.saturating_add(t));
         self.kv.insert(key.to_owned(), Pair { value: value.to_vec(), version: self.version, until_ms });
         self.version
@@ -74,6 +77,18 @@ impl FakeHost {
         let limit = usize::try_from(limit).unwrap_or(MAX_KEYS).min(MAX_KEYS);
         let keys = self.kv.keys().filter(|k| k.starts_with(prefix) && after.is_none_or(|a| k.as_str() > a));
         Ok(keys.filter(|k| self.pair(k).is_some()).take(limit).cloned().collect())
+    }
+
+    pub fn kv_schema(&self) -> Result<u32, Error> {
+        self.allow("kv", "kv")?;
+        let kept = self.kv.keys().any(|k| self.pair(k).is_some());
+        Ok(self.schema.filter(|_| kept).unwrap_or(self.declared.schema))
+    }
+
+    pub fn kv_migrated(&mut self) -> Result<(), Error> {
+        self.allow("kv", "kv")?;
+        self.schema = Some(self.declared.schema);
+        Ok(())
     }
 
     pub fn kv_swap(
