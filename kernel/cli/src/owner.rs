@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
 
+mod observe;
 mod packages;
 
 pub(crate) use packages::sweep;
@@ -313,6 +314,13 @@ impl Control for Owner {
                 let recent = self.host.as_ref().map(|h| h.recent_denials(&instance)).unwrap_or_default();
                 let one = |(at, d): &(std::time::SystemTime, Denial)| json!({ "at_ms": trust::ms_of(*at), "code": d.code, "message": d.message, "fix": d.fix });
                 Ok(Value::Array(recent.iter().map(one).collect()))
+            }
+            ControlRequest::Logs { instance, after, wait_ms } => self.logs(&instance, after, wait_ms).await,
+            ControlRequest::Record { instance, calls } => self.record(&instance, calls).await,
+            ControlRequest::Recorded { instance, from, wait_ms } => self.recorded(&instance, from, wait_ms).await,
+            ControlRequest::RecordStop { instance } => {
+                self.running(&instance)?.stop_recording(&instance);
+                Ok(json!({}))
             }
             ControlRequest::TrustChanged => {
                 let _alone = self.changing.lock().await;

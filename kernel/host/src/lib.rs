@@ -11,14 +11,18 @@ mod host;
 mod imports;
 mod instance;
 mod loading;
+mod logbook;
 mod models;
 mod probation;
 mod services;
 mod state;
+mod tape;
 mod tools;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};
 pub use loading::{DRAINING, Prepared};
+pub use logbook::{LOG_BYTES, LOG_LINES, LogLine};
 pub use probation::{PROBATION, PROBATION_BROKEN, PROBATION_CALLS, Relapse};
 pub use services::{Environment, Services, Settings};
+pub use tape::Recorded;

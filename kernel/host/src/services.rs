@@ -1,6 +1,7 @@
 //! What the imports stand on: the store, the door out, the environment, secrets, files of packages.
 
 use crate::instance::Live;
+use crate::logbook::Logbook;
 use async_trait::async_trait;
 use carapace_contract::{Denial, SecretName};
 use carapace_egress::{Door, SecretSource};
@@ -28,6 +29,7 @@ pub struct Services {
     pub assets: AssetFiles,
     /// The configuration in force; without the right to `settings`, nobody asks for it.
     pub settings: Settings,
+    pub(crate) logbook: Logbook,
     pub(crate) started: Instant,
 }
 
@@ -40,7 +42,15 @@ impl Services {
         assets: AssetFiles,
         settings: Settings,
     ) -> Arc<Self> {
-        Arc::new(Self { store, door, environment, assets, settings, started: Instant::now() })
+        Arc::new(Self {
+            store,
+            door,
+            environment,
+            assets,
+            settings,
+            logbook: Logbook::default(),
+            started: Instant::now(),
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::bindings::{
     assets, clock, completion, config, http, kv, log, memory, random, secrets, sessions, settings, types,
 };
+use crate::http::{Http, HttpOf};
+use crate::recording::{Recorded, RecordedOf};
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
 use carapace_contract::capability::CapabilitySet;
@@ -101,6 +103,16 @@ pub enum Entry<'a> {
     Provider,
 }
 
+impl std::fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ListTools => f.write_str("`tools.list`"),
+            Self::Tool(name) => write!(f, "tool `{name}`"),
+            Self::Provider => f.write_str("the provider"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Real,
@@ -120,6 +132,7 @@ enum Why {
 pub struct LinkPlan {
     links: BTreeMap<Interface, Link>,
     entry: String,
+    recorded: bool,
 }
 
 impl LinkPlan {
@@ -221,12 +234,18 @@ impl LinkPlan {
             };
             links.insert(interface, link);
         }
-        let entry = match entry {
-            Entry::ListTools => "`tools.list`".to_owned(),
-            Entry::Tool(name) => format!("tool `{name}`"),
-            Entry::Provider => "the provider".to_owned(),
-        };
-        Ok(Self { links, entry })
+        Ok(Self { links, entry: entry.to_string(), recorded: false })
+    }
+
+    /// Everything is linked, whoever granted what: for a store whose answers are a recording's.
+    pub(crate) fn whole(imports: &BTreeSet<Interface>, entry: Entry<'_>) -> Self {
+        let links = imports.iter().map(|i| (*i, Link::Real)).collect();
+        Self { links, entry: entry.to_string(), recorded: false }
+    }
+
+    /// The same, with every call written down.
+    pub(crate) fn recorded(&self) -> Self {
+        Self { recorded: true, ..self.clone() }
     }
 
     /// Whether the real interface is linked.
@@ -236,7 +255,7 @@ impl LinkPlan {
 
     /// Plans with equal keys share an instance template.
     pub(crate) fn key(&self) -> u32 {
-        self.links.iter().fold(0, |key, (interface, link)| {
+        self.links.iter().fold(u32::from(self.recorded) << 31, |key, (interface, link)| {
             let bits = if *link == Link::Real { 0b01 } else { 0b10 };
             key | bits << (2 * *interface as u32)
         })
@@ -273,27 +292,44 @@ impl LinkPlan {
         for (interface, link) in &self.links {
             let real = *link == Link::Real;
             let l = &mut linker;
+            // Four ways to answer: as granted or by a refusal, written down or not.
+            macro_rules! link {
+                ($module:ident, $real:ty, $made:expr) => {
+                    match (real, self.recorded) {
+                        (true, false) => $module::add_to_linker::<T, $real>(l, |t| $made(t))?,
+                        (true, true) => $module::add_to_linker::<T, RecordedOf<$real>>(l, |t| Recorded($made(t)))?,
+                        (false, false) => $module::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                        (false, true) => {
+                            $module::add_to_linker::<T, RecordedOf<RefusedOf<T>>>(l, |t| Recorded(Refused(t.core())))?
+                        }
+                    }
+                };
+                ($module:ident) => {
+                    link!($module, HasSelf<T>, std::convert::identity)
+                };
+            }
+            macro_rules! baseline {
+                ($module:ident) => {
+                    if self.recorded {
+                        $module::add_to_linker::<T, RecordedOf<HasSelf<T>>>(l, |t| Recorded(t))?
+                    } else {
+                        $module::add_to_linker::<T, HasSelf<T>>(l, |t| t)?
+                    }
+                };
+            }
             match interface {
-                Interface::Log => log::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Clock => clock::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Random => random::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Config => config::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Kv if real => kv::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Kv => kv::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Http if real => http::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Http => http::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Secrets if real => secrets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Secrets => secrets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Assets if real => assets::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Assets => assets::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Memory if real => memory::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Memory => memory::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Sessions if real => sessions::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Sessions => sessions::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Settings if real => settings::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Settings => settings::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
-                Interface::Completion if real => completion::add_to_linker::<T, HasSelf<T>>(l, |t| t)?,
-                Interface::Completion => completion::add_to_linker::<T, RefusedOf<T>>(l, |t| Refused(t.core()))?,
+                Interface::Log => baseline!(log),
+                Interface::Clock => baseline!(clock),
+                Interface::Random => baseline!(random),
+                Interface::Config => baseline!(config),
+                Interface::Kv => link!(kv),
+                Interface::Http => link!(http, HttpOf<T>, Http),
+                Interface::Secrets => link!(secrets),
+                Interface::Assets => link!(assets),
+                Interface::Memory => link!(memory),
+                Interface::Sessions => link!(sessions),
+                Interface::Settings => link!(settings),
+                Interface::Completion => link!(completion),
             }
         }
         Ok(linker)

@@ -2,6 +2,7 @@
 
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod author;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod grant;
@@ -13,4 +14,3 @@ pub(crate) mod release;
 pub(crate) mod secrets;
 pub(crate) mod start;
 pub(crate) mod status;
-pub(crate) mod test;

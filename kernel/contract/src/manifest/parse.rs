@@ -4,7 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values;
 use super::{
-    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http,
+    BuildInfo, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset,
+    http,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -19,7 +20,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "component",
     "limits",
     "instance",
@@ -32,6 +33,7 @@ const SECTIONS: [&str; 12] = [
     "asset",
     "provider",
     "tool",
+    "build",
 ];
 /// Known to the design and not to this kernel.
 const RESERVED: [&str; 7] = ["socket", "webhook", "blob", "files", "process", "model", "message"];
@@ -54,6 +56,7 @@ pub(super) struct Draft {
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
     pub(super) has_tools: bool,
+    pub(super) build: Option<BuildInfo>,
 }
 
 /// A `[[tool]]` as far as it was readable.
@@ -138,6 +141,11 @@ fn read(root: &Item, problems: &Problems) -> Draft {
             draft.tools.push(tool(&section, problems));
         }
     }
+    if let Some(section) = root.section("build", problems) {
+        section.only(&["compiler"], problems);
+        let compiler = section.required("compiler", "compiler = \"rustc 1.95.0\"", problems, |s| values::line(s, 200));
+        draft.build = compiler.map(|c| BuildInfo { compiler: c.value });
+    }
     draft
 }
 
@@ -156,6 +164,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         settings: draft.settings.map(|d| d.value),
         provider: draft.provider,
         tools: Vec::new(),
+        build: draft.build,
     };
     for tool in draft.tools {
         let uses: Vec<Use> = tool.uses.into_iter().map(|u| u.value).collect();

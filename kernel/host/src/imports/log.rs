@@ -22,13 +22,29 @@ impl log::Host for HostState {
             fields.iter().take(MAX_FIELDS).map(|(k, v)| format!("{}={}", plain(k), plain(v))).collect();
         let fields = plain(&fields.join(" "));
         let instance = tracing::field::display(&self.instance.id);
-        match level {
-            log::Level::Trace => tracing::trace!(target: "guest", instance, fields, "{message}"),
-            log::Level::Debug => tracing::debug!(target: "guest", instance, fields, "{message}"),
-            log::Level::Info => tracing::info!(target: "guest", instance, fields, "{message}"),
-            log::Level::Warn => tracing::warn!(target: "guest", instance, fields, "{message}"),
-            log::Level::Error => tracing::error!(target: "guest", instance, fields, "{message}"),
-        }
+        let level = match level {
+            log::Level::Trace => {
+                tracing::trace!(target: "guest", instance, fields, "{message}");
+                "trace"
+            }
+            log::Level::Debug => {
+                tracing::debug!(target: "guest", instance, fields, "{message}");
+                "debug"
+            }
+            log::Level::Info => {
+                tracing::info!(target: "guest", instance, fields, "{message}");
+                "info"
+            }
+            log::Level::Warn => {
+                tracing::warn!(target: "guest", instance, fields, "{message}");
+                "warn"
+            }
+            log::Level::Error => {
+                tracing::error!(target: "guest", instance, fields, "{message}");
+                "error"
+            }
+        };
+        self.services.logbook.push(&self.instance.id, level, false, message, fields);
         Ok(())
     }
 }
