@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 /// What components are compiled for.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-/// The profile of `plugin dev`: the shipped one without what takes long.
-const QUICK: &str = "carapace-dev";
+/// What `plugin dev` changes of cargo's own profile for development, whose compiled macros the tests share: small, and still quick.
+const QUICK: [&str; 4] = ["opt-level=1", "debug=false", "strip=true", "codegen-units=16"];
 
 /// How a component is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +81,8 @@ impl Folder {
                 command.arg("--config").arg(self.one_place(&metadata, &version)?);
             }
             Profile::Quick => {
-                command.args(["--profile", QUICK]);
-                for setting in
-                    ["inherits='release'", "lto=false", "opt-level=1", "codegen-units=16", "incremental=true"]
-                {
-                    command.args(["--config", &format!("profile.{QUICK}.{setting}")]);
+                for setting in QUICK {
+                    command.args(["--config", &format!("profile.dev.{setting}")]);
                 }
             }
         }
@@ -177,7 +174,7 @@ fn core_module(metadata: &Value, cargo_toml: &Path, profile: Profile) -> Option<
         |t: &&Value| t.get("crate_types").and_then(Value::as_array).is_some_and(|k| k.iter().any(|k| k == "cdylib"));
     let library = package.get("targets")?.as_array()?.iter().find(is_cdylib)?.get("name")?.as_str()?;
     let target_dir = Path::new(metadata.get("target_directory")?.as_str()?);
-    let profile = if profile == Profile::Release { "release" } else { QUICK };
+    let profile = if profile == Profile::Release { "release" } else { "debug" };
     Some(target_dir.join(TARGET).join(profile).join(format!("{}.wasm", library.replace('-', "_"))))
 }
 

@@ -27,18 +27,34 @@ pub(crate) fn workspace() -> Vec<(String, String)> {
     files
 }
 
-/// The components' workspace without the components.
+/// The components' workspace with nothing but the SDK and what it is built with.
 fn root(text: &str) -> String {
-    let kept = |line: &&str| !line.contains("path = \"lib/");
-    let lines = text.lines().take_while(|line| !line.starts_with("[profile")).filter(kept).map(|line| {
-        if line.starts_with("members = ") {
+    let manifests: Vec<String> = EMBEDDED
+        .iter()
+        .filter(|(path, _)| path.starts_with("sdk/rust/") && path.ends_with("Cargo.toml"))
+        .map(|(_, text)| manifest(text, ""))
+        .collect();
+    let is_used = |name: &str| {
+        let (dotted, inline) = (format!("{name}.workspace"), format!("{name} = {{ workspace"));
+        manifests.iter().any(|text| text.lines().any(|l| l.starts_with(&dotted) || l.starts_with(&inline)))
+    };
+    let mut section = "";
+    let mut lines = vec!["# The SDK of the carapace that made this folder, as a workspace of its own.".to_owned()];
+    for line in text.lines().take_while(|line| !line.starts_with("[profile")).filter(|line| !line.starts_with('#')) {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let name = line.split([' ', '.']).next().unwrap_or_default();
+        if section == "[workspace.dependencies]" && line.contains('=') && !is_used(name) {
+            continue;
+        }
+        lines.push(if line.starts_with("members = ") {
             "members = [\"sdk/rust\", \"sdk/rust/macros\"]".to_owned()
         } else {
             line.replace("\"../sdk/", "\"sdk/")
-        }
-    });
-    let head = "# The SDK of the carapace that made this folder, as a workspace of its own.\n";
-    format!("{head}{}\n", lines.collect::<Vec<_>>().join("\n").trim_end())
+        });
+    }
+    lines.join("\n").trim_end().to_owned() + "\n"
 }
 
 /// A crate of it. What its own tests need is left out.
@@ -49,7 +65,7 @@ fn manifest(text: &str, up: &str) -> String {
         if line.starts_with('[') {
             skipping = line == "[dev-dependencies]";
         }
-        if line.starts_with("workspace = ") {
+        if line.starts_with("workspace = \"") {
             lines.push(format!("workspace = {up:?}"));
         } else if !skipping {
             lines.push(line.to_owned());
@@ -67,8 +83,14 @@ mod tests {
         let files = workspace();
         let text = |path: &str| files.iter().find(|(p, _)| p == path).unwrap_or_else(|| panic!("no {path}")).1.clone();
         assert!(text("Cargo.toml").contains("members = [\"sdk/rust\", \"sdk/rust/macros\"]"));
-        assert!(!text("Cargo.toml").contains("llama") && !text("Cargo.toml").contains("[profile"));
+        assert!(
+            text("Cargo.toml").contains("\nwit-bindgen = ") && text("Cargo.toml").contains("[workspace.lints.rust]")
+        );
+        for gone in ["llama", "[profile", "proptest", "jiff"] {
+            assert!(!text("Cargo.toml").contains(gone), "{gone}");
+        }
         assert!(text("sdk/rust/Cargo.toml").contains("workspace = \"../..\""));
+        assert!(text("sdk/rust/Cargo.toml").contains("[lints]\nworkspace = true"));
         assert!(text("sdk/rust/macros/Cargo.toml").contains("workspace = \"../../..\""));
         assert!(!text("sdk/rust/Cargo.toml").contains("proptest"));
         assert!(text("sdk/rust/wit/imports.wit").contains("interface kv"));
