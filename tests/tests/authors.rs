@@ -7,10 +7,17 @@
     reason = "a test reads what authors read, runs the binary, and stops at the first thing that is not as it should be"
 )]
 
+use axum::Router;
+use axum::routing::get;
 use carapace_tests::kernel::command;
-use carapace_tests::{Kernel, KernelOptions, peer, peers, turns};
-use serde_json::json;
+use carapace_tests::model::{Model, Piece};
+use carapace_tests::{Kernel, KernelOptions, owner, peer, peers, turns};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Where `cargo xtask test` has built the crates.
 fn crates() -> PathBuf {
@@ -118,4 +125,237 @@ fn the_template_of_a_provider_is_a_package_that_asks_for_what_it_says() {
     line(folder.path(), state.path(), &build);
     let shown = line(folder.path(), state.path(), "carapace plugin inspect bundle/my-provider.wasm");
     assert!(shown.contains("https://api.example.com/v1") && shown.contains("api-key"), "{shown}");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// `carapace` where an author works: with a compiler for components, and the crates that are here already.
+fn workshop(folder: &Path, state: &Path) -> Command {
+    let mut command = command(state, &[]);
+    command.current_dir(folder).env("CARGO_NET_OFFLINE", "true").stdin(Stdio::null());
+    command.env("CARGO_TARGET_DIR", root().join("components/target"));
+    if let Some(tools) = std::env::var_os("CARAPACE_TEST_TOOLS") {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(tools.into()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(all).unwrap());
+    }
+    command
+}
+
+fn printed(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn done(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{command:?}: {}", printed(&out));
+    printed(&out)
+}
+
+/// The folder that `plugin new` makes, with the crates' versions that the components are tested with.
+fn new(state: &Path, beside: &Path, name: &str, kind: &str) -> PathBuf {
+    let told = done(workshop(beside, state).args(["plugin", "new", name, "--kind", kind]));
+    assert!(told.contains(&format!("cd {name}\n")) && told.contains("carapace plugin dev"), "{told}");
+    let folder = beside.join(name);
+    std::fs::copy(root().join("components/Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+    folder
+}
+
+#[test]
+fn a_folder_is_made_only_for_a_good_name_and_only_where_nothing_is() {
+    let (state, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |arguments: &[&str]| {
+        workshop(beside.path(), state.path()).args(["plugin", "new"]).args(arguments).output().unwrap()
+    };
+    let refused = |arguments: &[&str], why: &str| {
+        let out = run(arguments);
+        assert!(out.status.code() == Some(2) && printed(&out).contains(why), "{arguments:?}: {}", printed(&out));
+    };
+    refused(&["Dice", "--kind", "tool"], "is not a name");
+    refused(&["async", "--kind", "tool"], "cannot be the name of a crate");
+    refused(&["dice", "--kind", "channel"], "no channels yet");
+    refused(&["dice", "--kind", "tool", "--sdk", "."], "is not the SDK");
+    assert_eq!(std::fs::read_dir(beside.path()).unwrap().count(), 0, "what is refused leaves nothing");
+
+    assert!(run(&["dice", "--kind", "tool"]).status.success());
+    refused(&["dice", "--kind", "provider"], "is there already");
+    let sdk = root().join("sdk/rust");
+    let made = run(&["brain", "--kind", "provider", "--dir", "elsewhere", "--sdk", sdk.to_str().unwrap()]);
+    assert!(made.status.success(), "{}", printed(&made));
+    let cargo_toml = std::fs::read_to_string(beside.path().join("elsewhere/Cargo.toml")).unwrap();
+    assert!(cargo_toml.contains("name = \"brain\"") && cargo_toml.contains("/sdk/rust\""), "{cargo_toml}");
+    assert!(!beside.path().join("elsewhere/vendor").exists());
+}
+
+#[test]
+fn the_same_source_gives_the_same_bytes_wherever_it_lies() {
+    let (state, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let one = new(state.path(), beside.path(), "same-bytes", "tool");
+    let other = beside.path().join("a folder/deeper/of-another-name");
+    std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+    assert!(Command::new("cp").arg("-r").arg(&one).arg(&other).status().unwrap().success());
+    let built = |folder: &Path| {
+        let told = done(workshop(beside.path(), state.path()).args(["plugin", "build"]).arg(folder));
+        assert!(told.contains("Compiling same-bytes"), "it was compiled here: {told}");
+        std::fs::read(folder.join("bundle/same-bytes.wasm")).unwrap()
+    };
+    let (one, other) = (built(&one), built(&other));
+    assert!(one == other, "{} and {} bytes", one.len(), other.len());
+    let text = String::from_utf8_lossy(&one);
+    assert!(!text.contains(beside.path().to_str().unwrap()) && !text.contains(root().to_str().unwrap()));
+    let (_, manifest) = carapace_registry::package::read_manifest(&one).unwrap();
+    assert!(manifest.contains("[build]\ncompiler = \"rustc 1."), "{manifest}");
+}
+
+/// A model that calls `forecast_find`, and then repeats what came of it.
+fn finds(request: &Value) -> Vec<Piece> {
+    let last = request["messages"].as_array().unwrap().last().unwrap();
+    match last["role"].as_str() {
+        Some("tool") => vec![Piece::Text("There.".into())],
+        _ => vec![Piece::Call("call_1".into(), "forecast_find".into(), json!({ "name": "Bergen" }))],
+    }
+}
+
+/// `carapace plugin dev`, and what it says.
+struct Dev {
+    child: Child,
+    said: mpsc::Receiver<String>,
+}
+
+impl Dev {
+    fn start(folder: &Path, state: &Path, arguments: &[&str]) -> Self {
+        let mut command = workshop(folder, state);
+        command.args(["plugin", "dev"]).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let (tell, said) = mpsc::channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+        Self { child, said }
+    }
+
+    /// All until a line that has this in it.
+    fn until(&self, text: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let line = self.said.recv().unwrap_or_else(|_| panic!("it never said `{text}`: {all}"));
+            all = all + &line + "\n";
+            if line.contains(text) {
+                return all;
+            }
+        }
+    }
+
+    /// Ctrl-C.
+    fn interrupt(mut self) -> String {
+        let kill = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success() && self.child.wait().unwrap().success());
+        self.said.iter().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn edit(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_tool_answers_while_it_is_written_and_what_it_was_told_becomes_a_test() {
+    let places = get(|| async { axum::Json(json!([{ "name": "Bergen", "country": "NO" }])) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let server =
+        tokio::spawn(async move { axum::serve(listener, Router::new().route("/places", places)).await.unwrap() });
+    let model = Model::start(finds, Duration::ZERO).await;
+    let options = KernelOptions::openai(&model.base).with_config("{ agent: { route: ['openai/mock'] } }");
+    let kernel = Kernel::start(options.with_env("FORECAST_URL", &base));
+    let beside = tempfile::tempdir().unwrap();
+    let folder = new(kernel.state(), beside.path(), "forecast", "tool");
+    let url = "url = \"https://api.example.com/v1\"";
+    edit(&folder.join("carapace.toml"), url, &format!("{url}\nurl-env = \"FORECAST_URL\""));
+    let code = folder.join("src/lib.rs");
+    let call =
+        async |session: &str| kernel.turn(session, "openai/mock", "Where is Bergen?").await.result().0.to_owned();
+
+    // From the folder to an answer, and from a change to another answer.
+    let dev = Dev::start(&folder, kernel.state(), &["--yes"]);
+    let said = dev.until("Watching");
+    assert!(said.contains("offers the tool `forecast_find`") && said.contains("running after"), "{said}");
+    assert_eq!(call("first").await, "Bergen, NO");
+    let recording = beside.path().join("find.jsonl");
+    let mut record = command(kernel.state(), &[]);
+    record.args(["plugin", "record", "forecast", "--out"]).arg(&recording).stderr(Stdio::piped());
+    let mut record = record.spawn().unwrap();
+    let mut told = BufReader::new(record.stderr.take().unwrap()).lines();
+    assert!(told.next().unwrap().unwrap().starts_with("Recording"));
+    assert_eq!(call("recorded").await, "Bergen, NO");
+    assert!(record.wait().unwrap().success());
+
+    edit(&code, "{}, {}", "{} ({})");
+    dev.until("running after");
+    assert_eq!(call("changed").await, "Bergen (NO)");
+
+    // What does not compile is shown, and what ran goes on.
+    edit(&code, "fn find(", "fn find((");
+    let said = dev.until("runs on as it was");
+    assert!(said.contains("src/lib.rs:") && said.contains("could not be compiled"), "{said}");
+    assert_eq!(call("broken").await, "Bergen (NO)");
+    edit(&code, "fn find((", "fn find(");
+    dev.until("is as it was");
+    let end = dev.interrupt();
+    assert!(end.contains("local/forecast stays installed"), "{end}");
+    assert_eq!(call("after").await, "Bergen (NO)");
+
+    // More than was granted is shown, and not taken unread.
+    let dev = Dev::start(&folder, kernel.state(), &[]);
+    dev.until("Watching");
+    edit(&folder.join("carapace.toml"), "uses = [\"http:api\"]", "uses = [\"http:api\", \"kv\"]\n\n[kv]");
+    let said = dev.until("runs on as it was");
+    assert!(said.contains("asks for more than you granted before") && said.contains("kv"), "{said}");
+    assert_eq!(call("not-grown").await, "Bergen (NO)");
+    drop(dev);
+    edit(&folder.join("carapace.toml"), "uses = [\"http:api\", \"kv\"]\n\n[kv]", "uses = [\"http:api\"]");
+
+    // The recording tells the two apart, without the server.
+    server.abort();
+    let list: Value = serde_json::from_str(&owner::done(kernel.state(), &["plugin", "list", "--json"])).unwrap();
+    let is_it = |i: &&Value| i["instance"] == "local/forecast/main";
+    let digest = list.as_array().unwrap().iter().find(is_it).unwrap()["digest"].as_str().unwrap().to_owned();
+    let now = kernel.state().join("packages").join(format!("{}.wasm", digest.trim_start_matches("sha256:")));
+    let file = recording.to_str().unwrap();
+    let out = owner::cli(kernel.state(), &["plugin", "replay", file, "--component", now.to_str().unwrap()]);
+    let said = printed(&out);
+    assert!(out.status.code() == Some(1) && said.contains("Bergen, NO") && said.contains("Bergen (NO)"), "{said}");
+
+    // It becomes a test of the component, and its answers another one.
+    std::fs::create_dir_all(folder.join("tests/recordings")).unwrap();
+    std::fs::copy(&recording, folder.join("tests/recordings/find.jsonl")).unwrap();
+    let test = "    #[carapace_sdk::test]\n    fn as_it_was_recorded(host: &mut TestHost) {\n        \
+        host.replies(include_str!(\"../tests/recordings/find.jsonl\"));\n        \
+        assert_eq!(host.call_tool(\"forecast_find\", json!({ \"name\": \"Bergen\" })).unwrap().text(), \"Bergen, NO\");\n    }\n\n";
+    edit(&code, "{} ({})", "{}, {}");
+    edit(
+        &code,
+        "    #[carapace_sdk::test]\n    fn what_the_model",
+        &format!("{test}    #[carapace_sdk::test]\n    fn what_the_model"),
+    );
+    let told = done(workshop(&folder, kernel.state()).args(["plugin", "test"]));
+    let both = told.matches("as_it_was_recorded ... ok").count();
+    assert!(both == 2 && told.contains("recording find.jsonl ... ok") && told.contains("All passed."), "{told}");
+    let mut check = workshop(&folder, kernel.state());
+    let out = check.args(["plugin", "check", "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", printed(&out)));
+    assert_eq!((&report["name"], &report["problems"]), (&json!("forecast"), &json!([])));
+    assert!(report["used"]["fuel"].as_u64().unwrap() > 0 && report["used"]["calls"].as_u64().unwrap() >= 5, "{report}");
+    let memory = report["limits"].as_array().unwrap().iter().find(|l| l["key"] == "memory").unwrap();
+    assert!(memory["line"].as_str().unwrap().starts_with("memory = \""), "{report}");
 }

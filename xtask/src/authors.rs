@@ -26,7 +26,23 @@ pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
         copy(&route.target_dir().join(&built), &folder.join("target").join(&built))?;
     }
     fixture(&route, &out.join("misbehaving"))?;
+    tools(&route, &out.join(TOOLS))?;
     Ok(folders)
+}
+
+/// Below the crates: `cargo` and `rustc` as an author would have them.
+pub(crate) const TOOLS: &str = "tools";
+
+/// Where the compiler in use cannot make components by itself, programs by its names that can: for the tests that are authors themselves.
+fn tools(route: &Route, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (name, script) in route.scripts() {
+        let path = folder.join(name);
+        std::fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 /// Where cargo puts a crate's core module, below its target directory.

@@ -124,6 +124,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
         command.env("CARAPACE_TEST_BUNDLE", &unsigned).env("CARAPACE_BIN", &carapace);
         command.env("CARAPACE_TEST_PLAIN", &plain).env("CARAPACE_TEST_AUTHORS", &written);
         command.env("CARAPACE_TEST_FOREIGN", &others);
+        command.env("CARAPACE_TEST_TOOLS", written.join(authors::TOOLS));
         let outcome = steps.run(name, || {
             let (counts, good) = run_counted(runner, command)?;
             total.add(counts);

@@ -60,6 +60,20 @@ impl Route {
         }
     }
 
+    /// `cargo` and `rustc` as shell scripts that take this route, for programs that start them by name; none if theirs do.
+    pub(crate) fn scripts(&self) -> Vec<(&'static str, String)> {
+        let Self::Distribution { linker } = self else { return Vec::new() };
+        let linker = linker.as_ref().map_or_else(String::new, |linker| {
+            format!("export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER='{}'\n", linker.display())
+        });
+        let cargo = format!(
+            "#!/bin/sh\nexport RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc\n{linker}\
+             case \"$1 $*\" in\n  'build '*{TARGET}*) shift; exec /usr/bin/cargo build -Z build-std=std,panic_abort \"$@\" ;;\nesac\n\
+             exec /usr/bin/cargo \"$@\"\n"
+        );
+        vec![("cargo", cargo), ("rustc", "#!/bin/sh\nexec /usr/bin/rustc \"$@\"\n".to_owned())]
+    }
+
     /// Where this route's artefacts go: the two compilers differ, so their directories do.
     pub(crate) fn target_dir(&self) -> PathBuf {
         let name = match self {

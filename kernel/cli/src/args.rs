@@ -1,10 +1,14 @@
 //! The command line.
 
+mod author;
 mod consent;
 mod plugin;
 mod registry;
 mod requests;
 
+pub(crate) use author::{
+    AuthorCommand, BuildArgs, CheckArgs, DevArgs, Kind, Language, Level, LogsArgs, NewArgs, RecordArgs, TopArgs,
+};
 pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs, SyncArgs};
 pub(crate) use registry::RegistryCommand;
@@ -41,6 +45,8 @@ pub(crate) enum Command {
     Stop,
     /// Show what runs.
     Status(OutputArgs),
+    /// Watch what each component uses.
+    Top(TopArgs),
     /// Find what is wrong and how to fix it.
     Doctor(DoctorArgs),
     /// Components: look, verify, build, test, sign.

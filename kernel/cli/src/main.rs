@@ -26,8 +26,8 @@ use args::{
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, requests,
-    secrets, start, status, sync, test,
+    assets as assets_command, audit, author, chat, config, grant, packages, plugin, publisher, registry, release,
+    requests, secrets, start, status, sync,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;
@@ -74,13 +74,15 @@ impl Env for Given<'_> {
 
 fn run(cli: Cli) -> Outcome {
     let paths = StatePaths::resolve(&Given(&cli)).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-    match cli.command {
+    let command = match cli.command {
+        Command::Plugin(PluginCommand::Author(command)) => match author::offline(&paths, command) {
+            Ok(outcome) => return outcome,
+            Err(command) => Command::Plugin(PluginCommand::Author(command)),
+        },
+        other => other,
+    };
+    match command {
         // These look at files only; they work with a broken configuration and without a runtime.
-        Command::Plugin(PluginCommand::Build { core, manifest, out }) => plugin::build(&core, &manifest, &out),
-        Command::Plugin(PluginCommand::Test { folder, component, arguments }) => {
-            test::run(&folder, component.as_deref(), &arguments)
-        }
-        Command::Plugin(PluginCommand::TestHost { file }) => test::host(&file),
         Command::Plugin(PluginCommand::Sign { files, bundle, key }) => {
             plugin::sign(&paths, &files, bundle.as_deref(), key.as_deref())
         }
@@ -159,6 +161,8 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Chat(args) => chat::run(&paths, config, args).await,
         Command::Stop => start::stop(&paths).await,
         Command::Status(output) => status::run(&paths, output.json).await,
+        Command::Top(args) => author::top::run(&paths, &args).await,
+        Command::Plugin(PluginCommand::Author(command)) => author::online(&paths, config, command).await,
         Command::Plugin(PluginCommand::Revoke(args)) => grant::revoke(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Grant(args)) => grant::run(&paths, config, &args).await,
         Command::Plugin(PluginCommand::Install { source, bring, instance, publisher }) => {
@@ -222,6 +226,8 @@ fn wants_json(command: &Command) -> bool {
         Command::Chat(a) => a.json,
         Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
+        Command::Top(a) => a.output.json,
+        Command::Plugin(PluginCommand::Author(command)) => author::wants_json(command),
         Command::Plugin(PluginCommand::Install { bring, .. } | PluginCommand::Update { bring, .. }) => bring.json,
         Command::Plugin(PluginCommand::Requests(args::RequestsArgs {
             command: Some(RequestsCommand::Approve { bring, .. }),

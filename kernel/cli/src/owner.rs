@@ -5,6 +5,7 @@
 mod grants;
 mod lifecycle;
 mod lock;
+mod observe;
 mod packages;
 mod requests;
 mod rollback;
@@ -253,6 +254,13 @@ impl Control for Owner {
                 let recent = self.host.as_ref().map(|h| h.recent_denials(&instance)).unwrap_or_default();
                 let one = |(at, d): &(std::time::SystemTime, Denial)| json!({ "at_ms": trust::ms_of(*at), "code": d.code, "message": d.message, "fix": d.fix });
                 Ok(Value::Array(recent.iter().map(one).collect()))
+            }
+            ControlRequest::Logs { instance, after, wait_ms } => self.logs(&instance, after, wait_ms).await,
+            ControlRequest::Record { instance, calls } => self.record(&instance, calls).await,
+            ControlRequest::Recorded { instance, from, wait_ms } => self.recorded(&instance, from, wait_ms).await,
+            ControlRequest::RecordStop { instance } => {
+                self.running(&instance)?.stop_recording(&instance);
+                Ok(json!({}))
             }
             ControlRequest::TrustChanged => {
                 let _alone = self.changing.lock().await;

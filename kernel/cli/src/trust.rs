@@ -153,6 +153,12 @@ pub(crate) fn read(file: &Path, max: usize) -> Outcome<Vec<u8>> {
     files::read_ordinary(file, max as u64).or_fail(format!("cannot read {}", file.display()))
 }
 
+/// Reads a manifest that the owner named.
+pub(crate) fn read_manifest(file: &Path) -> Outcome<String> {
+    let text = read(file, carapace_contract::manifest::MAX_BYTES)?;
+    String::from_utf8(text).or_fail(format!("cannot read {}", file.display()))
+}
+
 /// Writes a file that others may read: a crash leaves the old one or the new one.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
     files::replace_public(path, bytes).or_fail(format!("cannot write {}", path.display()))

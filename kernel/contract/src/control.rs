@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// The longest that a request waits for something new, milliseconds.
+pub const MAX_WAIT_MS: u64 = 20_000;
+
 /// Text that is never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -198,6 +201,37 @@ pub enum ControlRequest {
     /// The last refusals of an instance, oldest first; in memory, since it was loaded. Answer: `[{"at_ms", "code", "message", "fix"}]`.
     Denials {
         /// Which.
+        instance: InstanceId,
+    },
+    /// What an instance logged after the line of that number, oldest first; waits so long for something new. Answer: `[{"n", "at_ms",
+    /// "level", "kernel", "message", "fields"}]`.
+    Logs {
+        /// Whose.
+        instance: InstanceId,
+        /// 0: all that is kept.
+        after: u64,
+        /// At most [`MAX_WAIT_MS`].
+        wait_ms: u64,
+    },
+    /// Writes down the next calls of an instance. Answer: `{}`.
+    Record {
+        /// Whose.
+        instance: InstanceId,
+        /// How many calls of tools and completions.
+        calls: u64,
+    },
+    /// What is new in its recording; waits so long for something new. Answer: `{"lines": [text], "next", "begun", "over", "done": bool}`.
+    Recorded {
+        /// Whose.
+        instance: InstanceId,
+        /// The `next` of the answer before; 0 at the beginning.
+        from: usize,
+        /// At most [`MAX_WAIT_MS`].
+        wait_ms: u64,
+    },
+    /// Records no further calls. Answer: `{}`.
+    RecordStop {
+        /// Whose.
         instance: InstanceId,
     },
     /// Walks every chain. Answer: the report.

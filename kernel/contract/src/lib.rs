@@ -27,6 +27,7 @@ pub mod message;
 pub mod meter;
 pub mod name;
 pub mod ports;
+pub mod recording;
 pub mod turn;
 mod version;
 pub mod wasi;

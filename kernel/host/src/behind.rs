@@ -39,6 +39,9 @@ impl HostState {
         if let Some(behind) = self.behind.as_ref().filter(|_| tainted) {
             behind.handed.0.store(true, Relaxed);
         }
+        if let Some(recorder) = self.core.recorder().filter(|_| tainted) {
+            recorder.taint();
+        }
     }
 
     /// Whether what the guest keeps now counts as text from outside. Nobody knows where a provider has it from.

@@ -7,6 +7,7 @@ use crate::models::{self, Listings};
 use crate::probation::Relapse;
 use crate::services::Services;
 use crate::state::HostState;
+use crate::tape::Tapes;
 use crate::tools;
 use arc_swap::ArcSwap;
 use carapace_contract::completion::{CompletionEvent, CompletionFailure, FailureKind, ModelInfo};
@@ -79,6 +80,7 @@ pub struct Host {
     pub(crate) retired: Mutex<Vec<Weak<Live>>>,
     pub(crate) relapses: mpsc::UnboundedSender<Relapse>,
     relapsed: Mutex<Option<mpsc::UnboundedReceiver<Relapse>>>,
+    pub(crate) tapes: Tapes,
     pub(crate) me: Weak<Self>,
 }
 
@@ -98,6 +100,7 @@ impl Host {
             retired: Mutex::default(),
             relapses,
             relapsed: Mutex::new(Some(relapsed)),
+            tapes: Tapes::default(),
             me: me.clone(),
         })
     }
@@ -260,6 +263,7 @@ impl Host {
         let mut state = state.inspect_err(|d| live.runtime.meter().denial(d)).map_err(|d| tools::denied(&d))?;
         state.behind = Some(Behind::of(call, handed));
         state.enter().map_err(|d| tools::denied(&d))?;
+        state.core = self.tapes.attach(live, state.core, true, call.tainted);
         let context = wit::Context {
             call_id: call.call_id.clone(),
             session: convert::session(&live.id, &call.session),
@@ -277,6 +281,7 @@ impl Host {
     pub(crate) async fn provider_models(&self, live: &Arc<Live>) -> Result<Vec<ModelInfo>, CompletionFailure> {
         let mut state = self.state(live, Entry::Provider, CancellationToken::new()).map_err(models::denied)?;
         state.enter().map_err(models::denied)?;
+        state.core = self.tapes.attach(live, state.core, false, false);
         let answer = live.loaded.models(state, Admission::new(Class::Provider));
         let answer = live.eviction.or(answer).await.map_err(models::denied)?;
         self.watch(live, answer.as_ref().err());
@@ -295,6 +300,8 @@ impl Host {
         let mut state = state.inspect_err(|d| live.runtime.meter().denial(d)).map_err(models::denied)?;
         state.sink = Some(sink.clone());
         state.enter().map_err(models::denied)?;
+        // Nobody tells a provider what of a conversation is from outside, so all of it may be.
+        state.core = self.tapes.attach(live, state.core, true, true);
         let admission = Admission::new(Class::Provider);
         let answer = async {
             match &live.warm {

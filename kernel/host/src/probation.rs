@@ -101,6 +101,10 @@ fn end_of(kind: TrapKind) -> End {
 impl Host {
     /// Counts a call of a version on probation. What a tool or a provider itself says went wrong is an answer, and no broken call.
     pub(crate) fn watch(&self, live: &Live, ended_by: Option<&CallError>) {
+        if let Some(e) = ended_by {
+            // What its author looks for first, beside what it logged itself.
+            self.services().logbook.push(&live.id, "error", true, e.to_string(), String::new());
+        }
         let Some(probation) = &live.probation else { return };
         let end = ended_by.map_or(End::Excused, |e| end_of(e.kind));
         if probation.ended(end) {

@@ -1,6 +1,7 @@
 //! What the imports stand on: the store, the door out, the environment, secrets, files of packages.
 
 use crate::instance::Live;
+use crate::logbook::Logbook;
 use async_trait::async_trait;
 use carapace_contract::{Denial, SecretName};
 use carapace_egress::{Door, SecretSource};
@@ -31,6 +32,7 @@ pub struct Services {
     pub settings: Settings,
     /// The kernel's own files and directories, which no component is ever given.
     pub private: Vec<PathBuf>,
+    pub(crate) logbook: Logbook,
     pub(crate) started: Instant,
 }
 
@@ -44,7 +46,16 @@ impl Services {
         settings: Settings,
         private: Vec<PathBuf>,
     ) -> Arc<Self> {
-        Arc::new(Self { store, door, environment, assets, settings, private, started: Instant::now() })
+        Arc::new(Self {
+            store,
+            door,
+            environment,
+            assets,
+            settings,
+            private,
+            logbook: Logbook::default(),
+            started: Instant::now(),
+        })
     }
 }
 

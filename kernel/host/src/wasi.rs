@@ -65,7 +65,7 @@ impl HostState {
         // What lies in a directory may come from anywhere.
         self.hand(!directories.is_empty());
         let world = World {
-            printed: Some(Arc::new(Lines(live.clone()))),
+            printed: Some(Arc::new(Lines { live: live.clone(), services: self.services.clone() })),
             directories,
             requests: Some(Arc::new(Leaving {
                 live: live.clone(),
@@ -82,11 +82,15 @@ impl HostState {
 }
 
 /// What is printed is logged.
-struct Lines(Arc<Live>);
+struct Lines {
+    live: Arc<Live>,
+    services: Arc<Services>,
+}
 
 impl Printed for Lines {
     fn line(&self, error: bool, line: &str) {
-        log::say(&self.0, if error { Level::Warn } else { Level::Info }, line, "");
+        let level = if error { Level::Warn } else { Level::Info };
+        log::say(&self.services, &self.live, false, level, line, "");
     }
 }
 
@@ -125,7 +129,7 @@ impl Leaving {
     fn refused(&self, denial: &Denial) -> types::Error {
         self.live.runtime.meter().denial(denial);
         // The guest has no room for a text.
-        log::say(&self.live, Level::Warn, &denial.to_string(), "");
+        log::say(&self.services, &self.live, true, Level::Warn, &denial.to_string(), "");
         types::Error::Denied(denial.to_string())
     }
 

@@ -4,7 +4,9 @@
 //! two names. Only an interface that changed needs something between, and that is a [`Binding`] of its version.
 
 use crate::bindings::{assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings};
+use crate::http::{Http, HttpOf};
 use crate::linker::Interface;
+use crate::recording::{Recorded, RecordedOf};
 use crate::refusal::{Refused, RefusedOf};
 use crate::state::Imports;
 use crate::wasi;
@@ -16,11 +18,20 @@ pub trait Binding<T: 'static>: Send + Sync {
     /// Which.
     fn contract(&self) -> Contract;
 
-    /// Puts an interface into a linker, under this version's name: the real one, or its refusal.
+    /// Puts an interface into a linker, under this version's name.
     ///
     /// # Errors
     /// The linker has it already.
-    fn link(&self, interface: Interface, real: bool, linker: &mut Linker<T>) -> wasmtime::Result<()>;
+    fn link(&self, interface: Interface, how: How, linker: &mut Linker<T>) -> wasmtime::Result<()>;
+}
+
+/// Who answers an interface's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct How {
+    /// What the host implements; else a refusal.
+    pub real: bool,
+    /// Every call is written down, with its answer.
+    pub recorded: bool,
 }
 
 /// A version whose interfaces are those of `wit/`, whatever it is called.
@@ -37,14 +48,30 @@ impl<T: Imports> Binding<T> for Plain {
         self.0
     }
 
-    fn link(&self, interface: Interface, real: bool, linker: &mut Linker<T>) -> wasmtime::Result<()> {
-        /// The real interface, or its refusal.
+    fn link(&self, interface: Interface, how: How, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        /// As granted or by a refusal, written down or not.
         macro_rules! either {
-            ($module:ident, $instance:expr) => {
-                if real {
-                    $module::add_to_linker_instance::<T, HasSelf<T>>($instance, |t| t)
+            ($module:ident, $i:expr, $real:ty, $made:expr) => {
+                match (how.real, how.recorded) {
+                    (true, false) => $module::add_to_linker_instance::<T, $real>($i, |t| $made(t)),
+                    (true, true) => $module::add_to_linker_instance::<T, RecordedOf<$real>>($i, |t| Recorded($made(t))),
+                    (false, false) => $module::add_to_linker_instance::<T, RefusedOf<T>>($i, |t| Refused(t.core())),
+                    (false, true) => $module::add_to_linker_instance::<T, RecordedOf<RefusedOf<T>>>($i, |t| {
+                        Recorded(Refused(t.core()))
+                    }),
+                }
+            };
+            ($module:ident, $i:expr) => {
+                either!($module, $i, HasSelf<T>, std::convert::identity)
+            };
+        }
+        /// What every component has.
+        macro_rules! baseline {
+            ($module:ident, $i:expr) => {
+                if how.recorded {
+                    $module::add_to_linker_instance::<T, RecordedOf<HasSelf<T>>>($i, |t| Recorded(t))
                 } else {
-                    $module::add_to_linker_instance::<T, RefusedOf<T>>($instance, |t| Refused(t.core()))
+                    $module::add_to_linker_instance::<T, HasSelf<T>>($i, |t| t)
                 }
             };
         }
@@ -54,12 +81,12 @@ impl<T: Imports> Binding<T> for Plain {
         let mut instance = linker.instance(&name_of(interface.name(), self.0))?;
         let i = &mut instance;
         match interface {
-            Interface::Log => log::add_to_linker_instance::<T, HasSelf<T>>(i, |t| t),
-            Interface::Clock => clock::add_to_linker_instance::<T, HasSelf<T>>(i, |t| t),
-            Interface::Random => random::add_to_linker_instance::<T, HasSelf<T>>(i, |t| t),
-            Interface::Config => config::add_to_linker_instance::<T, HasSelf<T>>(i, |t| t),
+            Interface::Log => baseline!(log, i),
+            Interface::Clock => baseline!(clock, i),
+            Interface::Random => baseline!(random, i),
+            Interface::Config => baseline!(config, i),
             Interface::Kv => either!(kv, i),
-            Interface::Http => either!(http, i),
+            Interface::Http => either!(http, i, HttpOf<T>, Http),
             Interface::Secrets => either!(secrets, i),
             Interface::Assets => either!(assets, i),
             Interface::Memory => either!(memory, i),

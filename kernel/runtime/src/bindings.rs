@@ -19,6 +19,7 @@ mod generated {
         imports: { default: async | trappable },
         exports: { default: async },
         require_store_data_send: true,
+        additional_derives: [serde::Serialize, serde::Deserialize],
         with: { "carapace:plugin/http.response": super::HttpResponse },
     });
 }

@@ -7,11 +7,14 @@ use crate::engine::Engines;
 use crate::exports::{Exports, Indices, NoExport, WrongExport};
 use crate::linker::{Entry, Interface, LinkPlan};
 use crate::permits::Admission;
+use crate::recording::{self, Recorder, value};
 use crate::size::{completion_size, content_size, models_size, tools_size};
 use crate::state::{Imports, Instance, handles};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Profile;
 use carapace_contract::{ComponentId, Denial, Digest, InstanceId};
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -163,10 +166,18 @@ impl<T: Imports> Loaded<T> {
         arguments: String,
         context: tools::Context,
     ) -> Result<Result<Vec<tools::Content>, tools::ToolError>, CallError> {
-        self.fresh(state, admission, content_size, |store, exports| {
+        let mut state = state;
+        let recorder = begun(&mut state, "tools.call", || {
+            recording::arguments([
+                ("name", value::of(&name)),
+                ("arguments", value::of(&arguments)),
+                ("context", value::of(&context)),
+            ])
+        });
+        let answer = self.fresh(state, admission, content_size, |store, exports| {
             Box::pin(async move { exports.call(store, &name, &arguments, &context).await })
-        })
-        .await
+        });
+        over(recorder, answer.await)
     }
 
     /// `provider.models` in a fresh store.
@@ -178,8 +189,11 @@ impl<T: Imports> Loaded<T> {
         state: T,
         admission: Admission,
     ) -> Result<Result<Vec<provider::Model>, provider::Failure>, CallError> {
-        self.fresh(state, admission, models_size, |store, exports| Box::pin(async move { exports.models(store).await }))
-            .await
+        let mut state = state;
+        let recorder = begun(&mut state, "provider.models", || recording::arguments([]));
+        let answer =
+            self.fresh(state, admission, models_size, |store, exports| Box::pin(async move { exports.models(store).await }));
+        over(recorder, answer.await)
     }
 
     /// `provider.complete` in a fresh store. What the model says goes through `completion.emit`.
@@ -192,10 +206,12 @@ impl<T: Imports> Loaded<T> {
         admission: Admission,
         request: provider::Request,
     ) -> Result<Result<(), provider::Failure>, CallError> {
-        self.fresh(state, admission, completion_size, |store, exports| {
+        let mut state = state;
+        let recorder = begun_completion(&mut state, &request);
+        let answer = self.fresh(state, admission, completion_size, |store, exports| {
             Box::pin(async move { exports.complete(store, &request).await })
-        })
-        .await
+        });
+        over(recorder, answer.await)
     }
 
     async fn fresh<R, F>(
@@ -352,6 +368,27 @@ where
 pub(crate) fn parts<T: Imports>(state: &mut T) -> (Arc<Instance>, Arc<LinkPlan>, CancellationToken) {
     let core = state.core();
     (core.instance().clone(), core.plan().clone(), core.cancel().clone())
+}
+
+/// Writes down that a call begins, if it is recorded.
+fn begun<T: Imports>(state: &mut T, export: &str, arguments: impl FnOnce() -> Value) -> Option<Arc<Recorder>> {
+    let recorder = state.core().recorder().cloned();
+    recorder.inspect(|recorder| recorder.called(export, arguments()))
+}
+
+pub(crate) fn begun_completion<T: Imports>(state: &mut T, request: &provider::Request) -> Option<Arc<Recorder>> {
+    begun(state, "provider.complete", || recording::arguments([("request", value::of(request))]))
+}
+
+/// Writes down how it ended.
+pub(crate) fn over<R: Serialize>(
+    recorder: Option<Arc<Recorder>>,
+    answer: Result<R, CallError>,
+) -> Result<R, CallError> {
+    if let Some(recorder) = recorder {
+        recorder.ended(&answer);
+    }
+    answer
 }
 
 pub(crate) fn failed(kind: TrapKind, instance: &Instance, plan: &LinkPlan, detail: &str) -> CallError {

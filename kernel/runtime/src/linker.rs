@@ -1,6 +1,6 @@
 //! What a call is linked to: the package's real imports × what was granted × what is called.
 
-use crate::binding::Binding;
+use crate::binding::{Binding, How};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::manifest::Use;
 use carapace_contract::wasi::Part;
@@ -125,6 +125,16 @@ pub enum Entry<'a> {
     Provider,
 }
 
+impl std::fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ListTools => f.write_str("`tools.list`"),
+            Self::Tool(name) => write!(f, "tool `{name}`"),
+            Self::Provider => f.write_str("the provider"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
     Real,
@@ -146,6 +156,7 @@ pub struct LinkPlan {
     entry: String,
     /// Optional capabilities that were asked for and not granted, as grants call them.
     refused: Vec<String>,
+    recorded: bool,
 }
 
 impl LinkPlan {
@@ -260,12 +271,18 @@ impl LinkPlan {
             };
             links.insert(interface, link);
         }
-        let entry = match entry {
-            Entry::ListTools => "`tools.list`".to_owned(),
-            Entry::Tool(name) => format!("tool `{name}`"),
-            Entry::Provider => "the provider".to_owned(),
-        };
-        Ok(Self { links, entry, refused: granted.refused(asked) })
+        Ok(Self { links, entry: entry.to_string(), refused: granted.refused(asked), recorded: false })
+    }
+
+    /// Everything is linked, whoever granted what: for a store whose answers are a recording's.
+    pub(crate) fn whole(imports: &BTreeSet<Interface>, entry: Entry<'_>) -> Self {
+        let links = imports.iter().map(|i| (*i, Link::Real)).collect();
+        Self { links, entry: entry.to_string(), refused: Vec::new(), recorded: false }
+    }
+
+    /// The same, with every call written down.
+    pub(crate) fn recorded(&self) -> Self {
+        Self { recorded: true, ..self.clone() }
     }
 
     /// Whether the real interface is linked.
@@ -280,7 +297,7 @@ impl LinkPlan {
 
     /// Plans with equal keys share an instance template.
     pub(crate) fn key(&self) -> u64 {
-        Interface::ALL.iter().fold(0, |key, interface| {
+        Interface::ALL.iter().fold(u64::from(self.recorded), |key, interface| {
             let bits = match self.links.get(interface) {
                 None => 0b00,
                 Some(Link::Real) => 0b01,
@@ -326,7 +343,8 @@ impl LinkPlan {
     ) -> wasmtime::Result<Linker<T>> {
         let mut linker = Linker::new(engine);
         for (interface, link) in &self.links {
-            binding.link(*interface, *link == Link::Real, &mut linker)?;
+            let how = How { real: *link == Link::Real, recorded: self.recorded };
+            binding.link(*interface, how, &mut linker)?;
         }
         Ok(linker)
     }

@@ -1,10 +1,13 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
 use crate::bindings::{
-    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
+    HttpResponse, assets, clock, completion, config, kv, log, memory, random, requests, secrets, sessions, settings,
+    types,
 };
+use crate::http::Sends;
 use crate::linker::{Interface, LinkPlan};
 use crate::meter::InstanceMeter;
+use crate::recording::Recorder;
 use crate::wasi::Entered;
 use carapace_contract::limits::Limits;
 use carapace_contract::{Denial, InstanceId};
@@ -15,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::ResourceLimiter;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
 /// Handles no store may exceed, whatever its limits say: each costs memory that no limiter sees.
 const MAX_HANDLES: u32 = 1_000;
@@ -36,7 +39,7 @@ pub trait Imports:
     + random::Host
     + config::Host
     + kv::Host
-    + http::Host
+    + Sends
     + secrets::Host
     + completion::Host
     + assets::Host
@@ -55,7 +58,7 @@ impl<T> Imports for T where
         + random::Host
         + config::Host
         + kv::Host
-        + http::Host
+        + Sends
         + secrets::Host
         + completion::Host
         + assets::Host
@@ -135,6 +138,7 @@ pub struct Core {
     memory: u64,
     pending: u64,
     pub(crate) wasi: Option<Box<Entered>>,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl Core {
@@ -154,7 +158,20 @@ impl Core {
             memory: 0,
             pending: 0,
             wasi: None,
+            recorder: None,
         }
+    }
+
+    /// What this call asks and is told is written down.
+    #[must_use]
+    pub fn recorded(mut self, recorder: Arc<Recorder>) -> Self {
+        self.plan = Arc::new(self.plan.recorded());
+        self.recorder = Some(recorder);
+        self
+    }
+    /// Who writes it down.
+    pub fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.as_ref()
     }
 
     /// The instance that is called.
@@ -176,6 +193,10 @@ impl Core {
     /// Resources handed to the guest; holds at most as many as the handle limit says.
     pub fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+    /// Keeps a response for the guest.
+    pub(crate) fn hold(&mut self, response: HttpResponse) -> Result<Resource<HttpResponse>, ResourceTableError> {
+        self.table.push(response)
     }
     /// Cancelled when the run is.
     pub fn cancel(&self) -> &CancellationToken {

@@ -2,7 +2,7 @@
 
 use crate::bindings::provider;
 use crate::call::{CallError, TrapKind};
-use crate::instance::{Live, Loaded, failed, parts};
+use crate::instance::{Live, Loaded, begun_completion, failed, over, parts};
 use crate::permits::Admission;
 use crate::size::completion_size;
 use crate::state::Imports;
@@ -49,6 +49,16 @@ impl<T: Imports> Warm<T> {
     /// # Errors
     /// As [`Loaded::complete`]; the kept instance is dropped then.
     pub async fn complete(
+        &self,
+        mut state: T,
+        admission: Admission,
+        request: provider::Request,
+    ) -> Result<Result<(), provider::Failure>, CallError> {
+        let recorder = begun_completion(&mut state, &request);
+        over(recorder, self.kept_complete(state, admission, request).await)
+    }
+
+    async fn kept_complete(
         &self,
         mut state: T,
         admission: Admission,

@@ -21,6 +21,7 @@ mod journal;
 mod output;
 #[doc(hidden)]
 pub mod protocol;
+mod recording;
 mod remote;
 mod test_host;
 

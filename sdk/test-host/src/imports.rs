@@ -6,8 +6,8 @@ use carapace_runtime::bindings::{
     HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, requests, secrets,
     sessions, settings, types,
 };
-use carapace_runtime::engine_types::{Resource, Result};
-use carapace_runtime::{Core, Guest};
+use carapace_runtime::engine_types::Result;
+use carapace_runtime::{Core, Guest, Sends};
 use carapace_sdk::testing::FakeHost;
 use carapace_sdk::testing::protocol::Incoming;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,47 +114,18 @@ impl ResponseBody for Body {
     }
 }
 
-impl http::Host for State {
-    async fn send(
-        &mut self,
-        request: http::Request,
-    ) -> Result<std::result::Result<Resource<HttpResponse>, http::Failure>> {
+impl Sends for State {
+    async fn send(&mut self, request: http::Request) -> Result<std::result::Result<HttpResponse, http::Failure>> {
         let request = convert::outgoing(request);
-        let sent = self.ask(|f| {
-            let response = f.send(request)?;
-            let (status, headers, url) = (f.status(&response), f.headers(&response), f.url(&response));
-            Ok((status, headers, url, response))
-        })?;
-        match sent {
-            Ok((status, headers, url, response)) => {
+        let mut fake = self.fake.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match fake.send(request) {
+            Ok(response) => {
+                let (status, headers, url) = (fake.status(&response), fake.headers(&response), fake.url(&response));
                 let body = Box::new(Body { fake: self.fake.clone(), response });
-                Ok(Ok(self.core.table().push(HttpResponse { status, headers, url, body })?))
+                Ok(HttpResponse { status, headers, url, body })
             }
-            Err((e, sent)) => Ok(Err(http::Failure { error: error(e), sent })),
-        }
-    }
-}
-
-impl http::HostResponse for State {
-    async fn status(&mut self, r: Resource<HttpResponse>) -> Result<u16> {
-        self.core.host_call()?;
-        Ok(self.core.table().get(&r)?.status)
-    }
-    async fn headers(&mut self, r: Resource<HttpResponse>) -> Result<Vec<(String, String)>> {
-        self.core.host_call()?;
-        Ok(self.core.table().get(&r)?.headers.clone())
-    }
-    async fn url(&mut self, r: Resource<HttpResponse>) -> Result<String> {
-        self.core.host_call()?;
-        Ok(self.core.table().get(&r)?.url.clone())
-    }
-    async fn read(&mut self, r: Resource<HttpResponse>, max: u32) -> Answer<Vec<u8>> {
-        self.core.host_call()?;
-        Ok(self.core.table().get_mut(&r)?.body.read(max).await)
-    }
-    async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
-        self.core.table().delete(r)?;
-        Ok(())
+            Err((e, sent)) => Err(http::Failure { error: error(e), sent }),
+        })
     }
 }
 

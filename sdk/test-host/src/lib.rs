@@ -10,13 +10,19 @@
 
 mod convert;
 mod imports;
+mod measure;
+mod replay;
+
+pub use carapace_runtime::Difference;
+pub use measure::Used;
+pub use replay::replay;
 
 use carapace_contract::InstanceId;
 use carapace_contract::limits::Life;
 use carapace_contract::manifest::{Manifest, Use};
 use carapace_registry::{PublisherBook, SigningKey, Trust, VerifiedPackage, package, verify};
 use carapace_runtime::{
-    Admission, Class, Core, EngineOptions, Engines, Entry, InProcess, Instance, Loaded, Loader, Warm,
+    Admission, Class, Core, EngineOptions, Engines, Entry, Imports, InProcess, Instance, Loaded, Loader, Warm,
 };
 use carapace_sdk::testing::{FakeHost, protocol};
 use imports::State;
@@ -49,6 +55,7 @@ pub struct TestHost {
     instance: Arc<Instance>,
     /// By test.
     warm: HashMap<u64, Warm<State>>,
+    used: Used,
 }
 
 impl std::fmt::Debug for TestHost {
@@ -63,14 +70,13 @@ impl TestHost {
     /// # Errors
     /// It is no package, its manifest does not ask for what it imports, or it cannot be compiled.
     pub async fn load(bytes: Vec<u8>) -> Result<Self, HostError> {
-        let package = verified(bytes).map_err(HostError::Component)?;
-        let failed = |e: &dyn std::fmt::Display| HostError::Component(e.to_string());
-        let engines = Engines::new(EngineOptions::default()).map_err(|e| failed(&e))?;
-        let loader = Loader::new(&engines, Arc::new(InProcess::new(&engines)), None);
-        let loaded = loader.load(&package).await.map_err(|e| failed(&e))?;
-        let id: InstanceId = format!("{}/main", package.id()).parse().map_err(|e| failed(&e))?;
-        let instance = Instance::new(id, package.manifest().limits);
-        Ok(Self { loaded, package, instance, warm: HashMap::new() })
+        let (loaded, package, instance) = loaded(bytes).await.map_err(HostError::Component)?;
+        Ok(Self { loaded, package, instance, warm: HashMap::new(), used: Used::default() })
+    }
+
+    /// The most that one of the calls so far used.
+    pub fn used(&self) -> Used {
+        self.used
     }
 
     /// Its name in its manifest.
@@ -86,10 +92,12 @@ impl TestHost {
     /// Makes a call of a test's.
     pub async fn call(&mut self, test: u64, call: Call, fake: FakeHost) -> Answered {
         let fake = Arc::new(Mutex::new(fake));
+        let before = self.instance.meter().snapshot();
         let outcome = match self.state(&call, &fake) {
             Ok(state) => self.perform(test, call, state).await,
             Err(denied) => Outcome::Ended(denied),
         };
+        self.used.add(&before, &self.instance.meter().snapshot());
         let fake = fake.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Answered { fake: Box::new(fake), outcome }
     }
@@ -167,6 +175,17 @@ fn declared(m: &Manifest) -> Declared {
     }
 }
 
+/// A package of whoever asks, ready for calls with any store.
+async fn loaded<T: Imports>(bytes: Vec<u8>) -> Result<(Arc<Loaded<T>>, VerifiedPackage, Arc<Instance>), String> {
+    let package = verified(bytes)?;
+    let engines = Engines::new(EngineOptions::default()).map_err(|e| e.to_string())?;
+    let loader = Loader::new(&engines, Arc::new(InProcess::new(&engines)), None);
+    let loaded = loader.load(&package).await.map_err(|e| e.to_string())?;
+    let id: InstanceId = format!("{}/main", package.id()).parse().map_err(|e| format!("{e}"))?;
+    let instance = Instance::new(id, package.manifest().limits);
+    Ok((loaded, package, instance))
+}
+
 /// Only verification makes a package that can be loaded. Whom to trust is not a question here: whoever tests a component runs their own code.
 fn verified(bytes: Vec<u8>) -> Result<VerifiedPackage, String> {
     let key = SigningKey::generate().map_err(|e| e.to_string())?;
@@ -177,11 +196,16 @@ fn verified(bytes: Vec<u8>) -> Result<VerifiedPackage, String> {
     verify(bytes, &signature, &Trust { publishers, ..Trust::default() }).map_err(|e| e.to_string())
 }
 
-/// Serves the process at the other end until its input ends.
+/// Serves the process at the other end until its input ends. `note` hears what the calls so far used, before each answer.
 ///
 /// # Errors
 /// See [`HostError`]. A component that cannot be run is also told to the other end.
-pub fn serve(package: Vec<u8>, input: impl BufRead, mut output: impl Write) -> Result<(), HostError> {
+pub fn serve(
+    package: Vec<u8>,
+    input: impl BufRead,
+    mut output: impl Write,
+    note: impl Fn(Used) -> std::io::Result<()>,
+) -> Result<(), HostError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let loaded = runtime.block_on(TestHost::load(package));
     let component = loaded.as_ref().map(TestHost::component).map_err(ToString::to_string);
@@ -192,6 +216,7 @@ pub fn serve(package: Vec<u8>, input: impl BufRead, mut output: impl Write) -> R
         match serde_json::from_str(&line?).map_err(HostError::Protocol)? {
             Ask::Call { test, call, fake } => {
                 let answered = runtime.block_on(host.call(test, *call, *fake));
+                note(host.used())?;
                 write_line(&mut output, &answered)?;
             }
             Ask::Over { test } => host.over(test),

@@ -1,6 +1,6 @@
 //! `carapace plugin …`
 
-use super::{GrantArgs, OutputArgs, RequestsArgs, RevokeArgs, RollbackArgs, RotateKeyArgs, WithoutArgs};
+use super::{AuthorCommand, GrantArgs, OutputArgs, RequestsArgs, RevokeArgs, RollbackArgs, RotateKeyArgs, WithoutArgs};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -119,36 +119,9 @@ pub(crate) enum PluginCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Make a package from a core module (or component) and its manifest.
-    Build {
-        /// What the compiler made.
-        #[arg(long, value_name = "WASM")]
-        core: PathBuf,
-        /// carapace.toml
-        #[arg(long, value_name = "TOML")]
-        manifest: PathBuf,
-        /// Where to write the package.
-        #[arg(long, value_name = "WASM")]
-        out: PathBuf,
-    },
-    /// Run a component's tests: against its code, then against the component built of it.
-    Test {
-        /// The folder of its crate.
-        #[arg(default_value = ".", value_name = "DIR")]
-        folder: PathBuf,
-        /// What was built: a package, or a core module (default: what cargo makes of the crate).
-        #[arg(long, value_name = "WASM")]
-        component: Option<PathBuf>,
-        /// For `cargo test`.
-        #[arg(last = true)]
-        arguments: Vec<std::ffi::OsString>,
-    },
-    /// Run one component for the tests of another process.
-    #[command(hide = true)]
-    TestHost {
-        /// A package; it need not be signed.
-        file: PathBuf,
-    },
+    /// Write one: make, build, check, test, run, watch.
+    #[command(flatten)]
+    Author(AuthorCommand),
     /// Sign packages with a publisher's key.
     Sign {
         /// `.wasm` packages.

@@ -2,6 +2,7 @@
 
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod author;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod grant;
@@ -15,4 +16,3 @@ pub(crate) mod secrets;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod sync;
-pub(crate) mod test;

@@ -1,51 +1,24 @@
-//! `carapace plugin …` on files: build, sign, inspect, verify.
+//! `carapace plugin …` on files: sign, inspect, verify.
 
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::trust;
 use carapace_config::StatePaths;
 use carapace_contract::Digest;
 use carapace_contract::capability::CapabilitySet;
-use carapace_contract::manifest::MAX_BYTES as MAX_MANIFEST;
 use carapace_registry::index::INDEX_FILE;
 use carapace_registry::{Signer, SigningKey, imports, package};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Makes a package from what the compiler made and its manifest.
-pub(crate) fn build(core: &Path, manifest: &Path, out: &Path) -> Outcome {
-    let wasm = trust::read_package(core)?;
-    let text = trust::read(manifest, MAX_MANIFEST)?;
-    let text = String::from_utf8(text).or_fail(format!("cannot read {}", manifest.display()))?;
-    let bytes = package::build(&wasm, &text)
-        .map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(manifest.display()))?;
-    let (parsed, _) = package::read_manifest(&bytes).or_fail(manifest.display())?;
-    let report = imports::check(&bytes, &parsed).or_fail(core.display())?;
-    for warning in &report.warnings {
-        eprintln!("warning: {warning}");
-    }
-    if !report.problems.is_empty() {
-        return Err(Failure::new(Exit::Usage, report.problems.join("\n")).context(manifest.display()));
-    }
-    trust::write_whole(out, &bytes)?;
-    println!("{} {} ({} bytes, {})", parsed.component.name, parsed.component.version, bytes.len(), Digest::of(&bytes));
-    Ok(())
-}
-
 /// Signs packages; with the local publisher's key unless another is named.
 pub(crate) fn sign(paths: &StatePaths, files: &[PathBuf], bundle: Option<&Path>, key: Option<&Path>) -> Outcome {
-    let key = match key {
-        Some(file) => SigningKey::load(file).or_fail(format!("cannot read the key {}", file.display()))?,
-        None => trust::local_key(paths)?.0,
-    };
+    let key = signing_key(paths, key)?;
     let files = match bundle {
         Some(dir) => trust::packages_in(dir)?,
         None => files.to_vec(),
     };
     for file in files {
-        let bytes = trust::read_package(&file)?;
-        let signature = package::sign(&bytes, &key)
-            .map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
-        trust::write_whole(&trust::signature_path(&file), &signature)?;
+        sign_with(&file, &key)?;
         println!("signed {} with {}", file.display(), key.public());
     }
     if let Some(dir) = bundle.filter(|dir| dir.join(INDEX_FILE).exists()) {
@@ -56,6 +29,25 @@ pub(crate) fn sign(paths: &StatePaths, files: &[PathBuf], bundle: Option<&Path>,
         );
     }
     Ok(())
+}
+
+/// Signs one package and says nothing.
+pub(crate) fn sign_quietly(paths: &StatePaths, file: &Path, key: Option<&Path>) -> Outcome {
+    sign_with(file, &signing_key(paths, key)?)
+}
+
+fn signing_key(paths: &StatePaths, key: Option<&Path>) -> Outcome<SigningKey> {
+    match key {
+        Some(file) => SigningKey::load(file).or_fail(format!("cannot read the key {}", file.display())),
+        None => Ok(trust::local_key(paths)?.0),
+    }
+}
+
+fn sign_with(file: &Path, key: &SigningKey) -> Outcome {
+    let bytes = trust::read_package(file)?;
+    let signature =
+        package::sign(&bytes, key).map_err(|e| Failure::new(Exit::Usage, e.to_string()).context(file.display()))?;
+    trust::write_whole(&trust::signature_path(file), &signature)
 }
 
 /// Makes a key.
@@ -86,7 +78,7 @@ pub(crate) fn inspect(paths: &StatePaths, file: &Path, as_json: bool) -> Outcome
         print_json(&json!({
             "file": file, "publisher": publisher, "digest": Digest::of(&bytes), "bytes": bytes.len(),
             "name": component.name, "version": component.version, "contract": component.contract,
-            "description": component.description, "capabilities": sentences, "limits": manifest.limits,
+            "description": component.description, "capabilities": sentences, "limits": manifest.limits, "build": manifest.build,
             "imports": surface.imports, "exports": surface.exports,
             "problems": report.problems, "warnings": report.warnings,
         }));
@@ -103,6 +95,9 @@ pub(crate) fn inspect(paths: &StatePaths, file: &Path, as_json: bool) -> Outcome
     println!("digest     {}", Digest::of(&bytes));
     println!("contract   {}", component.contract);
     println!("size       {} bytes", bytes.len());
+    if let Some(build) = &manifest.build {
+        println!("built by   {}", build.compiler);
+    }
     println!("\nIt asks to:");
     for s in &sentences {
         println!("  - {}{}", s.text, if s.optional { " (optional)" } else { "" });

@@ -70,6 +70,9 @@ pub struct Manifest {
     pub provider: Option<ProviderDecl>,
     /// `[[tool]]`: exports `tools`.
     pub tools: Vec<ToolDecl>,
+    /// `[build]`: how the package was made; nothing is granted or refused by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<BuildInfo>,
 }
 
 impl Manifest {
@@ -296,6 +299,13 @@ pub struct ProviderDecl {
     /// Answers when no other provider is configured: a model that needs neither key nor server.
     #[serde(default)]
     pub fallback: bool,
+}
+
+/// `[build]`, which `carapace plugin build` writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildInfo {
+    /// What compiled it, as the compiler says it: one line, at most 200 characters.
+    pub compiler: String,
 }
 
 /// `[[tool]]`

@@ -4,7 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values::{self, shown};
 use super::{
-    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http, wasi,
+    BuildInfo, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset,
+    http, wasi,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -20,7 +21,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "component",
     "limits",
     "instance",
@@ -35,6 +36,7 @@ const SECTIONS: [&str; 14] = [
     "wasi",
     "provider",
     "tool",
+    "build",
 ];
 /// Known to the design and not to this kernel.
 const RESERVED: [&str; 7] = ["socket", "webhook", "blob", "files", "process", "model", "message"];
@@ -59,6 +61,7 @@ pub(super) struct Draft {
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
     pub(super) has_tools: bool,
+    pub(super) build: Option<BuildInfo>,
 }
 
 /// A `[[tool]]` as far as it was readable.
@@ -160,6 +163,11 @@ fn read(root: &Item, problems: &Problems) -> Draft {
             draft.tools.push(tool(&section, problems));
         }
     }
+    if let Some(section) = root.section("build", problems) {
+        section.only(&["compiler"], problems);
+        let compiler = section.required("compiler", "compiler = \"rustc 1.95.0\"", problems, |s| values::line(s, 200));
+        draft.build = compiler.map(|c| BuildInfo { compiler: c.value });
+    }
     draft
 }
 
@@ -180,6 +188,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         requests: draft.requests.map(|d| d.value),
         provider: draft.provider,
         tools: Vec::new(),
+        build: draft.build,
     };
     for tool in draft.tools {
         let uses: Vec<Use> = tool.uses.into_iter().map(|u| u.value).collect();

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use carapace_contract::Denial;
 use carapace_contract::manifest::Use;
 use carapace_egress::{EgressError, Failure, Policy, Request, Response, Target};
+use carapace_runtime::Sends;
 use carapace_runtime::bindings::{HttpResponse, ResponseBody, http, types};
-use carapace_runtime::engine_types::{Resource, Result};
+use carapace_runtime::engine_types::Result;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +36,8 @@ impl HostState {
     }
 }
 
-impl http::Host for HostState {
-    async fn send(
-        &mut self,
-        request: http::Request,
-    ) -> Result<std::result::Result<Resource<HttpResponse>, http::Failure>> {
-        self.core.host_call()?;
+impl Sends for HostState {
+    async fn send(&mut self, request: http::Request) -> Result<std::result::Result<HttpResponse, http::Failure>> {
         let target = match self.target(request.target) {
             Ok(target) => target,
             Err(denial) => {
@@ -63,16 +60,20 @@ impl http::Host for HostState {
         match self.services.door.send(&policy, &vault, request, cancel).await {
             Ok(response) => {
                 self.core.meter().sent(outgoing);
-                let response = HttpResponse {
+                Ok(Ok(HttpResponse {
                     status: response.status,
                     headers: response.headers.clone(),
                     url: response.url.clone(),
                     body: Box::new(Body(response)),
-                };
-                Ok(Ok(self.core.table().push(response)?))
+                }))
             }
             Err(failure) => Ok(Err(self.failed(failure))),
         }
+    }
+
+    fn may_read(&mut self) -> std::result::Result<(), types::Error> {
+        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        grant.runnable(&id).map_err(|denial| self.core.deny(&denial))
     }
 }
 
@@ -121,46 +122,6 @@ impl ResponseBody for Body {
     async fn read(&mut self, max: u32) -> std::result::Result<Vec<u8>, types::Error> {
         let max = usize::try_from(max.clamp(1, MAX_READ)).unwrap_or(1);
         self.0.read(max).await.map(|bytes| bytes.to_vec()).map_err(|f| error(&f.error))
-    }
-}
-
-impl http::HostResponse for HostState {
-    async fn status(&mut self, r: Resource<HttpResponse>) -> Result<u16> {
-        self.core.host_call()?;
-        Ok(self.core.table().get(&r)?.status)
-    }
-
-    async fn headers(&mut self, r: Resource<HttpResponse>) -> Result<Vec<(String, String)>> {
-        self.core.host_call()?;
-        Ok(self.core.table().get(&r)?.headers.clone())
-    }
-
-    async fn url(&mut self, r: Resource<HttpResponse>) -> Result<String> {
-        self.core.host_call()?;
-        Ok(self.core.table().get(&r)?.url.clone())
-    }
-
-    async fn read(
-        &mut self,
-        r: Resource<HttpResponse>,
-        max: u32,
-    ) -> Result<std::result::Result<Vec<u8>, types::Error>> {
-        self.core.host_call()?;
-        // A revocation bites in mid-body too.
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
-        if let Err(denial) = grant.runnable(&id) {
-            return Ok(Err(self.core.deny(&denial)));
-        }
-        let read = self.core.table().get_mut(&r)?.body.read(max).await;
-        if let Ok(bytes) = &read {
-            self.core.meter().received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        }
-        Ok(read)
-    }
-
-    async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
-        self.core.table().delete(r)?;
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `log`: fields into the tracing span; rate and length are bounded, control characters removed.
 
 use crate::instance::Live;
+use crate::services::Services;
 use crate::state::HostState;
 use carapace_runtime::bindings::log;
 use carapace_runtime::engine_types::Result;
@@ -15,26 +16,49 @@ impl log::Host for HostState {
         self.core.host_call()?;
         let fields: Vec<String> =
             fields.iter().take(MAX_FIELDS).map(|(k, v)| format!("{}={}", plain(k), plain(v))).collect();
-        say(&self.instance, level, &message, &fields.join(" "));
+        say(&self.services, &self.instance, false, level, &message, &fields.join(" "));
         Ok(())
     }
 }
 
-/// A line of an instance's, if it has one left this minute.
-pub(crate) fn say(instance: &Live, level: log::Level, message: &str, fields: &str) {
-    if !instance.log_rate.take(instance.runtime.limits().log_lines_per_minute) {
-        metrics::counter!("carapace_guest_log_dropped_total", "instance" => instance.id.to_string()).increment(1);
+/// A line of an instance's, or of the kernel about it, if it has one left this minute.
+pub(crate) fn say(
+    services: &Services,
+    live: &Live,
+    by_kernel: bool,
+    level: log::Level,
+    message: &str,
+    fields: &str,
+) {
+    if !live.log_rate.take(live.runtime.limits().log_lines_per_minute) {
+        metrics::counter!("carapace_guest_log_dropped_total", "instance" => live.id.to_string()).increment(1);
         return;
     }
     let (message, fields) = (plain(message), plain(fields));
-    let instance = tracing::field::display(&instance.id);
-    match level {
-        log::Level::Trace => tracing::trace!(target: "guest", instance, fields, "{message}"),
-        log::Level::Debug => tracing::debug!(target: "guest", instance, fields, "{message}"),
-        log::Level::Info => tracing::info!(target: "guest", instance, fields, "{message}"),
-        log::Level::Warn => tracing::warn!(target: "guest", instance, fields, "{message}"),
-        log::Level::Error => tracing::error!(target: "guest", instance, fields, "{message}"),
-    }
+    let instance = tracing::field::display(&live.id);
+    let level = match level {
+        log::Level::Trace => {
+            tracing::trace!(target: "guest", instance, fields, "{message}");
+            "trace"
+        }
+        log::Level::Debug => {
+            tracing::debug!(target: "guest", instance, fields, "{message}");
+            "debug"
+        }
+        log::Level::Info => {
+            tracing::info!(target: "guest", instance, fields, "{message}");
+            "info"
+        }
+        log::Level::Warn => {
+            tracing::warn!(target: "guest", instance, fields, "{message}");
+            "warn"
+        }
+        log::Level::Error => {
+            tracing::error!(target: "guest", instance, fields, "{message}");
+            "error"
+        }
+    };
+    services.logbook.push(&live.id, level, by_kernel, message, fields);
 }
 
 /// One line of printable text: a guest must not be able to forge other lines or drive the owner's terminal.

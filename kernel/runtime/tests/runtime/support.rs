@@ -10,10 +10,10 @@ use carapace_runtime::bindings::{
     HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, provider, random, requests,
     secrets, sessions, settings, tools, types,
 };
-use carapace_runtime::engine_types::{Resource, Result};
+use carapace_runtime::engine_types::Result;
 use carapace_runtime::{
     Admission, AotCache, Binding, CallError, Class, Core, EngineOptions, Engines, Entry, Guest, InProcess, Instance,
-    Loaded, Loader,
+    Loaded, Loader, Sends,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -144,30 +144,9 @@ impl ResponseBody for Empty {
     }
 }
 
-impl http::Host for State {
-    async fn send(&mut self, _: http::Request) -> Result<Result<Resource<HttpResponse>, http::Failure>> {
-        self.core.host_call()?;
-        let response = HttpResponse { status: 200, headers: Vec::new(), url: String::new(), body: Box::new(Empty) };
-        Ok(Ok(self.core.table().push(response)?))
-    }
-}
-
-impl http::HostResponse for State {
-    async fn status(&mut self, r: Resource<HttpResponse>) -> Result<u16> {
-        Ok(self.core.table().get(&r)?.status)
-    }
-    async fn headers(&mut self, r: Resource<HttpResponse>) -> Result<Vec<(String, String)>> {
-        Ok(self.core.table().get(&r)?.headers.clone())
-    }
-    async fn url(&mut self, r: Resource<HttpResponse>) -> Result<String> {
-        Ok(self.core.table().get(&r)?.url.clone())
-    }
-    async fn read(&mut self, r: Resource<HttpResponse>, max: u32) -> Result<Result<Vec<u8>, types::Error>> {
-        Ok(self.core.table().get_mut(&r)?.body.read(max).await)
-    }
-    async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
-        self.core.table().delete(r)?;
-        Ok(())
+impl Sends for State {
+    async fn send(&mut self, _: http::Request) -> Result<Result<HttpResponse, http::Failure>> {
+        Ok(Ok(HttpResponse { status: 200, headers: Vec::new(), url: String::new(), body: Box::new(Empty) }))
     }
 }
 

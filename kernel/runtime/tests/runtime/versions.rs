@@ -6,7 +6,7 @@ use crate::support::{State, Subject, engines, tool};
 use carapace_contract::{Contract, Contracts, V0_1};
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{kv, types};
-use carapace_runtime::{Binding, Interface, Plain, TrapKind};
+use carapace_runtime::{Binding, How, Interface, Plain, TrapKind};
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
@@ -33,10 +33,10 @@ impl Binding<State> for MadeUp {
     fn contract(&self) -> Contract {
         V0_2
     }
-    fn link(&self, interface: Interface, real: bool, linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    fn link(&self, interface: Interface, how: How, linker: &mut Linker<State>) -> wasmtime::Result<()> {
         match interface {
-            Interface::Kv if real => v0_2::kv::add_to_linker::<State, HasSelf<State>>(linker, |s| s),
-            same => Plain(V0_2).link(same, real, linker),
+            Interface::Kv if how.real => v0_2::kv::add_to_linker::<State, HasSelf<State>>(linker, |s| s),
+            same => Plain(V0_2).link(same, how, linker),
         }
     }
 }

@@ -186,6 +186,14 @@ impl TestHost {
         answers.into_iter().fold(self, Self::answer)
     }
 
+    /// The answers that a recording has, each to the request to which it was given: `include_str!("recordings/find.jsonl")`, which
+    /// `carapace plugin record` wrote. The rest of the recording counts for nothing here.
+    #[allow(clippy::panic, reason = "a test without its answers is wrong, and must say so")]
+    pub fn replies(&mut self, recording: &str) -> &mut Self {
+        let exchanges = super::recording::exchanges(recording).unwrap_or_else(|e| panic!("{e}"));
+        self.set(|f| f.exchanges.extend(exchanges))
+    }
+
     /// The answer to the next request of this method to this path of this endpoint, whatever its query.
     pub fn on(&mut self, method: &str, endpoint: &str, path: &str, answer: Answer) -> &mut Self {
         let (method, target) = (Some(method.to_owned()), Some(format!("{endpoint}:{path}")));
