@@ -4,7 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values;
 use super::{
-    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http,
+    ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset,
+    http, webhook,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -19,7 +20,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "component",
     "limits",
     "instance",
@@ -31,10 +32,12 @@ const SECTIONS: [&str; 12] = [
     "settings",
     "asset",
     "provider",
+    "channel",
+    "webhook",
     "tool",
 ];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 7] = ["socket", "webhook", "blob", "files", "process", "model", "message"];
+const RESERVED: [&str; 6] = ["socket", "blob", "files", "process", "model", "message"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -51,6 +54,8 @@ pub(super) struct Draft {
     pub(super) sessions: Option<Spanned<PlainDecl>>,
     pub(super) settings: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
+    pub(super) channel: Option<Spanned<ChannelDecl>>,
+    pub(super) webhooks: Vec<webhook::Draft>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
     pub(super) has_tools: bool,
@@ -132,6 +137,10 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         let fallback = section.flag("fallback", problems);
         draft.provider = Some(ProviderDecl { default_model: default_model.map(|m| m.value), fallback });
     }
+    draft.channel = webhook::channel(&root, problems);
+    if let Some((item, span)) = root.get("webhook") {
+        draft.webhooks = webhook::webhooks(item, span, problems);
+    }
     if let Some((item, span)) = root.get("tool") {
         draft.has_tools = true;
         for section in tables(item, "tool", span, problems) {
@@ -155,6 +164,8 @@ fn finish(draft: Draft) -> Option<Manifest> {
         sessions: draft.sessions.map(|d| d.value),
         settings: draft.settings.map(|d| d.value),
         provider: draft.provider,
+        channel: draft.channel.map(|c| c.value),
+        webhooks: draft.webhooks.into_iter().filter_map(|w| w.decl).collect(),
         tools: Vec::new(),
     };
     for tool in draft.tools {
