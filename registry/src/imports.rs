@@ -24,11 +24,8 @@ const GRANTED: [(&str, &str); 8] = [
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
 ];
-const EXPORTS: [(&str, &str); 3] = [
-    ("tools", "`[[tool]]` with the name of each tool"),
-    ("provider", "`[provider]`"),
-    ("channel", "`[channel]`"),
-];
+const EXPORTS: [(&str, &str); 3] =
+    [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`"), ("channel", "`[channel]`")];
 
 /// Functions and resources that a component imports and exports, by interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

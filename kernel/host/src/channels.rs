@@ -123,7 +123,8 @@ impl Channels for Host {
         attempt: u32,
     ) -> Result<Outcome, ChannelFailure> {
         let event = convert::event(event);
-        let call = |live: Arc<Live>, s| async move { live.loaded.channel_event(s, ingress(), state, event, attempt).await };
+        let call =
+            |live: Arc<Live>, s| async move { live.loaded.channel_event(s, ingress(), state, event, attempt).await };
         convert::outcome(self.of_channel(instance, Entry::Channel, call).await?)
     }
 
@@ -186,9 +187,8 @@ impl Channels for Host {
         content: Content,
     ) -> Result<Vec<RenderedPart>, ChannelFailure> {
         let (conversation, content) = (convert::conversation(conversation), convert::said(content));
-        let call = |live: Arc<Live>, s| async move {
-            live.loaded.render_content(s, ingress(), conversation, content).await
-        };
+        let call =
+            |live: Arc<Live>, s| async move { live.loaded.render_content(s, ingress(), conversation, content).await };
         convert::parts(self.of_channel(instance, Entry::ChannelPure("render"), call).await?)
     }
 

@@ -196,7 +196,12 @@ impl Host {
         Policy::new(id.clone(), &grant.capabilities, &endpoints, limits)
     }
 
-    pub(crate) fn state(&self, live: &Arc<Live>, entry: Entry<'_>, cancel: CancellationToken) -> Result<HostState, Denial> {
+    pub(crate) fn state(
+        &self,
+        live: &Arc<Live>,
+        entry: Entry<'_>,
+        cancel: CancellationToken,
+    ) -> Result<HostState, Denial> {
         let granted = live.grant.load();
         granted.runnable(&live.id)?;
         let capabilities = &granted.grant.capabilities;

@@ -9,6 +9,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// Signatures in one header that are tried.
 const MOST_SIGNATURES: usize = 8;
@@ -41,23 +42,22 @@ fn authentic(
     key: Option<&SecretString>,
     now_ms: u64,
 ) -> Result<(), String> {
-    let key = || key.map(|k| k.expose_secret().as_bytes()).ok_or("no secret");
+    let key = || key.map(ExposeSecret::expose_secret).ok_or("no secret");
     match verify {
         Verify::Header { name, prefix, .. } => {
             let found = header(request, name)?;
-            let found = found.strip_prefix(prefix.as_str()).ok_or_else(|| format!("`{name}` does not begin with `{prefix}`"))?;
-            if same(found.as_bytes(), key()?) { Ok(()) } else { Err(format!("`{name}` holds another value")) }
+            let found = found
+                .strip_prefix(prefix.as_str())
+                .ok_or_else(|| format!("`{name}` does not begin with `{prefix}`"))?;
+            if same(found.as_bytes(), key()?.as_bytes()) {
+                Ok(())
+            } else {
+                Err(format!("`{name}` holds another value"))
+            }
         }
         Verify::HmacSha256 { key: form, signed, signature, timestamp, .. } => {
             fresh(timestamp.as_ref(), request, now_ms)?;
-            let key = match form {
-                KeyForm::Text => key()?.to_vec(),
-                KeyForm::Base64(prefix) => {
-                    let text = key()?;
-                    let text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
-                    STANDARD.decode(text).map_err(|_| "the secret is not base64".to_owned())?
-                }
-            };
+            let key = hmac_key(form, key()?)?;
             let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|e| e.to_string())?;
             mac.update(&message(signed, request)?);
             let expected = mac.finalize().into_bytes();
@@ -69,13 +69,26 @@ fn authentic(
             let text = text.ok_or_else(|| format!("the instance's configuration has no public key at `{pointer}`"))?;
             let key = hex::decode(text).ok().and_then(|b| <[u8; 32]>::try_from(b).ok());
             let key = key.and_then(|b| VerifyingKey::from_bytes(&b).ok());
-            let key = key.ok_or_else(|| format!("`{pointer}` in the instance's configuration is no Ed25519 public key in hex"))?;
+            let key = key.ok_or_else(|| {
+                format!("`{pointer}` in the instance's configuration is no Ed25519 public key in hex")
+            })?;
             let message = message(signed, request)?;
             one_of(signature, request, |candidate| {
                 Signature::from_slice(candidate).is_ok_and(|s| key.verify_strict(&message, &s).is_ok())
             })
         }
     }
+}
+
+/// The key that a secret holds.
+pub(crate) fn hmac_key(form: &KeyForm, secret: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    Ok(Zeroizing::new(match form {
+        KeyForm::Text => secret.as_bytes().to_vec(),
+        KeyForm::Base64(prefix) => {
+            let text = secret.strip_prefix(prefix.as_str()).unwrap_or(secret);
+            STANDARD.decode(text).map_err(|_| "it is not base64".to_owned())?
+        }
+    }))
 }
 
 /// A header that stands there once: of two, nobody knows which the platform meant.
@@ -132,3 +145,6 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     use subtle::ConstantTimeEq;
     a.ct_eq(b).into()
 }
+
+#[cfg(test)]
+mod tests;

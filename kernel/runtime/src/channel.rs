@@ -147,7 +147,9 @@ impl<T: Imports> Loaded<T> {
             state,
             admission,
             |r| failed_or(r, |()| 0),
-            move |store, exports| Box::pin(async move { exports.channel()?.call_typing(store, &conversation, on).await }),
+            move |store, exports| {
+                Box::pin(async move { exports.channel()?.call_typing(store, &conversation, on).await })
+            },
         )
         .await
     }

@@ -61,7 +61,12 @@ pub(crate) fn inbound_size(inbound: &channel::Inbound) -> u64 {
         .iter()
         .map(|a| len(&a.reference) + a.name.as_deref().map_or(0, len) + a.mime.as_deref().map_or(0, len))
         .sum();
-    len(&m.text) + len(&m.key) + len(&m.id) + len(&m.conversation.id) + len(&m.sender.id) + len(&m.sender.name)
+    len(&m.text)
+        + len(&m.key)
+        + len(&m.id)
+        + len(&m.conversation.id)
+        + len(&m.sender.id)
+        + len(&m.sender.name)
         + attachments
         + pairs_size(&m.extra)
 }

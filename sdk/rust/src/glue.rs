@@ -1,6 +1,9 @@
 //! What `component!` writes code against. Not for authors; may change with any version.
 #![allow(missing_docs, reason = "not for people")]
 
+pub use crate::bindings::channel as channel_bindings;
+pub use crate::bindings::channel::export_channel;
+pub use crate::bindings::channel::exports::carapace::plugin::channel as wit_channel;
 pub use crate::bindings::provider as provider_bindings;
 pub use crate::bindings::provider::export_provider;
 pub use crate::bindings::provider::exports::carapace::plugin::provider::{
@@ -11,9 +14,6 @@ pub use crate::bindings::tools::export_tools;
 pub use crate::bindings::tools::exports::carapace::plugin::tools::{
     Content as WitContent, Context as WitContext, Guest as ToolsGuest, Tool, ToolError as WitToolError,
 };
-pub use crate::bindings::channel as channel_bindings;
-pub use crate::bindings::channel::exports::carapace::plugin::channel as wit_channel;
-pub use crate::bindings::channel::export_channel;
 use crate::channel::{self, Channel};
 use crate::provider::{Completion, Failure, Model, Provider, Request};
 use crate::tools::{ToolSet, Tools, set};

@@ -28,7 +28,8 @@ impl Manifest {
 
 pub(super) fn check(draft: &Draft, problems: &Problems) {
     if draft.provider.is_none() && draft.channel.is_none() && !draft.has_tools {
-        problems.at(&(0..0), "the component does nothing: declare [[tool]], [provider] or [channel], whichever it exports");
+        problems
+            .at(&(0..0), "the component does nothing: declare [[tool]], [provider] or [channel], whichever it exports");
     }
     if let (None, Some(name)) = (&draft.channel, draft.webhooks.iter().find_map(|w| w.name.as_ref())) {
         problems.at(&name.span, "a webhook brings messages to a channel; add [channel], or remove [[webhook]]");

@@ -122,6 +122,9 @@ pub struct SecretDecl {
     pub env: Option<String>,
     /// Usable with `secrets.hmac-sha256`.
     pub hmac: bool,
+    /// How the HMAC key is written in it.
+    #[serde(default)]
+    pub key: KeyForm,
     /// The component works without it.
     pub optional: bool,
 }

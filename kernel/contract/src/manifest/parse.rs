@@ -4,8 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values;
 use super::{
-    ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset,
-    http, webhook,
+    ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use,
+    asset, http, webhook,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -259,11 +259,16 @@ fn secrets(s: &Section<'_>, problems: &Problems) -> Vec<(Spanned<SecretName>, Op
     for (key, span) in s.keys() {
         let section = s.section(key, problems);
         let decl = section.and_then(|s| {
-            s.only(&["prompt", "env", "hmac", "optional"], problems);
+            s.only(&["prompt", "env", "hmac", "key", "optional"], problems);
             let env = s.with("env", problems, values::env_name);
             let (hmac, optional) = (s.flag("hmac", problems), s.flag("optional", problems));
             let prompt = s.required("prompt", "prompt = \"API key from …\"", problems, |v| values::line(v, 200))?;
-            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, optional })
+            let key = s.with("key", problems, webhook::key_form);
+            if let (Some(key), false) = (&key, hmac) {
+                problems.at(&key.span, "`key` says how an HMAC key is written; add hmac = true, or remove it");
+            }
+            let key = key.map(|k| k.value).unwrap_or_default();
+            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, key, optional })
         });
         match values::name::<SecretName>(key) {
             Ok(value) => found.push((Spanned { value, span }, decl)),

@@ -81,18 +81,19 @@ impl Verify {
     /// Status of a refusal.
     pub fn on_failure(&self) -> u16 {
         match self {
-            Self::Header { on_failure, .. } | Self::HmacSha256 { on_failure, .. } | Self::Ed25519 { on_failure, .. } => {
-                *on_failure
-            }
+            Self::Header { on_failure, .. }
+            | Self::HmacSha256 { on_failure, .. }
+            | Self::Ed25519 { on_failure, .. } => *on_failure,
         }
     }
 }
 
 /// How an HMAC key is written in the secret.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyForm {
     /// Its bytes are the key.
+    #[default]
     Text,
     /// Base64, after this prefix if it is there.
     Base64(String),
@@ -158,7 +159,9 @@ pub(super) fn read(s: &Section<'_>, problems: &Problems) -> Draft {
     let methods = s.list("methods", problems, values::method);
     let mut secrets = Vec::new();
     let verify = match s.get("verify") {
-        Some((item, span)) => Section::of(item, "`verify`", span, problems).and_then(|v| recipe(&v, &mut secrets, problems)),
+        Some((item, span)) => {
+            Section::of(item, "`verify`", span, problems).and_then(|v| recipe(&v, &mut secrets, problems))
+        }
         None => {
             problems.at(
                 &s.span,
@@ -204,24 +207,38 @@ fn recipe(s: &Section<'_>, secrets: &mut Vec<Spanned<SecretName>>, problems: &Pr
             let key = s.with("key", problems, key_form).map_or(KeyForm::Text, |k| k.value);
             let (signed, signature) = (signed(s, problems), signature(s, problems));
             let timestamp = timestamp(s, signed.as_deref(), problems);
-            Some(Verify::HmacSha256 { secret: secret?, key, signed: signed?, signature: signature?, timestamp, on_failure })
+            Some(Verify::HmacSha256 {
+                secret: secret?,
+                key,
+                signed: signed?,
+                signature: signature?,
+                timestamp,
+                on_failure,
+            })
         }
         _ => {
             s.only(&["scheme", "config", "signed", "signature", "timestamp", "on-failure"], problems);
             let config = s.required("config", "config = \"/public-key\"", problems, values::pointer);
             let (signed, signature) = (signed(s, problems), signature(s, problems));
             let timestamp = timestamp(s, signed.as_deref(), problems);
-            Some(Verify::Ed25519 { config: config?.value, signed: signed?, signature: signature?, timestamp, on_failure })
+            Some(Verify::Ed25519 {
+                config: config?.value,
+                signed: signed?,
+                signature: signature?,
+                timestamp,
+                on_failure,
+            })
         }
     }
 }
 
-fn key_form(text: &str) -> Result<KeyForm, String> {
+pub(super) fn key_form(text: &str) -> Result<KeyForm, String> {
     match text.split_once(':') {
         None if text == "text" => Ok(KeyForm::Text),
         None if text == "base64" => Ok(KeyForm::Base64(String::new())),
         Some(("base64", prefix)) => Ok(KeyForm::Base64(prefix.to_owned())),
-        _ => Err("is no form of a key; write \"text\", \"base64\", or \"base64:whsec_\" where that stands before it".to_owned()),
+        _ => Err("is no form of a key; write \"text\", \"base64\", or \"base64:whsec_\" where that stands before it"
+            .to_owned()),
     }
 }
 
@@ -233,7 +250,10 @@ fn piece(text: &str) -> Result<Piece, String> {
         return values::header_name(name).map(|n| Piece::Header(n.to_ascii_lowercase()));
     }
     if text.is_empty() || text.contains(['{', '}']) {
-        return Err("is no piece of a request; write \"{header:NAME}\", \"{body}\", or the text that stands between them".to_owned());
+        return Err(
+            "is no piece of a request; write \"{header:NAME}\", \"{body}\", or the text that stands between them"
+                .to_owned(),
+        );
     }
     Ok(Piece::Text(text.to_owned()))
 }
@@ -249,7 +269,10 @@ fn signed(s: &Section<'_>, problems: &Problems) -> Option<Vec<Piece>> {
 
 fn signature(s: &Section<'_>, problems: &Problems) -> Option<SignatureAt> {
     let Some((item, span)) = s.get("signature") else {
-        problems.at(&s.span, "`signature` is missing; write e.g. signature = { header = \"X-Signature\", encoding = \"hex\" }");
+        problems.at(
+            &s.span,
+            "`signature` is missing; write e.g. signature = { header = \"X-Signature\", encoding = \"hex\" }",
+        );
         return None;
     };
     let s = Section::of(item, "`signature`", span, problems)?;

@@ -1,10 +1,10 @@
 //! `http`: a request is checked against the grant as it stands, then handed to egress, which adds the credentials.
 
+use crate::grants::GrantSnapshot;
 use crate::state::HostState;
 use async_trait::async_trait;
-use crate::grants::GrantSnapshot;
-use carapace_contract::{Denial, InstanceId};
 use carapace_contract::manifest::Use;
+use carapace_contract::{Denial, InstanceId};
 use carapace_egress::{EgressError, Failure, Policy, Request, Response, Target};
 use carapace_runtime::bindings::{HttpResponse, ResponseBody, http, types};
 use carapace_runtime::engine_types::{Resource, Result};

@@ -4,9 +4,7 @@ use super::TestHost;
 use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
-use crate::channel::{
-    Content, Conversation, Description, Event, Failure, Item, Outgoing, Part, PollResponse, Receipt,
-};
+use crate::channel::{Content, Conversation, Description, Event, Failure, Item, Outgoing, Part, PollResponse, Receipt};
 use crate::glue::{AnyChannel, wit_channel as wit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -115,9 +113,7 @@ fn perform(channel: &dyn AnyChannel, call: ChannelCall) -> ChannelAnswer {
     match call {
         ChannelCall::Describe => ChannelAnswer::Description(channel.describe()),
         ChannelCall::Start { state } => ChannelAnswer::Outcome(channel.start(state)),
-        ChannelCall::Event { state, event, attempt } => {
-            ChannelAnswer::Outcome(channel.on_event(state, event, attempt))
-        }
+        ChannelCall::Event { state, event, attempt } => ChannelAnswer::Outcome(channel.on_event(state, event, attempt)),
         ChannelCall::Split(response) => ChannelAnswer::Items(channel.split(response)),
         ChannelCall::Render(conversation, content) => ChannelAnswer::Parts(channel.render(&conversation, content)),
         ChannelCall::Send(outgoing) => ChannelAnswer::Receipt(channel.send(outgoing)),

@@ -123,13 +123,15 @@ pub(crate) async fn call(
         ChannelCall::Split(r) => {
             let response = same!(r => wit::PollResponse { status, headers, body });
             let answer = loaded.split_poll(state, admission, response).await?;
-            let items = |items: Vec<wit::Item>| items.into_iter().map(|i| same!(i => sdk::Item { cursor, data })).collect();
+            let items =
+                |items: Vec<wit::Item>| items.into_iter().map(|i| same!(i => sdk::Item { cursor, data })).collect();
             ChannelAnswer::Items(answer.map(items).map_err(failure))
         }
         ChannelCall::Render(c, content) => {
             let content = same!(content => wit::Content { text, reply_to, extra });
             let answer = loaded.render_content(state, admission, conversation(c), content).await?;
-            let parts = |parts: Vec<wit::Part>| parts.into_iter().map(|p| same!(p => sdk::Part { text, data })).collect();
+            let parts =
+                |parts: Vec<wit::Part>| parts.into_iter().map(|p| same!(p => sdk::Part { text, data })).collect();
             ChannelAnswer::Parts(answer.map(parts).map_err(failure))
         }
         ChannelCall::Send(o) => {
