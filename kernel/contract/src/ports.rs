@@ -1,8 +1,8 @@
 //! The traits by which rooms call each other.
 
 use crate::channel::{
-    ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart,
-    WebhookRequest,
+    ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome, Outgoing,
+    RenderedPart, WebhookRequest,
 };
 use crate::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelInfo, ModelRef};
 use crate::control::ControlRequest;

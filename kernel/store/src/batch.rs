@@ -59,6 +59,7 @@ pub(crate) enum Op {
     Erase(Vec<Ulid>),
     EraseSession(String),
     InboxTake(Box<InboxMessage>),
+    OutboxDelete(Ulid),
     Prune { inbox_before_ms: u64, outbox_before_ms: u64 },
     Channel(ChannelRow),
     ChannelAttempts(InstanceId, Value),
@@ -162,6 +163,10 @@ impl Batch {
     /// Moves a part on. `Sent` and `Dead` are final, except that `Dead` may go back to `Pending`.
     pub fn outbox_state(self, id: Ulid, change: OutboxChange) -> Self {
         self.op(Op::OutboxState(id, change))
+    }
+    /// Forgets a part that waits, is uncertain or was given up; one that is being sent or was sent is a conflict.
+    pub fn outbox_delete(self, id: Ulid) -> Self {
+        self.op(Op::OutboxDelete(id))
     }
     /// Forgets events of channels that were done before the one time, and parts that were sent or given up before the other.
     /// A forgotten event is no longer known: its key can come again.

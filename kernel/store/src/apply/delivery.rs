@@ -100,6 +100,14 @@ pub(super) fn outbox(c: &Context<'_>, row: &OutboxRow) -> Result<(), StoreError>
     Ok(())
 }
 
+pub(super) fn outbox_delete(c: &Context<'_>, id: Ulid) -> Result<(), StoreError> {
+    let sql = "DELETE FROM outbox WHERE id = ?1 AND state IN ('pending', 'uncertain', 'dead')";
+    if c.run("forget a part", sql, [id.to_bytes()])? == 0 {
+        return Err(StoreError::conflict(format!("part {id} is unknown, being sent, or sent")));
+    }
+    Ok(())
+}
+
 pub(super) fn outbox_state(c: &Context<'_>, id: Ulid, change: &OutboxChange) -> Result<(), StoreError> {
     let sql = "SELECT state FROM outbox WHERE id = ?1";
     let found = c

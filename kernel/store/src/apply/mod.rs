@@ -157,6 +157,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::Erase(ids) => erase::rows(c, ids)?,
         Op::EraseSession(session) => erase::session(c, session)?,
         Op::InboxTake(message) => delivery::take(c, message)?,
+        Op::OutboxDelete(id) => delivery::outbox_delete(c, *id)?,
         Op::Prune { inbox_before_ms, outbox_before_ms } => delivery::prune(c, *inbox_before_ms, *outbox_before_ms)?,
         Op::Channel(row) => channel::state(c, row)?,
         Op::ChannelAttempts(instance, body) => channel::attempts(c, instance, body)?,

@@ -124,14 +124,14 @@ impl Reader {
         now_ms: u64,
         at_most_ms: u64,
         limit: usize,
-    ) -> Result<Vec<OutboxRow>, StoreError> {
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let instance = instance.to_owned();
         self.read(move |c| {
             let sql = format!(
                 "{OUTBOX} WHERE o.instance = ?1 AND o.state = 'pending' AND (o.not_before_ms <= ?2 OR o.not_before_ms > ?2 + ?3) \
                  AND (o.expires_ms IS NULL OR o.expires_ms > ?2) AND {FIRST} ORDER BY o.priority DESC, o.place LIMIT ?4"
             );
-            all(c, "read the outbox", &sql, params![instance, int(now_ms), int(at_most_ms), size(limit)], outbox)
+            all(c, "read the outbox", &sql, params![instance, int(now_ms), int(at_most_ms), size(limit)], entry)
         })
         .await
     }

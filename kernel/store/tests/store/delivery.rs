@@ -38,7 +38,7 @@ fn to(state: OutboxState) -> OutboxChange {
 }
 
 async fn due(store: &Store, now: u64) -> Vec<String> {
-    store.outbox_due("local/chat/main", now, 1_000, 10).await.unwrap().into_iter().map(|r| r.idempotency_key).collect()
+    store.outbox_due("local/chat/main", now, 1_000, 10).await.unwrap().into_iter().map(|e| e.row.idempotency_key).collect()
 }
 
 #[tokio::test]
@@ -91,6 +91,10 @@ async fn a_conversation_is_sent_in_order_and_conversations_by_priority() {
     move_on(a1.id, to(OutboxState::Sent)).await.unwrap();
     assert_eq!(due(&store, 49).await, ["b1", "a2"]);
     assert!(move_on(a1.id, to(OutboxState::Pending)).await.unwrap_err().is_conflict());
+    assert!(store.commit(Batch::new().outbox_delete(a1.id)).await.unwrap_err().is_conflict(), "it is gone");
+    store.commit(Batch::new().outbox_delete(b1.id)).await.unwrap();
+    assert_eq!(store.outbox_row(b1.id).await.unwrap(), None);
+    store.commit(Batch::new().outbox_put(part("b", "b1"))).await.unwrap();
     assert!(store.commit(Batch::new().outbox_put(part("b", "b1"))).await.unwrap_err().is_conflict());
 }
 
