@@ -1,5 +1,6 @@
 //! The sections, typed, with their defaults.
 
+use crate::channel::ChannelPolicy;
 use crate::env::Env;
 use crate::limits::{ByteSize, LimitOverrides};
 use crate::names::{InstanceKey, ModelName};
@@ -225,6 +226,8 @@ pub struct Instance {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Limits in place of the manifest's; `limits.ceiling` still wins.
     pub limits: LimitOverrides,
+    /// Who may talk through it, if it is a channel.
+    pub channel: ChannelPolicy,
 }
 
 impl Default for Instance {
@@ -236,6 +239,7 @@ impl Default for Instance {
             public_allow: BTreeSet::new(),
             config: serde_json::Map::new(),
             limits: LimitOverrides::default(),
+            channel: ChannelPolicy::default(),
         }
     }
 }

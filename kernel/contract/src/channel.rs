@@ -349,6 +349,63 @@ pub struct Outgoing {
     pub attempt: u32,
 }
 
+/// How a channel stands, for its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// Which.
+    pub instance: InstanceId,
+    /// How it stands.
+    pub state: ChannelState,
+    /// Why, and what to do, where it is not `running`.
+    pub why: Option<String>,
+    /// Since when, ms since the epoch.
+    pub since_ms: u64,
+    /// When it last took something in, ms since the epoch.
+    pub last_event_ms: Option<u64>,
+    /// When a poll last succeeded, ms since the epoch.
+    pub last_poll_ms: Option<u64>,
+    /// Messages that wait for their turn, or are in it.
+    pub waiting: u64,
+    /// Messages given up.
+    pub messages_dead: u64,
+    /// Parts to be sent.
+    pub outbox_pending: u64,
+    /// Parts that may or may not have arrived.
+    pub outbox_uncertain: u64,
+    /// Parts given up.
+    pub outbox_dead: u64,
+    /// Events put aside.
+    pub events_dead: u64,
+    /// Strangers who wait for an approval.
+    pub pairing: u64,
+}
+
+/// See [`ChannelStatus`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelState {
+    /// Its `start` has not been answered yet.
+    Starting,
+    /// All is well.
+    Running,
+    /// Something fails and is tried again.
+    Degraded,
+    /// It does nothing until its configuration, a secret, a grant or its package changes, or the kernel is started again.
+    Stopped,
+}
+
+impl ChannelState {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// Bytes as base64 (standard, padded) in JSON.
 mod serde_base64 {
     use base64::Engine;

@@ -1,9 +1,5 @@
 //! What is stored, as plain rows. Times are milliseconds since the Unix epoch.
 
-mod package;
-
-pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
-
 use carapace_contract::{Digest, InstanceId, SecretName};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -30,6 +26,15 @@ macro_rules! words {
         }
     };
 }
+
+mod channel;
+mod package;
+
+pub use channel::{
+    ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, InboxMessage, InboxTaken, OutboxEntry, PairedRow,
+    PairingRow, TimerRow,
+};
+pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
 
 words! {
     /// How a run stands. It only moves forward.
@@ -236,6 +241,8 @@ pub struct OutboxChange {
     pub state: OutboxState,
     /// Not before, if it changes.
     pub not_before_ms: Option<u64>,
+    /// Not after, if it changes.
+    pub expires_ms: Option<u64>,
     /// What the platform answered, or why it failed.
     pub detail: Option<Value>,
 }

@@ -2,7 +2,7 @@
 
 use super::{Context, Refused};
 use crate::error::StoreError;
-use crate::rows::{InboxRow, InboxState, OutboxChange, OutboxRow, OutboxState};
+use crate::rows::{InboxMessage, InboxRow, InboxState, InboxTaken, OutboxChange, OutboxRow, OutboxState};
 use crate::sql::{Columns, int, text};
 use rusqlite::params;
 use ulid::Ulid;
@@ -22,6 +22,45 @@ pub(super) fn inbox(c: &Context<'_>, row: &InboxRow) -> Result<(), Refused> {
         return Err(StoreError::conflict(format!("an event {} exists", row.id)).into());
     }
     Ok(())
+}
+
+pub(super) fn take(c: &mut Context<'_>, message: &InboxMessage) -> Result<(), StoreError> {
+    let row = &message.row;
+    let taken = match inbox(c, row) {
+        Ok(()) => {
+            c.run(
+                "note a message's id",
+                "UPDATE inbox SET reference = ?2 WHERE id = ?1",
+                params![row.id.to_bytes(), message.reference],
+            )?;
+            if message.edit && replace(c, message)? { InboxTaken::Replaced } else { InboxTaken::New }
+        }
+        Err(Refused::Duplicate(_)) => InboxTaken::Known,
+        Err(Refused::Error(e)) => return Err(e),
+    };
+    c.receipt.taken.push(taken);
+    Ok(())
+}
+
+/// Puts an edit in the place of what it edits, if nobody has begun with that. The edit's own row stays for its key.
+fn replace(c: &Context<'_>, message: &InboxMessage) -> Result<bool, StoreError> {
+    let (row, Some(reference)) = (&message.row, &message.reference) else { return Ok(false) };
+    let sql = "SELECT id FROM inbox WHERE source = ?1 AND reference = ?2 AND state = 'accepted' AND session = ?3 AND id <> ?4 \
+               ORDER BY rowid DESC LIMIT 1";
+    let params = params![row.source, reference, row.session, row.id.to_bytes()];
+    let Some(original) = c.one("find an edited message", sql, params, |r| r.ulid(0))? else { return Ok(false) };
+    let sql = "UPDATE inbox SET payload = ?2 WHERE id = ?1";
+    c.run("edit a message", sql, params![original.to_bytes(), text(&row.payload)])?;
+    inbox_state(c, row.id, InboxState::Done)?;
+    Ok(true)
+}
+
+pub(super) fn prune(c: &Context<'_>, inbox_before: u64, outbox_before: u64) -> Result<(), StoreError> {
+    // The agent's own rows go with their runs.
+    let sql = "DELETE FROM inbox WHERE state = 'done' AND at_ms < ?1 AND source <> 'turn'";
+    c.run("forget what came in", sql, [int(inbox_before)])?;
+    let sql = "DELETE FROM outbox WHERE state IN ('sent', 'dead') AND coalesce(tried_ms, not_before_ms) < ?1";
+    c.run("forget what went out", sql, [int(outbox_before)]).map(|_| ())
 }
 
 pub(super) fn inbox_state(c: &Context<'_>, id: Ulid, state: InboxState) -> Result<(), StoreError> {
@@ -61,6 +100,14 @@ pub(super) fn outbox(c: &Context<'_>, row: &OutboxRow) -> Result<(), StoreError>
     Ok(())
 }
 
+pub(super) fn outbox_delete(c: &Context<'_>, id: Ulid) -> Result<(), StoreError> {
+    let sql = "DELETE FROM outbox WHERE id = ?1 AND state IN ('pending', 'uncertain', 'dead')";
+    if c.run("forget a part", sql, [id.to_bytes()])? == 0 {
+        return Err(StoreError::conflict(format!("part {id} is unknown, being sent, or sent")));
+    }
+    Ok(())
+}
+
 pub(super) fn outbox_state(c: &Context<'_>, id: Ulid, change: &OutboxChange) -> Result<(), StoreError> {
     let sql = "SELECT state FROM outbox WHERE id = ?1";
     let found = c
@@ -76,8 +123,15 @@ pub(super) fn outbox_state(c: &Context<'_>, id: Ulid, change: &OutboxChange) -> 
         return Err(StoreError::conflict(format!("part {id} is {was}, it cannot become {is}")));
     }
     let sql = "UPDATE outbox SET state = ?2, attempts = attempts + (?2 = 'in-flight'), not_before_ms = coalesce(?3, not_before_ms), \
-               detail = coalesce(?4, detail) WHERE id = ?1";
-    let params =
-        params![id.to_bytes(), change.state.as_str(), change.not_before_ms.map(int), change.detail.as_ref().map(text)];
+               detail = coalesce(?4, detail), tried_ms = CASE ?2 WHEN 'in-flight' THEN ?5 ELSE tried_ms END, \
+               expires_ms = coalesce(?6, expires_ms) WHERE id = ?1";
+    let params = params![
+        id.to_bytes(),
+        change.state.as_str(),
+        change.not_before_ms.map(int),
+        change.detail.as_ref().map(text),
+        c.now(),
+        change.expires_ms.map(int)
+    ];
     c.run("move a part on", sql, params).map(|_| ())
 }
