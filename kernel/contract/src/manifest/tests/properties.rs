@@ -169,7 +169,7 @@ prop_compose! {
         let secrets = http
             .iter()
             .filter_map(|e| e.auth.secret().cloned())
-            .map(|name| (name, SecretDecl { prompt: "The key".into(), env: env.clone(), hmac: false, optional: public_http }))
+            .map(|name| (name, SecretDecl { prompt: "The key".into(), env: env.clone(), hmac: false, key: KeyForm::Text, optional: public_http }))
             .collect();
         let mut m = Manifest {
             component: Component {
@@ -189,6 +189,8 @@ prop_compose! {
             sessions: sessions.map(|optional| PlainDecl { optional }),
             settings: settings.map(|optional| PlainDecl { optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
+            channel: sessions.map(|spool| ChannelDecl { spool }),
+            webhooks: Vec::new(),
             tools: Vec::new(),
         };
         for i in 0..tools {
