@@ -91,6 +91,9 @@ fn render(m: &Manifest) -> String {
         }
         writeln!(out, "fallback = {}", p.fallback).unwrap();
     }
+    if let Some(c) = &m.channel {
+        writeln!(out, "[channel]\nspool = {}", c.spool).unwrap();
+    }
     for t in &m.tools {
         let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
         let effects: Vec<String> = t.effects.iter().map(|e| e.as_str().to_owned()).collect();
