@@ -76,7 +76,8 @@ impl<'a> Harvest<'a> {
             Ruling::Turn(origin) => {
                 let session = address::session(instance, &message, self.policy.session, origin.is_owner());
                 let (key, reference) = (message.key.clone(), message.id.clone());
-                self.put(session, key, Some(reference), edit, &Payload::Turn { origin, edit, message });
+                let replaces = edit.then(|| Payload::Turn { origin, edit: false, message: message.clone() });
+                self.put(session, key, Some(reference), replaces, &Payload::Turn { origin, edit, message });
             }
             Ruling::Pairing => {
                 let now = self.inner.clock.now_ms();
@@ -97,14 +98,21 @@ impl<'a> Harvest<'a> {
                         // No key that a platform's message could have.
                         let key = format!("\u{1}pairing:{}", row.code);
                         self.add(|b| b.pairing_put(row));
-                        self.put(session, key, None, false, &payload);
+                        self.put(session, key, None, None, &payload);
                     }
                 }
             }
         }
     }
 
-    fn put(&mut self, session: String, key: String, reference: Option<String>, edit: bool, payload: &Payload) {
+    fn put(
+        &mut self,
+        session: String,
+        key: String,
+        reference: Option<String>,
+        replaces: Option<Payload>,
+        payload: &Payload,
+    ) {
         let Ok(payload) = serde_json::to_value(payload) else { return };
         let id = self.inner.new_id();
         let row = InboxRow {
@@ -116,7 +124,9 @@ impl<'a> Harvest<'a> {
             at_ms: self.inner.clock.now_ms(),
         };
         self.taken.push(Taken { id, session });
-        self.add(|b| b.inbox_take(InboxMessage { row, reference: reference.filter(|r| !r.is_empty()), edit }));
+        let replaces = replaces.and_then(|p| serde_json::to_value(p).ok());
+        let reference = reference.filter(|r| !r.is_empty());
+        self.add(|b| b.inbox_take(InboxMessage { row, reference, replaces }));
     }
 
     fn count(&self, outcome: &'static str) {

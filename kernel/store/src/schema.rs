@@ -164,6 +164,7 @@ CREATE INDEX inbox_reference ON inbox (source, reference) WHERE reference IS NOT
 CREATE INDEX inbox_done ON inbox (at_ms) WHERE state = 'done';
 ALTER TABLE outbox ADD COLUMN tried_ms INTEGER;
 CREATE INDEX outbox_open ON outbox (instance, state, place);
+CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state IN ('pending', 'in-flight');
 ";
 
 /// The version this program writes.

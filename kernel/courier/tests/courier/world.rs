@@ -143,7 +143,7 @@ fn poll(cursor: u64) -> Link {
             body: None,
             timeout_ms: None,
         },
-        min_interval_ms: 1_000,
+        min_interval_ms: 5_000,
     }
 }
 
@@ -193,6 +193,7 @@ impl Component {
             "final" => return Err(failure(ChannelFailureKind::Final)),
             "retry" if times <= 10 => return Err(failure(ChannelFailureKind::Retryable)),
             "not-now" if times <= 50 => return Err(failure(ChannelFailureKind::NotNow)),
+            "dies" => self.plug.pull_at(1),
             "fatal" => outcome.link = Some(Link::Fatal("the token was revoked; set another".into())),
             "effect" => {
                 let Some(Link::Poll { request, .. }) = Some(poll(0)) else { unreachable!() };
@@ -487,6 +488,8 @@ pub(crate) struct Life {
     pub(crate) courier: Arc<Courier>,
     pub(crate) config: Arc<ConfigHandle>,
     activity: Arc<AtomicU64>,
+    /// Commits of the test's own.
+    own: AtomicU64,
     clock: Arc<SimClock>,
     plug: Arc<Plug>,
 }
@@ -554,7 +557,8 @@ impl World {
         });
         courier.start().await.unwrap();
         let activity = Arc::clone(&self.plug.activity);
-        Life { store, courier, config, activity, clock: Arc::clone(&self.clock), plug: Arc::clone(&self.plug) }
+        let own = AtomicU64::new(0);
+        Life { store, courier, config, activity, own, clock: Arc::clone(&self.clock), plug: Arc::clone(&self.plug) }
     }
 
     /// A life in a runtime of its own: what is left of it when `story` ends is gone like after a power cut.
@@ -570,17 +574,26 @@ impl World {
 }
 
 impl Life {
+    /// Transactions of the kernel's, roughly.
+    pub(crate) fn commits(&self) -> u64 {
+        self.store.stats().commits.saturating_sub(self.own.load(SeqCst))
+    }
+
     /// Waits until nothing happens any more, whatever time it is.
     pub(crate) async fn idle(&self) {
+        self.idle_or(&mut || false).await;
+    }
+
+    async fn idle_or(&self, done: &mut impl FnMut() -> bool) {
         let mut quiet = 0;
         let mut seen = (0, 0);
-        let mut own = 0;
-        while quiet < 3 {
+        // Reads are not counted: as many as follow each other without a write between them must fit in.
+        while quiet < 8 && !done() && !self.plug.pulled.load(SeqCst) {
             for _ in 0..50 {
                 tokio::task::yield_now().await;
             }
             self.store.commit(Batch::relaxed()).await.unwrap();
-            own += 1;
+            let own = self.own.fetch_add(1, SeqCst) + 1;
             self.store.pairings().await.unwrap();
             let stats = self.store.stats();
             let now = (self.activity.load(SeqCst), stats.batches + stats.refused - own);
@@ -592,13 +605,7 @@ impl Life {
     /// Lets time pass until `done`.
     pub(crate) async fn until(&self, what: &str, mut done: impl FnMut() -> bool) -> Result<(), Died> {
         for _ in 0..5_000 {
-            if self.plug.pulled.load(SeqCst) {
-                return Err(Died);
-            }
-            if done() {
-                return Ok(());
-            }
-            self.idle().await;
+            self.idle_or(&mut done).await;
             if self.plug.pulled.load(SeqCst) {
                 return Err(Died);
             }
@@ -608,6 +615,10 @@ impl Life {
             assert!(self.clock.advance(), "nobody waits for anything, and still not: {what}");
         }
         panic!("it never comes to: {what}");
+    }
+
+    pub(crate) fn clock_jumps(&self, by_ms: i64) {
+        self.clock.jump(by_ms);
     }
 
     /// Lets so much time pass.

@@ -33,7 +33,7 @@ pub(super) fn take(c: &mut Context<'_>, message: &InboxMessage) -> Result<(), St
                 "UPDATE inbox SET reference = ?2 WHERE id = ?1",
                 params![row.id.to_bytes(), message.reference],
             )?;
-            if message.edit && replace(c, message)? { InboxTaken::Replaced } else { InboxTaken::New }
+            if replace(c, message)? { InboxTaken::Replaced } else { InboxTaken::New }
         }
         Err(Refused::Duplicate(_)) => InboxTaken::Known,
         Err(Refused::Error(e)) => return Err(e),
@@ -44,13 +44,15 @@ pub(super) fn take(c: &mut Context<'_>, message: &InboxMessage) -> Result<(), St
 
 /// Puts an edit in the place of what it edits, if nobody has begun with that. The edit's own row stays for its key.
 fn replace(c: &Context<'_>, message: &InboxMessage) -> Result<bool, StoreError> {
-    let (row, Some(reference)) = (&message.row, &message.reference) else { return Ok(false) };
+    let (row, Some(reference), Some(payload)) = (&message.row, &message.reference, &message.replaces) else {
+        return Ok(false);
+    };
     let sql = "SELECT id FROM inbox WHERE source = ?1 AND reference = ?2 AND state = 'accepted' AND session = ?3 AND id <> ?4 \
                ORDER BY rowid DESC LIMIT 1";
     let params = params![row.source, reference, row.session, row.id.to_bytes()];
     let Some(original) = c.one("find an edited message", sql, params, |r| r.ulid(0))? else { return Ok(false) };
     let sql = "UPDATE inbox SET payload = ?2 WHERE id = ?1";
-    c.run("edit a message", sql, params![original.to_bytes(), text(&row.payload)])?;
+    c.run("edit a message", sql, params![original.to_bytes(), text(payload)])?;
     inbox_state(c, row.id, InboxState::Done)?;
     Ok(true)
 }
