@@ -47,11 +47,13 @@ impl Timers {
 
     /// Takes those that have run down, the earliest first.
     pub(crate) fn due(&mut self, clock: &dyn Clock) -> Vec<String> {
-        let due: Vec<String> = self.set.iter().filter(|(_, m)| m.left(clock) == 0).map(|(id, _)| id.clone()).collect();
-        for id in &due {
+        let over = self.set.iter().filter(|(_, m)| m.left(clock) == 0);
+        let mut due: Vec<(Moment, String)> = over.map(|(id, moment)| (*moment, id.clone())).collect();
+        due.sort();
+        for (_, id) in &due {
             self.set.remove(id);
         }
-        due
+        due.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Waits for the next one; for ever if there is none.

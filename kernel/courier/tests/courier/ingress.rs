@@ -404,3 +404,82 @@ fn a_backlog_pauses_the_polls_and_not_the_answers() {
     });
     assert_eq!(world.parrot.texts(), (1..=1_300).map(|n| format!("m{n}")).collect::<Vec<_>>());
 }
+
+#[test]
+fn webhooks_go_before_timers_and_timers_before_items() {
+    let world = World::new(OWNER);
+    world.platform.push(does(1, "timer:30000"));
+    world.platform.push(does(2, "timer:20000"));
+    world.live(async |life| {
+        life.until("taken in", || world.platform.delivered().len() == 2).await.unwrap();
+        // Both run down at once, while nobody looks; then a webhook comes, and an item.
+        world.clock.jump(60_000);
+        world.platform.push(does(3, ""));
+        assert_eq!(life.hook(&does(100, "")).await.status, 200);
+        life.until("the last", || world.parrot.texts().len() == 4).await.unwrap();
+    });
+    let log = world.platform.log.lock().unwrap().clone();
+    let at = |line: &str| log.iter().position(|l| l.starts_with(line)).unwrap();
+    let order = [at("hook 100"), at("timer t2"), at("timer t1"), at("item 3")];
+    assert!(order.is_sorted(), "{log:?}");
+}
+
+#[test]
+fn a_changed_configuration_starts_the_channel_anew_and_who_may_talk_is_read_at_once() {
+    let world = World::new("{ instances: { chat: { channel: { direct: 'listed' } } } }");
+    let file = world.dir.path().join("carapace.json5");
+    world.live(async |life| {
+        life.idle().await;
+        world.platform.push(from_owner(1, "home", "a"));
+        life.pass(20_000).await;
+        assert!(world.parrot.texts().is_empty());
+        std::fs::write(&file, "{ instances: { chat: { channel: { direct: 'listed', owner: ['1'] } } } }").unwrap();
+        life.config.reload().unwrap();
+        world.platform.push(from_owner(2, "home", "b"));
+        life.until("a turn", || world.parrot.texts() == ["b"]).await.unwrap();
+        assert_eq!(world.platform.lines("start").len(), 1);
+        std::fs::write(&file, "{ instances: { chat: { config: { a: 1 }, channel: { owner: ['1'] } } } }").unwrap();
+        life.config.reload().unwrap();
+        life.until("another start", || world.platform.lines("start").len() == 2).await.unwrap();
+    });
+    assert_eq!(world.platform.lines("start")[1], "start 3");
+}
+
+#[test]
+fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
+    let world = World::new(OWNER);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let last = runtime.block_on(async {
+        let store = world.store_of(Some(400 << 10));
+        let ears = crate::world::Ears {
+            parrot: std::sync::Arc::clone(&world.parrot),
+            plug: std::sync::Arc::clone(&world.plug),
+        };
+        let life = world.begin_with(store, std::sync::Arc::new(ears)).await;
+        // The assistant is slow: what comes in piles up, until the disk is full.
+        let (_go, slow) = tokio::sync::watch::channel(false);
+        *world.parrot.slow.lock().unwrap() = Some(slow);
+        life.idle().await;
+        let mut last = 0;
+        for n in 1..=200 {
+            let update = from_owner(n, "home", &format!("{n} {}", "x".repeat(4_000)));
+            let (answer, ()) = tokio::join!(life.hook(&update), async { life.pass(3_000).await });
+            if answer.status != 200 {
+                assert_eq!(answer.status, 503);
+                break;
+            }
+            last = n;
+        }
+        let status = &life.courier.statuses().await.unwrap()[0];
+        assert!(status.why.as_ref().unwrap().contains("the disk is full"), "{status:?}");
+        last
+    });
+    drop(runtime);
+    assert!((10..200).contains(&last), "{last}");
+    *world.parrot.slow.lock().unwrap() = None;
+    world.live(async |life| {
+        life.until("all that was acknowledged", || world.parrot.texts().len() as u64 >= last).await.unwrap();
+    });
+    let heard: Vec<u64> = world.parrot.texts().iter().map(|t| t.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(heard[..last as usize], (1..=last).collect::<Vec<_>>());
+}

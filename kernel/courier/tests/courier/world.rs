@@ -516,9 +516,14 @@ impl World {
     }
 
     pub(crate) fn store(&self) -> Store {
+        self.store_of(None)
+    }
+
+    pub(crate) fn store_of(&self, max_bytes: Option<u64>) -> Store {
         let options = StoreOptions {
             unlocker: Unlocker::None,
             readers: 1,
+            max_bytes,
             clock: StoreClock::manual(Arc::clone(&self.clock.wall)),
             ..StoreOptions::default()
         };
