@@ -243,9 +243,9 @@ impl Session {
             for (due, _) in &done {
                 self.marks.end(&due.fingerprint);
             }
-            let (batch, taken, effects, link) = harvest.into_parts();
-            let batch = batch.channel_attempts(self.info.instance.clone(), self.marks.body());
-            self.commit(batch, taken, effects, link, state).await?;
+            harvest.add(|b| b.channel_attempts(self.info.instance.clone(), self.marks.body()));
+            let gathered = harvest.gathered();
+            self.commit(gathered, state).await?;
             self.failures = 0;
             self.slot.took_in(inner.clock.now_ms());
             for (due, response) in done {

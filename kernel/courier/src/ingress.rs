@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::courier::{HOLDER, Inner};
 use crate::effects::effects;
 use crate::events::Due;
-use crate::harvest::Harvest;
+use crate::harvest::{Gathered, Harvest, settled};
 use crate::marks::Marks;
 use crate::polls::{Polled, Polls};
 use crate::slot::Slot;
@@ -168,8 +168,8 @@ impl Session {
                     let state = std::mem::take(&mut outcome.state);
                     let mut harvest = Harvest::new(&self.inner, &self.slot, self.batch());
                     harvest.take(outcome, &mut self.timers);
-                    let (batch, taken, effects, link) = harvest.into_parts();
-                    self.commit(batch, taken, effects, link, state).await?;
+                    let gathered = harvest.gathered();
+                    self.commit(gathered, state).await?;
                     self.failures = 0;
                     return self.go_on();
                 }
@@ -228,24 +228,17 @@ impl Session {
     }
 
     /// Commits what events yielded with the state they left, and lets their effects go.
-    pub(crate) async fn commit(
-        &mut self,
-        batch: Batch,
-        taken: Vec<(carapace_store::Ulid, String)>,
-        effects: Vec<KernelRequest>,
-        link: Option<Link>,
-        state: Vec<u8>,
-    ) -> Result<(), End> {
+    pub(crate) async fn commit(&mut self, gathered: Gathered, state: Vec<u8>) -> Result<(), End> {
+        let Gathered { batch, taken, effects, link } = gathered;
         let row = ChannelRow { instance: self.info.instance.clone(), digest: self.info.digest, state };
-        let batch = batch.channel_state(row.clone());
-        let receipt = self.durably(batch).await?;
+        let receipt = self.durably(batch.channel_state(row.clone())).await?;
         self.state = row.state;
         if let Some(link) = link {
             self.polls.relink(self.link.as_ref(), &link);
             self.link = Some(link);
         }
-        for (id, session) in Harvest::settled(taken, &receipt, &self.info.instance.to_string()) {
-            self.inner.enqueue(id, self.info.instance.clone(), session);
+        for new in settled(taken, &receipt, &self.info.instance.to_string()) {
+            self.inner.enqueue(new.id, self.info.instance.clone(), new.session);
         }
         for effect in effects {
             tokio::select! {

@@ -1,6 +1,7 @@
 //! What the owner may ask.
 
-use crate::world::{OWNER, World, chat};
+use crate::platform::chat;
+use crate::world::{OWNER, World};
 use carapace_contract::control::ChannelRequest;
 use carapace_store::Ulid;
 

@@ -1,6 +1,7 @@
 //! The plug is pulled at every point at which the kernel waits for somebody else.
 
-use crate::world::{Died, Life, Update, World, from_owner};
+use crate::platform::{Update, from_owner};
+use crate::world::{Died, Life, World};
 use carapace_contract::control::ChannelRequest;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ fn story(policy: &str, window_s: u32) -> World {
 }
 
 fn message(n: u64) -> Update {
-    let text = if n % 4 == 0 { format!("{n}\n\nmore of {n}") } else { n.to_string() };
+    let text = if n.is_multiple_of(4) { format!("{n}\n\nmore of {n}") } else { n.to_string() };
     let sender = (n % 3 + 1).to_string();
     let does = if n == 3 { "effect" } else { "" };
     Update { sender, does: does.into(), ..from_owner(n, &format!("c{}", n % 3), &text) }
@@ -109,11 +110,10 @@ fn survive(world: &World, mut next: impl FnMut(u32) -> i64) -> (u32, BTreeSet<St
             go_on(world, life, &mut acknowledged).await?;
             let list = life.ask(ChannelRequest::OutboxList { instance: None }).await;
             let open = list.as_array().unwrap().iter();
-            Ok(open.map(|p| p["text"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>())
+            Ok::<_, Died>(open.map(|p| p["text"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>())
         });
-        match over {
-            Ok(uncertain) => return (lives, uncertain),
-            Err(Died) => {}
+        if let Ok(uncertain) = over {
+            return (lives, uncertain);
         }
     }
     panic!("it never comes to an end");

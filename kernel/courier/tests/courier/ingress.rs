@@ -1,6 +1,7 @@
 //! What comes in: polls, webhooks, timers, poison, swaps.
 
-use crate::world::{Died, OWNER, Update, World, chat, failure, from_owner, request};
+use crate::platform::{Update, chat, failure, from_owner};
+use crate::world::{Died, OWNER, World, request};
 use carapace_contract::Digest;
 use carapace_contract::channel::{ChannelFailure, ChannelFailureKind, ChannelState, MAX_ATTEMPTS};
 use carapace_contract::control::ChannelRequest;
@@ -451,7 +452,7 @@ fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let last = runtime.block_on(async {
         let store = world.store_of(Some(400 << 10));
-        let ears = crate::world::Ears {
+        let ears = crate::parrot::Ears {
             parrot: std::sync::Arc::clone(&world.parrot),
             plug: std::sync::Arc::clone(&world.plug),
         };

@@ -1,6 +1,7 @@
 //! What goes out: order, retries, what nobody can know, what nobody waits for any more.
 
-use crate::world::{Life, OWNER, Update, World, failure, from_owner};
+use crate::platform::{Update, failure, from_owner};
+use crate::world::{Life, OWNER, World};
 use carapace_contract::channel::{ChannelFailure, ChannelFailureKind, FailureScope};
 use carapace_contract::control::ChannelRequest;
 use serde_json::Value;

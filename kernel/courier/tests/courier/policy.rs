@@ -1,6 +1,7 @@
 //! Who may talk.
 
-use crate::world::{OWNER, Update, World, chat, from_owner};
+use crate::platform::{Update, chat, from_owner};
+use crate::world::{OWNER, World};
 use carapace_contract::channel::ConversationKind;
 use carapace_contract::control::ChannelRequest;
 use carapace_contract::decision::Origin;

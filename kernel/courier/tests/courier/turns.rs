@@ -1,6 +1,7 @@
 //! From the inbox to the outbox: lanes, edits, failures, typing, the real assistant.
 
-use crate::world::{OWNER, Update, World, chat, failure, from_owner};
+use crate::platform::{Update, chat, failure, from_owner};
+use crate::world::{OWNER, World};
 use carapace_agent::{Agent, Patience, SystemClock};
 use carapace_contract::Denial;
 use carapace_contract::channel::{ChannelFailureKind, TypingSupport};
@@ -247,7 +248,7 @@ fn the_real_assistant_answers_each_message_once_although_the_kernel_dies_again_a
         assert!(at < 60);
     }
     for c in 0..2_u64 {
-        let of_c = |d: &crate::world::Delivered| d.conversation == format!("c{c}");
+        let of_c = |d: &crate::platform::Delivered| d.conversation == format!("c{c}");
         let texts: Vec<String> = world.platform.delivered().into_iter().filter(of_c).map(|d| d.text).collect();
         assert_eq!(texts, (1..=12).filter(|n| n % 2 == c).map(|n| format!("heard {n}")).collect::<Vec<_>>());
     }
