@@ -299,12 +299,12 @@ impl Session {
                 let Some(item) = self.items.pop_front() else { break };
                 self.pending.push_back(Due::item(item, &self.slot));
             }
-            if !self.pending.is_empty() {
-                return Ok(());
-            }
             if self.renew.left(self.inner.clock.as_ref()) == 0 {
                 self.lease = self.inner.store.lease_renew(&self.lease, LEASE).await?;
                 self.renew = Moment::after(self.inner.clock.as_ref(), RENEW_MS);
+            }
+            if !self.pending.is_empty() {
+                return Ok(());
             }
             let polled = tokio::select! {
                 biased;

@@ -69,6 +69,8 @@ pub(crate) struct Platform {
     pub(crate) polls: Mutex<VecDeque<ChannelFailure>>,
     pub(crate) starts: Mutex<VecDeque<ChannelFailure>>,
     pub(crate) renders: Mutex<VecDeque<ChannelFailure>>,
+    /// Nothing can be rendered for conversations that begin so.
+    pub(crate) gone: Mutex<Option<String>>,
     /// `split` breaks so often.
     pub(crate) splits: Mutex<u32>,
     pub(crate) log: Mutex<Vec<String>>,
@@ -301,10 +303,13 @@ impl Channels for Component {
     async fn render(
         &self,
         _: &InstanceId,
-        _: &Conversation,
+        conversation: &Conversation,
         content: Content,
     ) -> Result<Vec<RenderedPart>, ChannelFailure> {
         self.plug.point().await;
+        if self.platform.gone.lock().unwrap().as_ref().is_some_and(|p| conversation.id.starts_with(p)) {
+            return Err(failure(ChannelFailureKind::Gone));
+        }
         if let Some(f) = self.platform.renders.lock().unwrap().pop_front() {
             return Err(f);
         }

@@ -154,6 +154,24 @@ fn the_messages_of_a_channel_that_is_not_loaded_wait_for_it() {
 }
 
 #[test]
+fn conversations_that_wait_for_their_channel_are_in_nobodys_way() {
+    let people: Vec<String> = (1..=300).map(|n| n.to_string()).collect();
+    let world = World::new(&format!("{{ instances: {{ chat: {{ channel: {{ allow: {people:?} }} }} }} }}"));
+    *world.platform.gone.lock().unwrap() = Some("x".into());
+    for n in 1..=300 {
+        let conversation = if n == 300 { "home".to_owned() } else { format!("x{n}") };
+        world.platform.push(Update { sender: n.to_string(), ..from_owner(n, &conversation, &n.to_string()) });
+    }
+    world.live(async |life| {
+        life.until("the other", || world.platform.texts() == ["re: 300"]).await.unwrap();
+        *world.platform.gone.lock().unwrap() = None;
+        world.platform.tell_change();
+        life.until("all", || world.platform.delivered().len() == 300).await.unwrap();
+    });
+    assert_eq!(world.parrot.texts().len(), 300);
+}
+
+#[test]
 fn draining_lets_what_is_under_way_come_to_its_end() {
     let world = World::new(OWNER);
     let (go, slow) = tokio::sync::watch::channel(false);
