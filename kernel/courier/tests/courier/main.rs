@@ -8,6 +8,7 @@
     reason = "tests may be blunt"
 )]
 
+mod anything;
 mod control;
 mod faults;
 mod ingress;
