@@ -24,7 +24,8 @@ const GRANTED: [(&str, &str); 8] = [
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
 ];
-const EXPORTS: [(&str, &str); 2] = [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`")];
+const EXPORTS: [(&str, &str); 3] =
+    [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`"), ("channel", "`[channel]`")];
 
 /// Functions and resources that a component imports and exports, by interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -195,6 +196,7 @@ fn declares(manifest: &Manifest, export: &str) -> bool {
     match export {
         "tools" => !manifest.tools.is_empty(),
         "provider" => manifest.provider.is_some(),
+        "channel" => manifest.channel.is_some(),
         _ => false,
     }
 }

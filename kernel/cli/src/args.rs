@@ -1,7 +1,9 @@
 //! The command line.
 
+mod channels;
 mod registry;
 
+pub(crate) use channels::{ChannelsCommand, EventsCommand, OutboxCommand, PairingCommand};
 pub(crate) use registry::RegistryCommand;
 
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +50,18 @@ pub(crate) enum Command {
     /// Where components are looked up by name.
     #[command(subcommand)]
     Registry(RegistryCommand),
+    /// The ways on which people reach the assistant.
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
+    /// Who may talk to the assistant through a channel.
+    #[command(subcommand)]
+    Pairing(PairingCommand),
+    /// What the assistant said and what became of it.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// What came in and was put aside.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Secrets of component instances.
     #[command(subcommand)]
     Secrets(SecretsCommand),

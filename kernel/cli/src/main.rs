@@ -8,6 +8,7 @@ mod assets;
 mod bundled;
 mod client;
 mod commands;
+mod desk;
 mod doctor;
 mod failure;
 mod hidden;
@@ -19,14 +20,15 @@ mod sources;
 mod trust;
 
 use args::{
-    AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, RegistryCommand,
+    AssetsCommand, AuditCommand, ChannelsCommand, Cli, Command, ConfigCommand, EventsCommand, OutboxCommand, PairingCommand,
+    PluginCommand, PublisherCommand, RegistryCommand,
     SecretsCommand,
 };
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use carapace_contract::control::ControlRequest;
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
+    assets as assets_command, audit, channels, chat, config, grant, packages, plugin, publisher, registry, release, secrets,
     start, status, test,
 };
 use failure::{Exit, Failure, Outcome};
@@ -120,6 +122,10 @@ fn run(cli: Cli) -> Outcome {
         }
         Command::VerifyRelease(args) => release::verify(&paths, &args),
         Command::Registry(command) => runtime()?.block_on(registry::run(&paths, command)),
+        Command::Channels(command) => runtime()?.block_on(channels::channels(&paths, command)),
+        Command::Pairing(command) => runtime()?.block_on(channels::pairing(&paths, command)),
+        Command::Outbox(command) => runtime()?.block_on(channels::outbox(&paths, command)),
+        Command::Events(command) => runtime()?.block_on(channels::events(&paths, command)),
         Command::Plugin(PluginCommand::Search { words, reading, output }) => {
             runtime()?.block_on(registry::search(&paths, &words, &reading.into(), output.json))
         }
@@ -215,6 +221,10 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Doctor(_)
         | Command::Publisher(_)
         | Command::Registry(_)
+        | Command::Channels(_)
+        | Command::Pairing(_)
+        | Command::Outbox(_)
+        | Command::Events(_)
         | Command::Config(_)
         | Command::VerifyRelease(_) => Ok(()),
     }
@@ -240,6 +250,10 @@ fn wants_json(command: &Command) -> bool {
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
         | Command::Registry(RegistryCommand::List(o))
+        | Command::Channels(ChannelsCommand::List(o) | ChannelsCommand::Status { output: o, .. })
+        | Command::Pairing(PairingCommand::List(o))
+        | Command::Outbox(OutboxCommand::List { output: o, .. })
+        | Command::Events(EventsCommand::List(o))
         | Command::Secrets(SecretsCommand::List(o))
         | Command::Assets(AssetsCommand::List(o))
         | Command::Config(ConfigCommand::Check(o))

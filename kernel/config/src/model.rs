@@ -21,6 +21,8 @@ use url::Url;
 pub struct Config {
     /// What clients connect to.
     pub gateway: Gateway,
+    /// Where chat platforms reach the channels.
+    pub webhooks: Webhooks,
     /// The assistant.
     pub agent: Agent,
     /// What it may spend.
@@ -65,6 +67,22 @@ impl Default for Gateway {
             allowed_origins: Vec::new(),
             shutdown_grace_ms: 10_000,
         }
+    }
+}
+
+/// `webhooks`: a port of its own, so that a tunnel to it exposes neither the API nor the page. It listens while a channel with webhooks is loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Webhooks {
+    /// Address to listen on; loopback only: a tunnel or a reverse proxy brings what comes from outside.
+    pub bind: IpAddr,
+    /// Port; 0 = any free one.
+    pub port: u16,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 18790 }
     }
 }
 

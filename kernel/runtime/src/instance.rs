@@ -1,6 +1,6 @@
 //! Calls. Every one runs in a store with limits, under permits, inside a wall clock and a cancellation that stand outside the store.
 
-use crate::bindings::{provider, tools};
+use crate::bindings::{channel, provider, tools};
 use crate::call::{CallError, TrapKind, classify};
 use crate::engine::Engines;
 use crate::linker::{Entry, Interface, LinkPlan};
@@ -44,12 +44,14 @@ pub(crate) struct Template<T: Imports> {
     pre: InstancePre<T>,
     tools: Option<tools::GuestIndices>,
     provider: Option<provider::GuestIndices>,
+    channel: Option<channel::GuestIndices>,
 }
 
 /// The exports of a live instance.
 pub(crate) struct Exports {
     tools: Option<tools::Guest>,
     provider: Option<provider::Guest>,
+    channel: Option<channel::Guest>,
 }
 
 impl Exports {
@@ -58,6 +60,9 @@ impl Exports {
     }
     pub(crate) fn provider(&self) -> wasmtime::Result<&provider::Guest> {
         self.provider.as_ref().ok_or_else(|| NoExport("provider").into())
+    }
+    pub(crate) fn channel(&self) -> wasmtime::Result<&channel::Guest> {
+        self.channel.as_ref().ok_or_else(|| NoExport("channel").into())
     }
 }
 
@@ -217,7 +222,7 @@ impl<T: Imports> Loaded<T> {
         .await
     }
 
-    async fn fresh<R, F>(
+    pub(crate) async fn fresh<R, F>(
         &self,
         mut state: T,
         admission: Admission,
@@ -270,6 +275,7 @@ impl<T: Imports> Loaded<T> {
         let template = Arc::new(Template {
             tools: tools::GuestIndices::new(&pre).ok(),
             provider: provider::GuestIndices::new(&pre).ok(),
+            channel: channel::GuestIndices::new(&pre).ok(),
             pre,
         });
         templates.insert(plan.key(), template.clone());
@@ -350,8 +356,12 @@ where
             let instance = template.pre.instantiate_async(&mut live.store).await.map_err(during(true))?;
             let tools = template.tools.as_ref().map(|i| i.load(&mut live.store, &instance)).transpose();
             let provider = template.provider.as_ref().map(|i| i.load(&mut live.store, &instance)).transpose();
-            live.exports =
-                Some(Exports { tools: tools.map_err(during(true))?, provider: provider.map_err(during(true))? });
+            let channel = template.channel.as_ref().map(|i| i.load(&mut live.store, &instance)).transpose();
+            live.exports = Some(Exports {
+                tools: tools.map_err(during(true))?,
+                provider: provider.map_err(during(true))?,
+                channel: channel.map_err(during(true))?,
+            });
         }
         let Live { store, exports: Some(exports), .. } = live else {
             return Err(Ended::Cancelled);

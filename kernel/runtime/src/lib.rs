@@ -25,6 +25,7 @@
 pub mod bindings;
 mod cache;
 mod call;
+mod channel;
 mod compile;
 mod confine;
 mod engine;

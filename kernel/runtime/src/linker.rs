@@ -99,6 +99,10 @@ pub enum Entry<'a> {
     Tool(&'a str),
     /// `provider`: everything granted.
     Provider,
+    /// `channel`: everything granted.
+    Channel,
+    /// What a channel computes without the world, by name: nothing but the baseline.
+    ChannelPure(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +152,15 @@ impl LinkPlan {
                 }
             },
             Entry::ListTools => Some(BTreeSet::new()),
+            Entry::Channel if granted.channel => None,
+            Entry::ChannelPure(_) if granted.channel => Some(BTreeSet::new()),
+            Entry::Channel | Entry::ChannelPure(_) => {
+                return Err(Denial::new(
+                    "E-RUNTIME-024",
+                    format!("{instance} was asked to be a channel, which was not granted"),
+                    grant(),
+                ));
+            }
             Entry::Provider if granted.provider => None,
             Entry::Provider => {
                 return Err(Denial::new(
@@ -225,6 +238,8 @@ impl LinkPlan {
             Entry::ListTools => "`tools.list`".to_owned(),
             Entry::Tool(name) => format!("tool `{name}`"),
             Entry::Provider => "the provider".to_owned(),
+            Entry::Channel => "the channel".to_owned(),
+            Entry::ChannelPure(name) => format!("`channel.{name}`"),
         };
         Ok(Self { links, entry })
     }

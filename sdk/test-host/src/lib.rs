@@ -19,7 +19,7 @@ use carapace_runtime::{
 };
 use carapace_sdk::testing::{FakeHost, protocol};
 use imports::State;
-use protocol::{Answered, Ask, Call, Greeting, Outcome, VERSION};
+use protocol::{Answered, Ask, Call, ChannelCall, Greeting, Outcome, VERSION};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,6 +100,7 @@ impl TestHost {
             // A name that the manifest does not have never gets this far in the kernel. Here the component answers, with nothing at hand.
             Call::List | Call::Tool { .. } => Entry::ListTools,
             Call::Models | Call::Complete(_) => Entry::Provider,
+            Call::Channel(call) => channel_entry(call),
         };
         let plan = self.loaded.plan(self.instance.id(), granted, entry).map_err(|denial| denial.to_string())?;
         Ok(State::new(Core::new(&self.instance, &plan, CancellationToken::new()), fake.clone()))
@@ -118,6 +119,10 @@ impl TestHost {
                     Err(e) => e,
                 }
             }
+            Call::Channel(call) => match convert::channel::call(&self.loaded, state, *call).await {
+                Ok(answer) => return Outcome::Channel(Box::new(answer)),
+                Err(e) => e,
+            },
             Call::Models => match self.loaded.models(state, provider).await {
                 Ok(answer) => return Outcome::Models(convert::models(answer)),
                 Err(e) => e,
@@ -137,6 +142,17 @@ impl TestHost {
             }
         };
         Outcome::Ended(ended.to_string())
+    }
+}
+
+fn channel_entry(call: &ChannelCall) -> Entry<'static> {
+    match call {
+        ChannelCall::Describe => Entry::ChannelPure("describe"),
+        ChannelCall::Split(_) => Entry::ChannelPure("split"),
+        ChannelCall::Render(..) => Entry::ChannelPure("render"),
+        ChannelCall::Start { .. } | ChannelCall::Event { .. } | ChannelCall::Send(_) | ChannelCall::Typing(..) => {
+            Entry::Channel
+        }
     }
 }
 

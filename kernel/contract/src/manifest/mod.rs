@@ -10,10 +10,12 @@ mod reader;
 #[cfg(test)]
 mod tests;
 mod values;
+mod webhook;
 
 pub use asset::AssetDecl;
 pub use parse::ManifestError;
 pub use values::deceives;
+pub use webhook::{ChannelDecl, Encoding, KeyForm, Piece, SignatureAt, TimestampAt, Verify, WebhookDecl};
 
 use crate::decision::Effects;
 use crate::limits::{Life, Limits, Profile};
@@ -59,6 +61,12 @@ pub struct Manifest {
     pub settings: Option<PlainDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
+    /// `[channel]`: exports `channel`.
+    #[serde(default)]
+    pub channel: Option<ChannelDecl>,
+    /// `[[webhook]]`
+    #[serde(default)]
+    pub webhooks: Vec<WebhookDecl>,
     /// `[[tool]]`: exports `tools`.
     pub tools: Vec<ToolDecl>,
 }
@@ -114,6 +122,9 @@ pub struct SecretDecl {
     pub env: Option<String>,
     /// Usable with `secrets.hmac-sha256`.
     pub hmac: bool,
+    /// How the HMAC key is written in it.
+    #[serde(default)]
+    pub key: KeyForm,
     /// The component works without it.
     pub optional: bool,
 }

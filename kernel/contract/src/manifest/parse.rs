@@ -4,7 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values;
 use super::{
-    Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset, http,
+    ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use,
+    asset, http, webhook,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -19,7 +20,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "component",
     "limits",
     "instance",
@@ -31,10 +32,12 @@ const SECTIONS: [&str; 12] = [
     "settings",
     "asset",
     "provider",
+    "channel",
+    "webhook",
     "tool",
 ];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 7] = ["socket", "webhook", "blob", "files", "process", "model", "message"];
+const RESERVED: [&str; 6] = ["socket", "blob", "files", "process", "model", "message"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -51,6 +54,8 @@ pub(super) struct Draft {
     pub(super) sessions: Option<Spanned<PlainDecl>>,
     pub(super) settings: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
+    pub(super) channel: Option<Spanned<ChannelDecl>>,
+    pub(super) webhooks: Vec<webhook::Draft>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
     pub(super) has_tools: bool,
@@ -132,6 +137,10 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         let fallback = section.flag("fallback", problems);
         draft.provider = Some(ProviderDecl { default_model: default_model.map(|m| m.value), fallback });
     }
+    draft.channel = webhook::channel(&root, problems);
+    if let Some((item, span)) = root.get("webhook") {
+        draft.webhooks = webhook::webhooks(item, span, problems);
+    }
     if let Some((item, span)) = root.get("tool") {
         draft.has_tools = true;
         for section in tables(item, "tool", span, problems) {
@@ -155,6 +164,8 @@ fn finish(draft: Draft) -> Option<Manifest> {
         sessions: draft.sessions.map(|d| d.value),
         settings: draft.settings.map(|d| d.value),
         provider: draft.provider,
+        channel: draft.channel.map(|c| c.value),
+        webhooks: draft.webhooks.into_iter().filter_map(|w| w.decl).collect(),
         tools: Vec::new(),
     };
     for tool in draft.tools {
@@ -248,11 +259,16 @@ fn secrets(s: &Section<'_>, problems: &Problems) -> Vec<(Spanned<SecretName>, Op
     for (key, span) in s.keys() {
         let section = s.section(key, problems);
         let decl = section.and_then(|s| {
-            s.only(&["prompt", "env", "hmac", "optional"], problems);
+            s.only(&["prompt", "env", "hmac", "key", "optional"], problems);
             let env = s.with("env", problems, values::env_name);
             let (hmac, optional) = (s.flag("hmac", problems), s.flag("optional", problems));
             let prompt = s.required("prompt", "prompt = \"API key from …\"", problems, |v| values::line(v, 200))?;
-            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, optional })
+            let key = s.with("key", problems, webhook::key_form);
+            if let (Some(key), false) = (&key, hmac) {
+                problems.at(&key.span, "`key` says how an HMAC key is written; add hmac = true, or remove it");
+            }
+            let key = key.map(|k| k.value).unwrap_or_default();
+            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, key, optional })
         });
         match values::name::<SecretName>(key) {
             Ok(value) => found.push((Spanned { value, span }, decl)),

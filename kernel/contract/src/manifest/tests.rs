@@ -2,6 +2,7 @@ use super::*;
 use crate::decision::Effect;
 
 mod properties;
+mod webhook;
 
 const OPENAI: &str = r#"
 [component]
@@ -203,7 +204,7 @@ effects = ["sned"]
 fn an_empty_manifest_says_what_it_needs() {
     insta::assert_snapshot!(problems(""), @r"
     1:1: `[component]` is missing; it names the component: name, version, contract, description
-    1:1: the component does nothing: declare [[tool]] or [provider], whichever it exports
+    1:1: the component does nothing: declare [[tool]], [provider] or [channel], whichever it exports
     ");
 }
 

@@ -4,7 +4,7 @@ mod assets;
 mod clock;
 mod completion;
 mod config;
-mod http;
+pub(crate) mod http;
 mod kv;
 mod log;
 mod memory;
