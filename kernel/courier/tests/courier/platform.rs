@@ -63,6 +63,8 @@ pub(crate) struct Delivered {
 pub(crate) struct Platform {
     pub(crate) updates: Mutex<Vec<Update>>,
     pub(crate) delivered: Mutex<Vec<Delivered>>,
+    /// Told of each message that reached it.
+    pub(crate) news: tokio::sync::Notify,
     /// What the next sends answer.
     pub(crate) sends: Mutex<VecDeque<ChannelFailure>>,
     /// What the next polls answer.
@@ -345,6 +347,7 @@ impl Channels for Component {
                 all.push(delivered);
             }
         }
+        self.platform.news.notify_one();
         self.plug.point().await;
         match scripted {
             Some(f) => Err(f),

@@ -195,6 +195,50 @@ fn draining_lets_what_is_under_way_come_to_its_end() {
     assert_eq!(world.platform.texts(), ["re: 1", "re: 2", "re: 3"]);
 }
 
+#[test]
+fn on_many_threads_and_by_the_machines_clock_nothing_is_lost_doubled_or_out_of_order() {
+    let world = World::new(OWNER);
+    for n in 1..=900 {
+        world
+            .platform
+            .push(Update { sender: (n % 3 + 1).to_string(), ..from_owner(n, &format!("c{}", n % 3), &n.to_string()) });
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let ears = crate::parrot::Ears { parrot: Arc::clone(&world.parrot), plug: Arc::clone(&world.plug) };
+        let clock = Arc::new(carapace_courier::SystemClock::default());
+        let life = Arc::new(world.begin_by(world.store(), Arc::new(ears), clock).await);
+        let hooks = (0..4_u64).map(|worker| {
+            let life = Arc::clone(&life);
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    let update = Update {
+                        does: String::new(),
+                        ..from_owner(10_000 + worker * 1_000 + n, &format!("h{worker}"), "hook")
+                    };
+                    // As a platform does it: again until it is taken.
+                    while life.hook(&update).await.status != 200 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        });
+        futures::future::join_all(hooks).await.into_iter().for_each(|done| done.unwrap());
+        while world.platform.delivered().len() < 1_100 {
+            world.platform.news.notified().await;
+        }
+        life.courier.drain(Duration::from_secs(3_600)).await;
+        assert!(life.ask(ChannelRequest::OutboxList { instance: None }).await.as_array().unwrap().is_empty());
+        assert!(life.store.inbox_open().await.unwrap().is_empty());
+    });
+    assert_eq!((world.parrot.texts().len(), world.platform.delivered().len()), (1_100, 1_100));
+    for c in 0..3_u64 {
+        let of_c = |d: &crate::platform::Delivered| d.conversation == format!("c{c}");
+        let texts: Vec<String> = world.platform.delivered().into_iter().filter(of_c).map(|d| d.text).collect();
+        assert_eq!(texts, (1..=900).filter(|n| n % 3 == c).map(|n| format!("re: {n}")).collect::<Vec<_>>());
+    }
+}
+
 /// Answers with how many messages it saw.
 struct Counting(AtomicU32);
 

@@ -7,7 +7,7 @@ use carapace_config::{Config, ConfigHandle, NoEnv};
 use carapace_contract::channel::{HttpAnswer, WebhookRequest};
 use carapace_contract::control::ChannelRequest;
 use carapace_contract::ports::{Assistant, Webhooks};
-use carapace_courier::{Courier, Deps};
+use carapace_courier::{Clock, Courier, Deps};
 use carapace_store::{Batch, Clock as StoreClock, Store, StoreOptions, Unlocker};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -85,6 +85,10 @@ impl World {
     }
 
     pub(crate) async fn begin_with(&self, store: Store, assistant: Arc<dyn Assistant>) -> Life {
+        self.begin_by(store, assistant, Arc::clone(&self.clock) as _).await
+    }
+
+    pub(crate) async fn begin_by(&self, store: Store, assistant: Arc<dyn Assistant>, clock: Arc<dyn Clock>) -> Life {
         let config = Config::parse(&self.config, "carapace.json5".as_ref(), &NoEnv).unwrap();
         let config = Arc::new(ConfigHandle::holding(self.dir.path().join("carapace.json5"), Arc::new(NoEnv), config));
         let changed = watch::Sender::new(0);
@@ -95,13 +99,8 @@ impl World {
             clock: Arc::clone(&self.clock),
             changed,
         });
-        let courier = Courier::new(Deps {
-            store: store.clone(),
-            config: Arc::clone(&config),
-            channels,
-            assistant,
-            clock: Arc::clone(&self.clock) as _,
-        });
+        let courier =
+            Courier::new(Deps { store: store.clone(), config: Arc::clone(&config), channels, assistant, clock });
         courier.start().await.unwrap();
         let activity = Arc::clone(&self.plug.activity);
         let own = AtomicU64::new(0);
