@@ -216,7 +216,7 @@ impl Courier {
             })
             .collect();
         shown.extend(messages.into_iter().filter(|m| m.row.source.parse::<InstanceId>().is_ok()).map(|m| {
-            json!({ "id": m.row.id, "instance": m.row.source, "what": "message", "why": Value::Null, "at_ms": m.row.at_ms,
+            json!({ "id": m.row.id, "instance": m.row.source, "what": "message", "why": m.why, "at_ms": m.row.at_ms,
                 "body": m.row.payload })
         }));
         Ok(Value::Array(shown))

@@ -106,6 +106,7 @@ fn an_answer_waits_for_its_channel_and_is_given_up_only_where_the_component_brea
         life.until("the next", || world.platform.delivered().len() == 2).await.unwrap();
         let dead = life.ask(ChannelRequest::EventList).await;
         assert_eq!((&dead[0]["what"], &dead[0]["body"]["message"]["text"]), (&"message".into(), &"b".into()));
+        assert_eq!(dead[0]["why"], "the channel broke on its answer: Broken");
         let id = dead[0]["id"].as_str().unwrap().parse().unwrap();
         life.ask(ChannelRequest::EventReplay { id }).await;
         life.until("the replayed", || world.platform.delivered().len() == 3).await.unwrap();

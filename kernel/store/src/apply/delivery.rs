@@ -79,6 +79,12 @@ pub(super) fn inbox_state(c: &Context<'_>, id: Ulid, state: InboxState) -> Resul
     c.run("move an event on", sql, params![id.to_bytes(), state.as_str()]).map(|_| ())
 }
 
+pub(super) fn inbox_dead(c: &Context<'_>, id: Ulid, why: &str) -> Result<(), StoreError> {
+    inbox_state(c, id, InboxState::Dead)?;
+    let sql = "UPDATE inbox SET why = ?2 WHERE id = ?1";
+    c.run("say why an event was given up", sql, params![id.to_bytes(), why]).map(|_| ())
+}
+
 pub(super) fn outbox(c: &Context<'_>, row: &OutboxRow) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (id, run, instance, conversation, priority, idempotency_key, part, state, attempts, not_before_ms, expires_ms) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";

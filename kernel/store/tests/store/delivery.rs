@@ -69,10 +69,11 @@ async fn a_done_event_drops_its_payload_and_a_dead_one_keeps_it() {
     let (done, dead) = (event(None), event(None));
     let batch = Batch::new().inbox_put(done.clone()).inbox_put(dead.clone());
     let batch = batch.inbox_state(done.id, InboxState::Processing).inbox_state(done.id, InboxState::Done);
-    store.commit(batch.inbox_state(dead.id, InboxState::Dead)).await.unwrap();
+    store.commit(batch.inbox_dead(dead.id, "it broke")).await.unwrap();
     let found = store.inbox(InboxState::Done, 9).await.unwrap();
     assert_eq!((&found[0].row.payload, found[0].attempts), (&Value::Null, 1));
-    assert_eq!(store.inbox(InboxState::Dead, 9).await.unwrap()[0].row, dead);
+    let entry = store.inbox(InboxState::Dead, 9).await.unwrap().remove(0);
+    assert_eq!((entry.row, entry.why.as_deref()), (dead.clone(), Some("it broke")));
     let back = Batch::new().inbox_state(done.id, InboxState::Accepted);
     assert!(store.commit(back).await.unwrap_err().is_conflict());
     let unknown = Batch::new().inbox_state(Ulid::generate(), InboxState::Done);
