@@ -40,6 +40,8 @@ pub(crate) enum End {
     Cancelled,
     /// It cannot go on until something changes.
     Stopped(String),
+    /// Its component is not there: replaced just now, or about to be unloaded.
+    Gone(String),
     /// The store is closed, or somebody else took over.
     Lost(StoreError),
 }
@@ -76,25 +78,31 @@ pub(crate) struct Session {
 pub(crate) async fn run(inner: Arc<Inner>, slot: Arc<Slot>, info: ChannelInfo, cancel: CancellationToken) {
     let clock = Arc::clone(&inner.clock);
     slot.stands(clock.as_ref(), ChannelState::Starting, None);
+    let mut failures = 3;
     loop {
+        failures += 1;
         let end = match Session::open(&inner, &slot, info.clone(), cancel.clone()).await {
-            Ok(mut session) => session.work().await,
+            Ok(mut session) => {
+                failures = 3;
+                session.work().await
+            }
             Err(end) => end,
         };
-        match end {
+        let why = match end {
             End::Cancelled => return,
             End::Stopped(why) => return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(why)),
             End::Lost(e) if e.is_closed() => return,
             End::Lost(e) if e.is_fenced() => {
                 return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(e.to_string()));
             }
-            End::Lost(e) => {
-                slot.stands(clock.as_ref(), ChannelState::Degraded, Some(e.to_string()));
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    () = clock.sleep_ms(back_off(4, FIRST_MS, LONGEST_MS)) => {}
-                }
-            }
+            End::Lost(e) => e.to_string(),
+            // If it stays away, this session is told to end.
+            End::Gone(why) => why,
+        };
+        slot.stands(clock.as_ref(), ChannelState::Degraded, Some(why));
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = clock.sleep_ms(back_off(failures, FIRST_MS, LONGEST_MS)) => {}
         }
     }
 }
@@ -198,7 +206,8 @@ impl Session {
     /// Waits after a failure that says nothing about what was given; ends the session where waiting is in vain.
     pub(crate) async fn held_up(&mut self, f: &ChannelFailure, what: &str) -> Result<(), End> {
         match f.kind {
-            ChannelFailureKind::Final | ChannelFailureKind::Gone => return Err(End::Stopped(f.to_string())),
+            ChannelFailureKind::Final => return Err(End::Stopped(f.to_string())),
+            ChannelFailureKind::Gone => return Err(End::Gone(f.to_string())),
             ChannelFailureKind::NotNow | ChannelFailureKind::Broken | ChannelFailureKind::Retryable => {}
         }
         self.failures = self.failures.saturating_add(1);
@@ -331,7 +340,8 @@ impl Session {
             }
             Err(f) => {
                 match f.kind {
-                    ChannelFailureKind::Final | ChannelFailureKind::Gone => return Err(End::Stopped(f.to_string())),
+                    ChannelFailureKind::Final => return Err(End::Stopped(f.to_string())),
+                    ChannelFailureKind::Gone => return Err(End::Gone(f.to_string())),
                     ChannelFailureKind::Broken if self.info.spool => {
                         // Its platform will not send it again.
                         if let Some(response) = polled.response {

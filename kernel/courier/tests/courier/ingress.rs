@@ -109,6 +109,22 @@ fn what_says_nothing_about_an_event_counts_as_no_attempt() {
 }
 
 #[test]
+fn a_component_that_is_not_there_for_a_moment_is_found_again() {
+    let world = World::new(OWNER);
+    world.platform.push(does(1, "gone"));
+    world.platform.sends.lock().unwrap().push_back(failure(ChannelFailureKind::Gone));
+    world.live(async |life| {
+        life.until("not there", || !world.platform.lines("item").is_empty()).await.unwrap();
+        life.idle().await;
+        assert_eq!(life.courier.statuses().await.unwrap()[0].state, ChannelState::Degraded);
+        life.until("an answer", || world.platform.delivered().len() == 1).await.unwrap();
+        life.idle().await;
+        assert_eq!(life.courier.statuses().await.unwrap()[0].state, ChannelState::Running);
+    });
+    assert_eq!(world.platform.lines("item 1 attempt 1").len(), 21, "and what is not there breaks on nothing");
+}
+
+#[test]
 fn an_event_that_the_component_refuses_for_good_is_put_aside_at_once() {
     let world = World::new(OWNER);
     world.platform.push(does(1, "final"));

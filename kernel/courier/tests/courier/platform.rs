@@ -185,6 +185,7 @@ impl Component {
             "trap" => return Err(failure(ChannelFailureKind::Broken)),
             "trap-twice" if times <= 2 => return Err(failure(ChannelFailureKind::Broken)),
             "final" => return Err(failure(ChannelFailureKind::Final)),
+            "gone" if times <= 20 => return Err(failure(ChannelFailureKind::Gone)),
             "retry" if times <= 10 => return Err(failure(ChannelFailureKind::Retryable)),
             "not-now" if times <= 50 => return Err(failure(ChannelFailureKind::NotNow)),
             "dies" => self.plug.pull_at(1),
