@@ -183,7 +183,7 @@ impl Inner {
 
     async fn give_up(&self, id: Ulid, instance: &InstanceId, why: &str) -> Result<(), Step> {
         tracing::error!(%instance, %id, why, "a message was given up; `carapace events list` shows it");
-        match self.store.commit(Batch::new().inbox_state(id, InboxState::Dead)).await {
+        match self.store.commit(Batch::new().inbox_dead(id, why)).await {
             Err(e) if e.is_conflict() || e.is_missing() => {}
             other => drop(other?),
         }

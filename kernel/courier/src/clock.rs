@@ -50,7 +50,7 @@ impl Clock for SystemClock {
 
 /// A moment to come, by whichever of the two clocks gets there first: the steady one does not count the time that a machine sleeps, and
 /// the wall may be put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment {
     steady_ms: u64,
     wall_ms: u64,

@@ -48,6 +48,7 @@ impl Courier {
             ChannelRequest::PairingList => Ok(self.pairing_list()),
             ChannelRequest::PairingApprove { code, owner } => self.approve(&code, owner).await,
             ChannelRequest::PairingReject { code } => {
+                let _alone = self.inner.pairing.changing.lock().await;
                 let row = self.waiting(&code)?;
                 let batch = Batch::new().pairing_delete(&row.code).audit(self.fact(
                     "pairing-rejected",
@@ -59,6 +60,7 @@ impl Courier {
                 Ok(json!({ "instance": row.instance, "sender": row.sender, "name": row.name }))
             }
             ChannelRequest::PairingRemove { instance, sender } => {
+                let _alone = self.inner.pairing.changing.lock().await;
                 let batch = Batch::new().paired_delete(instance.clone(), &sender);
                 let removed = self.commit(batch.audit(self.fact("pairing-removed", &instance, &sender))).await?;
                 self.inner.pairing.removed(&instance, &sender);
@@ -141,6 +143,7 @@ impl Courier {
     }
 
     async fn approve(&self, code: &str, owner: bool) -> Result<Value, Denial> {
+        let _alone = self.inner.pairing.changing.lock().await;
         let row = self.waiting(code)?;
         let paired = PairedRow {
             instance: row.instance.clone(),
@@ -213,7 +216,7 @@ impl Courier {
             })
             .collect();
         shown.extend(messages.into_iter().filter(|m| m.row.source.parse::<InstanceId>().is_ok()).map(|m| {
-            json!({ "id": m.row.id, "instance": m.row.source, "what": "message", "why": Value::Null, "at_ms": m.row.at_ms,
+            json!({ "id": m.row.id, "instance": m.row.source, "what": "message", "why": m.why, "at_ms": m.row.at_ms,
                 "body": m.row.payload })
         }));
         Ok(Value::Array(shown))

@@ -7,9 +7,10 @@ use crate::marks::Marks;
 use crate::slot::{Hook, Slot};
 use carapace_contract::Digest;
 use carapace_contract::channel::{ChannelFailure, ChannelFailureKind, ChannelState, Event, HttpAnswer, Item};
-use carapace_store::{Batch, ChannelEventState, Ulid};
+use carapace_store::{Batch, ChannelEventState, Durability, Ulid};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// A commit is not put off for longer than this by further events, ms.
@@ -188,14 +189,12 @@ impl Session {
         for due in &group {
             self.marks.begin(&due.fingerprint);
         }
-        let note = self.batch().durability(carapace_store::Durability::Relaxed);
-        let note = note.channel_attempts(self.info.instance.clone(), self.marks.body());
-        self.durably(note).await?;
-
+        let given: Vec<String> = group.iter().map(|due| due.fingerprint.clone()).collect();
+        self.note().await?;
         let until = Moment::after(self.inner.clock.as_ref(), LONGEST_GROUP_MS);
         let (mut state, mut done, mut failed) = (self.state.clone(), Vec::new(), None);
-        let inner = std::sync::Arc::clone(&self.inner);
-        let slot = std::sync::Arc::clone(&self.slot);
+        let inner = Arc::clone(&self.inner);
+        let slot = Arc::clone(&self.slot);
         let mut harvest = Harvest::new(&inner, &slot, self.batch());
         while let Some(due) = group.pop_front() {
             if due.is_unwanted() {
@@ -206,7 +205,13 @@ impl Session {
             let call = inner.channels.event(&self.info.instance, state.clone(), &due.event, attempt);
             let outcome = tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => return Err(End::Cancelled),
+                () = self.cancel.cancelled() => {
+                    for fingerprint in &given {
+                        self.marks.unbegin(fingerprint);
+                    }
+                    self.note().await?;
+                    return Err(End::Cancelled);
+                }
                 outcome = call => outcome,
             };
             match outcome {
@@ -243,9 +248,9 @@ impl Session {
             for (due, _) in &done {
                 self.marks.end(&due.fingerprint);
             }
-            let (batch, taken, effects, link) = harvest.into_parts();
-            let batch = batch.channel_attempts(self.info.instance.clone(), self.marks.body());
-            self.commit(batch, taken, effects, link, state).await?;
+            harvest.add(|b| b.channel_attempts(self.info.instance.clone(), self.marks.body()));
+            let gathered = harvest.gathered();
+            self.commit(gathered, state).await?;
             self.failures = 0;
             self.slot.took_in(inner.clock.now_ms());
             for (due, response) in done {
@@ -256,6 +261,13 @@ impl Session {
             Some((due, f)) => self.failed(due, f).await,
             None => Ok(()),
         }
+    }
+
+    /// Notes what is under way. A power cut may lose it: what counts are deaths that the machine survives.
+    async fn note(&mut self) -> Result<(), End> {
+        let batch = self.batch().durability(Durability::Relaxed);
+        let batch = batch.channel_attempts(self.info.instance.clone(), self.marks.body());
+        self.durably(batch).await.map(|_| ())
     }
 
     /// It is durable: whoever waits may know.
@@ -281,7 +293,11 @@ impl Session {
                 Ok(())
             }
             ChannelFailureKind::Final => self.bury(due, f.to_string()).await,
-            ChannelFailureKind::Gone => Err(End::Stopped(f.to_string())),
+            ChannelFailureKind::Gone => {
+                self.marks.unbegin(&due.fingerprint);
+                self.note().await?;
+                Err(End::Gone(f.to_string()))
+            }
             ChannelFailureKind::Retryable | ChannelFailureKind::NotNow => {
                 self.marks.unbegin(&due.fingerprint);
                 if f.kind == ChannelFailureKind::Retryable {

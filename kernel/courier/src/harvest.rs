@@ -12,9 +12,9 @@ use carapace_contract::channel::{ChannelMessage, Inbound, KernelRequest, Link, M
 use carapace_store::{Batch, InboxMessage, InboxRow, InboxTaken, Receipt, Ulid};
 
 /// A row that was taken in, if it turns out to be new.
-struct Taken {
-    id: Ulid,
-    session: String,
+pub(crate) struct Taken {
+    pub(crate) id: Ulid,
+    pub(crate) session: String,
 }
 
 /// Collects the outcomes of events that are given one after the other, up to their commit.
@@ -22,9 +22,9 @@ pub(crate) struct Harvest<'a> {
     inner: &'a Inner,
     slot: &'a Slot,
     policy: ChannelPolicy,
-    pub(crate) batch: Batch,
-    pub(crate) effects: Vec<KernelRequest>,
-    pub(crate) link: Option<Link>,
+    batch: Batch,
+    effects: Vec<KernelRequest>,
+    link: Option<Link>,
     taken: Vec<Taken>,
     /// Timers that an outcome set or cleared.
     pub(crate) touched: Vec<String>,
@@ -76,7 +76,8 @@ impl<'a> Harvest<'a> {
             Ruling::Turn(origin) => {
                 let session = address::session(instance, &message, self.policy.session, origin.is_owner());
                 let (key, reference) = (message.key.clone(), message.id.clone());
-                self.put(session, key, Some(reference), edit, &Payload::Turn { origin, edit, message });
+                let replaces = edit.then(|| Payload::Turn { origin, edit: false, message: message.clone() });
+                self.put(session, key, Some(reference), replaces, &Payload::Turn { origin, edit, message });
             }
             Ruling::Pairing => {
                 let now = self.inner.clock.now_ms();
@@ -97,14 +98,21 @@ impl<'a> Harvest<'a> {
                         // No key that a platform's message could have.
                         let key = format!("\u{1}pairing:{}", row.code);
                         self.add(|b| b.pairing_put(row));
-                        self.put(session, key, None, false, &payload);
+                        self.put(session, key, None, None, &payload);
                     }
                 }
             }
         }
     }
 
-    fn put(&mut self, session: String, key: String, reference: Option<String>, edit: bool, payload: &Payload) {
+    fn put(
+        &mut self,
+        session: String,
+        key: String,
+        reference: Option<String>,
+        replaces: Option<Payload>,
+        payload: &Payload,
+    ) {
         let Ok(payload) = serde_json::to_value(payload) else { return };
         let id = self.inner.new_id();
         let row = InboxRow {
@@ -116,34 +124,43 @@ impl<'a> Harvest<'a> {
             at_ms: self.inner.clock.now_ms(),
         };
         self.taken.push(Taken { id, session });
-        self.add(|b| b.inbox_take(InboxMessage { row, reference: reference.filter(|r| !r.is_empty()), edit }));
+        let replaces = replaces.and_then(|p| serde_json::to_value(p).ok());
+        let reference = reference.filter(|r| !r.is_empty());
+        self.add(|b| b.inbox_take(InboxMessage { row, reference, replaces }));
     }
 
     fn count(&self, outcome: &'static str) {
         count(&self.slot.instance.to_string(), outcome);
     }
 
-    /// What was taken in, now that it is durable: ids and conversations of new messages.
-    pub(crate) fn settled(taken: Vec<(Ulid, String)>, receipt: &Receipt, instance: &str) -> Vec<(Ulid, String)> {
-        let mut new = Vec::new();
-        for (row, taken) in taken.into_iter().zip(&receipt.taken) {
-            match taken {
-                InboxTaken::New => {
-                    count(instance, "accepted");
-                    new.push(row);
-                }
-                InboxTaken::Known => count(instance, "known"),
-                InboxTaken::Replaced => count(instance, "edited"),
-            }
-        }
-        new
+    /// Takes it apart for its commit.
+    pub(crate) fn gathered(self) -> Gathered {
+        Gathered { batch: self.batch, taken: self.taken, effects: self.effects, link: self.link }
     }
+}
 
-    /// Takes it apart for its commit: the batch, the rows taken in, the effects, the link.
-    pub(crate) fn into_parts(self) -> (Batch, Vec<(Ulid, String)>, Vec<KernelRequest>, Option<Link>) {
-        let taken = self.taken.into_iter().map(|t| (t.id, t.session)).collect();
-        (self.batch, taken, self.effects, self.link)
+/// What is to be committed, and what follows from it.
+pub(crate) struct Gathered {
+    pub(crate) batch: Batch,
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) effects: Vec<KernelRequest>,
+    pub(crate) link: Option<Link>,
+}
+
+/// The rows of new messages, now that they are durable.
+pub(crate) fn settled(taken: Vec<Taken>, receipt: &Receipt, instance: &str) -> Vec<Taken> {
+    let mut new = Vec::new();
+    for (row, taken) in taken.into_iter().zip(&receipt.taken) {
+        match taken {
+            InboxTaken::New => {
+                count(instance, "accepted");
+                new.push(row);
+            }
+            InboxTaken::Known => count(instance, "known"),
+            InboxTaken::Replaced => count(instance, "edited"),
+        }
     }
+    new
 }
 
 fn count(instance: &str, outcome: &'static str) {

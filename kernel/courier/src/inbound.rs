@@ -63,7 +63,7 @@ pub(crate) fn answered(message: &ChannelMessage) -> Option<String> {
 /// What a stranger reads.
 pub(crate) fn introduction(code: &str) -> String {
     format!(
-        "This assistant talks to people its owner knows. To be let in, ask the owner to run this, within an hour:\n\n\
+        "This assistant talks to people its owner knows. To be let in, ask the owner to run this within an hour: \
          `carapace pairing approve {}`",
         pairing::spelled(code)
     )

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::courier::{HOLDER, Inner};
 use crate::effects::effects;
 use crate::events::Due;
-use crate::harvest::Harvest;
+use crate::harvest::{Gathered, Harvest, settled};
 use crate::marks::Marks;
 use crate::polls::{Polled, Polls};
 use crate::slot::Slot;
@@ -40,6 +40,8 @@ pub(crate) enum End {
     Cancelled,
     /// It cannot go on until something changes.
     Stopped(String),
+    /// Its component is not there: replaced just now, or about to be unloaded.
+    Gone(String),
     /// The store is closed, or somebody else took over.
     Lost(StoreError),
 }
@@ -76,25 +78,31 @@ pub(crate) struct Session {
 pub(crate) async fn run(inner: Arc<Inner>, slot: Arc<Slot>, info: ChannelInfo, cancel: CancellationToken) {
     let clock = Arc::clone(&inner.clock);
     slot.stands(clock.as_ref(), ChannelState::Starting, None);
+    let mut failures = 3;
     loop {
+        failures += 1;
         let end = match Session::open(&inner, &slot, info.clone(), cancel.clone()).await {
-            Ok(mut session) => session.work().await,
+            Ok(mut session) => {
+                failures = 3;
+                session.work().await
+            }
             Err(end) => end,
         };
-        match end {
+        let why = match end {
             End::Cancelled => return,
             End::Stopped(why) => return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(why)),
             End::Lost(e) if e.is_closed() => return,
             End::Lost(e) if e.is_fenced() => {
                 return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(e.to_string()));
             }
-            End::Lost(e) => {
-                slot.stands(clock.as_ref(), ChannelState::Degraded, Some(e.to_string()));
-                tokio::select! {
-                    () = cancel.cancelled() => return,
-                    () = clock.sleep_ms(back_off(4, FIRST_MS, LONGEST_MS)) => {}
-                }
-            }
+            End::Lost(e) => e.to_string(),
+            // If it stays away, this session is told to end.
+            End::Gone(why) => why,
+        };
+        slot.stands(clock.as_ref(), ChannelState::Degraded, Some(why));
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = clock.sleep_ms(back_off(failures, FIRST_MS, LONGEST_MS)) => {}
         }
     }
 }
@@ -168,8 +176,8 @@ impl Session {
                     let state = std::mem::take(&mut outcome.state);
                     let mut harvest = Harvest::new(&self.inner, &self.slot, self.batch());
                     harvest.take(outcome, &mut self.timers);
-                    let (batch, taken, effects, link) = harvest.into_parts();
-                    self.commit(batch, taken, effects, link, state).await?;
+                    let gathered = harvest.gathered();
+                    self.commit(gathered, state).await?;
                     self.failures = 0;
                     return self.go_on();
                 }
@@ -198,7 +206,8 @@ impl Session {
     /// Waits after a failure that says nothing about what was given; ends the session where waiting is in vain.
     pub(crate) async fn held_up(&mut self, f: &ChannelFailure, what: &str) -> Result<(), End> {
         match f.kind {
-            ChannelFailureKind::Final | ChannelFailureKind::Gone => return Err(End::Stopped(f.to_string())),
+            ChannelFailureKind::Final => return Err(End::Stopped(f.to_string())),
+            ChannelFailureKind::Gone => return Err(End::Gone(f.to_string())),
             ChannelFailureKind::NotNow | ChannelFailureKind::Broken | ChannelFailureKind::Retryable => {}
         }
         self.failures = self.failures.saturating_add(1);
@@ -228,24 +237,17 @@ impl Session {
     }
 
     /// Commits what events yielded with the state they left, and lets their effects go.
-    pub(crate) async fn commit(
-        &mut self,
-        batch: Batch,
-        taken: Vec<(carapace_store::Ulid, String)>,
-        effects: Vec<KernelRequest>,
-        link: Option<Link>,
-        state: Vec<u8>,
-    ) -> Result<(), End> {
+    pub(crate) async fn commit(&mut self, gathered: Gathered, state: Vec<u8>) -> Result<(), End> {
+        let Gathered { batch, taken, effects, link } = gathered;
         let row = ChannelRow { instance: self.info.instance.clone(), digest: self.info.digest, state };
-        let batch = batch.channel_state(row.clone());
-        let receipt = self.durably(batch).await?;
+        let receipt = self.durably(batch.channel_state(row.clone())).await?;
         self.state = row.state;
         if let Some(link) = link {
             self.polls.relink(self.link.as_ref(), &link);
             self.link = Some(link);
         }
-        for (id, session) in Harvest::settled(taken, &receipt, &self.info.instance.to_string()) {
-            self.inner.enqueue(id, self.info.instance.clone(), session);
+        for new in settled(taken, &receipt, &self.info.instance.to_string()) {
+            self.inner.enqueue(new.id, self.info.instance.clone(), new.session);
         }
         for effect in effects {
             tokio::select! {
@@ -306,12 +308,12 @@ impl Session {
                 let Some(item) = self.items.pop_front() else { break };
                 self.pending.push_back(Due::item(item, &self.slot));
             }
-            if !self.pending.is_empty() {
-                return Ok(());
-            }
             if self.renew.left(self.inner.clock.as_ref()) == 0 {
                 self.lease = self.inner.store.lease_renew(&self.lease, LEASE).await?;
                 self.renew = Moment::after(self.inner.clock.as_ref(), RENEW_MS);
+            }
+            if !self.pending.is_empty() {
+                return Ok(());
             }
             let polled = tokio::select! {
                 biased;
@@ -338,7 +340,8 @@ impl Session {
             }
             Err(f) => {
                 match f.kind {
-                    ChannelFailureKind::Final | ChannelFailureKind::Gone => return Err(End::Stopped(f.to_string())),
+                    ChannelFailureKind::Final => return Err(End::Stopped(f.to_string())),
+                    ChannelFailureKind::Gone => return Err(End::Gone(f.to_string())),
                     ChannelFailureKind::Broken if self.info.spool => {
                         // Its platform will not send it again.
                         if let Some(response) = polled.response {

@@ -125,7 +125,6 @@ impl Inner {
     }
 
     async fn lane(self: &Arc<Self>, session: &str) {
-        let Ok(_permit) = self.lanes.permits.acquire().await else { return };
         while let Some(waiting) = self.lanes.next(session) {
             if self.stopping.is_cancelled() || !self.carry_through(&waiting, session).await {
                 // The kernel stops: what waits is in the inbox, and is found there by the next start.
@@ -143,7 +142,11 @@ impl Inner {
             let again = self.lanes.again.notified();
             tokio::pin!(again);
             again.as_mut().enable();
-            match self.step(waiting.id, &waiting.instance, session, &mut progress).await {
+            // Not held while it waits for something: the lanes of a channel that is not there must not stand in the way of others.
+            let Ok(permit) = self.lanes.permits.acquire().await else { return false };
+            let step = self.step(waiting.id, &waiting.instance, session, &mut progress).await;
+            drop(permit);
+            match step {
                 Step::Done => return true,
                 Step::Again(why) => {
                     failures += 1;

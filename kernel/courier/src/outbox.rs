@@ -55,7 +55,8 @@ async fn worked(inner: &Inner, slot: &Slot, cancel: &CancellationToken) -> Resul
     // Conversations that are written to: what is on its way and not noted yet looks as if it were due.
     let mut busy: HashSet<String> = HashSet::new();
     let mut paused: Option<Moment> = None;
-    let mut gone = false;
+    // Its component is not there; it is looked for again when something changes, and now and then.
+    let mut gone: Option<Moment> = None;
     let mut unsettled = vec![OutboxState::InFlight, OutboxState::Uncertain];
     loop {
         if !unsettled.is_empty() {
@@ -66,10 +67,11 @@ async fn worked(inner: &Inner, slot: &Slot, cancel: &CancellationToken) -> Resul
             renew = Moment::after(clock, RENEW_MS);
         }
         paused = paused.filter(|p| p.left(clock) > 0);
+        gone = gone.filter(|g| g.left(clock) > 0);
         let now = clock.now_ms();
         expire(inner, &name, &lease, now).await?;
         let free = AT_ONCE.saturating_sub(busy.len());
-        if paused.is_none() && !gone && free > 0 && !cancel.is_cancelled() {
+        if paused.is_none() && gone.is_none() && free > 0 && !cancel.is_cancelled() {
             let due = inner.store.outbox_due(&name, now, LONGEST_ASKED_MS, AT_ONCE).await?;
             for entry in due.into_iter().filter(|e| !busy.contains(&e.row.conversation)).take(free).collect::<Vec<_>>()
             {
@@ -81,8 +83,8 @@ async fn worked(inner: &Inner, slot: &Slot, cancel: &CancellationToken) -> Resul
         if cancel.is_cancelled() && busy.is_empty() {
             return Ok(());
         }
-        let next = match paused {
-            _ if gone || cancel.is_cancelled() || busy.len() >= AT_ONCE => None,
+        let next = match paused.max(gone) {
+            _ if cancel.is_cancelled() || busy.len() >= AT_ONCE => None,
             Some(moment) => Some(moment.left(clock)),
             // What is being noted as on its way still looks due for a moment.
             None => inner.store.outbox_next(&name, now).await?.map(|at| at.saturating_sub(now).max(NOTED_MS)),
@@ -103,10 +105,12 @@ async fn worked(inner: &Inner, slot: &Slot, cancel: &CancellationToken) -> Resul
                 if let Some(ms) = tried.pause_ms {
                     paused = Some(Moment::after(clock, ms));
                 }
-                gone |= tried.gone;
+                if tried.gone {
+                    gone = Some(Moment::after(clock, SLICE_MS));
+                }
             }
             () = slot.outbox.notified() => {
-                gone = false;
+                gone = None;
                 unsettled = vec![OutboxState::Uncertain];
             }
             () = wait => {}

@@ -40,6 +40,8 @@ struct Book {
 #[derive(Default)]
 pub(crate) struct Pairing {
     book: Mutex<Book>,
+    /// Held from the store to the memory: what is read anew must not undo what was decided meanwhile.
+    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 /// What a stranger who writes directly gets.
@@ -58,6 +60,7 @@ impl Pairing {
 
     /// Reads what is stored, in place of what is remembered.
     pub(crate) async fn load(&self, store: &Store) -> Result<(), StoreError> {
+        let _alone = self.changing.lock().await;
         let mut book = Book::default();
         for row in store.pairings().await? {
             book.pending.entry(row.instance.clone()).or_default().push(row);

@@ -56,7 +56,8 @@ impl Polls {
         };
         if self.running.is_none() {
             let (inner, instance, request) = (Arc::clone(inner), instance.clone(), request.clone());
-            let next = self.next.take();
+            // Kept: a request that takes the place of this one waits as long.
+            let next = self.next;
             self.running = Some(Box::pin(async move {
                 if let Some(moment) = next {
                     moment.wait(inner.clock.as_ref()).await;

@@ -7,6 +7,9 @@ use carapace_contract::channel::TimerChange;
 use carapace_store::{Batch, TimerRow};
 use std::collections::BTreeMap;
 
+/// The shortest timer, ms: one that is set again whenever it runs down must not fill the session.
+const LEAST_MS: u64 = 50;
+
 /// The timers that have not run down.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -34,7 +37,7 @@ impl Timers {
             self.set.remove(&change.id);
             return batch.timer_clear(instance.clone(), change.id);
         };
-        let after = u64::from(after) + below(u64::from(change.jitter_ms) + 1);
+        let after = u64::from(after).max(LEAST_MS) + below(u64::from(change.jitter_ms) + 1);
         let set_ms = clock.now_ms();
         self.set.insert(change.id.clone(), Moment::after(clock, after));
         batch.timer_set(TimerRow {
@@ -47,11 +50,13 @@ impl Timers {
 
     /// Takes those that have run down, the earliest first.
     pub(crate) fn due(&mut self, clock: &dyn Clock) -> Vec<String> {
-        let due: Vec<String> = self.set.iter().filter(|(_, m)| m.left(clock) == 0).map(|(id, _)| id.clone()).collect();
-        for id in &due {
+        let over = self.set.iter().filter(|(_, m)| m.left(clock) == 0);
+        let mut due: Vec<(Moment, String)> = over.map(|(id, moment)| (*moment, id.clone())).collect();
+        due.sort();
+        for (_, id) in &due {
             self.set.remove(id);
         }
-        due
+        due.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Waits for the next one; for ever if there is none.

@@ -5,7 +5,7 @@ use crate::courier::{Courier, Inner};
 use crate::slot::{Hook, Slot};
 use async_trait::async_trait;
 use carapace_contract::Digest;
-use carapace_contract::channel::{ChannelInfo, Event, HttpAnswer, WebhookRequest};
+use carapace_contract::channel::{ChannelInfo, ChannelState, Event, HttpAnswer, WebhookRequest};
 use carapace_contract::ports::Webhooks;
 use carapace_store::{Batch, ChannelEventRow, ChannelEventState};
 use tokio::sync::oneshot;
@@ -66,7 +66,8 @@ impl Inner {
         let Some(slot) = self.slot(&info.instance).filter(|_| !self.stopping.is_cancelled()) else {
             return later(503, 5);
         };
-        if self.lanes.is_full(&info.instance) {
+        // Kept or not, nothing would come of it before its owner has done something.
+        if self.lanes.is_full(&info.instance) || slot.standing().state == ChannelState::Stopped {
             return later(503, 30);
         }
         let request = match self.channels.verify(&info.instance, request).await {

@@ -27,6 +27,7 @@ pub(crate) enum Op {
     Append(LogRow),
     Inbox(InboxRow),
     InboxState(Ulid, InboxState),
+    InboxDead(Ulid, String),
     Run(RunRow),
     Outbox(OutboxRow),
     OutboxState(Ulid, OutboxChange),
@@ -149,6 +150,10 @@ impl Batch {
     /// Moves an event on.
     pub fn inbox_state(self, id: Ulid, state: InboxState) -> Self {
         self.op(Op::InboxState(id, state))
+    }
+    /// Gives an event up ([`InboxState::Dead`]), and says why.
+    pub fn inbox_dead(self, id: Ulid, why: impl Into<String>) -> Self {
+        self.op(Op::InboxDead(id, why.into()))
     }
     /// Makes or updates a run. A known idempotency key of *another* run makes the batch a duplicate of that run;
     /// moving a run backwards is a conflict. `request`, `idempotency_key` and `started_ms` are those of the first write.

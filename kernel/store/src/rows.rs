@@ -184,6 +184,8 @@ pub struct InboxEntry {
     pub state: InboxState,
     /// How often it went to `Processing`.
     pub attempts: u32,
+    /// Why it was given up, for a person.
+    pub why: Option<String>,
 }
 
 /// A turn's run.

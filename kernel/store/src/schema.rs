@@ -160,10 +160,12 @@ CREATE TABLE paired (
   PRIMARY KEY (instance, sender)
 ) WITHOUT ROWID;
 ALTER TABLE inbox ADD COLUMN reference TEXT;
+ALTER TABLE inbox ADD COLUMN why TEXT;
 CREATE INDEX inbox_reference ON inbox (source, reference) WHERE reference IS NOT NULL AND state = 'accepted';
 CREATE INDEX inbox_done ON inbox (at_ms) WHERE state = 'done';
 ALTER TABLE outbox ADD COLUMN tried_ms INTEGER;
 CREATE INDEX outbox_open ON outbox (instance, state, place);
+CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state IN ('pending', 'in-flight');
 ";
 
 /// The version this program writes.

@@ -22,13 +22,15 @@ impl SimClock {
         Arc::new(Self { wall, activity, ..Self::default() })
     }
 
-    /// Moves to the moment when the next sleeper wakes, and wakes it. `false` if nobody sleeps.
+    /// Moves to the moment when the next sleeper wakes, a minute at most, and wakes who is due. `false` if nobody sleeps.
     pub(crate) fn advance(&self) -> bool {
         let mut sleepers = self.sleepers.lock().unwrap();
         sleepers.retain(|(_, wake)| !wake.is_closed());
         let Some(next) = sleepers.iter().map(|(at, _)| *at).min() else { return false };
         let now = self.steady.load(SeqCst);
-        let passed = next.saturating_sub(now);
+        // Not by hours at once: who waits for something else must not be overtaken by what runs out some day.
+        let passed = next.saturating_sub(now).min(60_000);
+        let next = now + passed;
         self.steady.fetch_add(passed, SeqCst);
         self.wall.fetch_add(passed, SeqCst);
         let due: Vec<_> = sleepers.extract_if(.., |(at, _)| *at <= next).collect();

@@ -33,7 +33,7 @@ pub(super) fn take(c: &mut Context<'_>, message: &InboxMessage) -> Result<(), St
                 "UPDATE inbox SET reference = ?2 WHERE id = ?1",
                 params![row.id.to_bytes(), message.reference],
             )?;
-            if message.edit && replace(c, message)? { InboxTaken::Replaced } else { InboxTaken::New }
+            if replace(c, message)? { InboxTaken::Replaced } else { InboxTaken::New }
         }
         Err(Refused::Duplicate(_)) => InboxTaken::Known,
         Err(Refused::Error(e)) => return Err(e),
@@ -44,13 +44,15 @@ pub(super) fn take(c: &mut Context<'_>, message: &InboxMessage) -> Result<(), St
 
 /// Puts an edit in the place of what it edits, if nobody has begun with that. The edit's own row stays for its key.
 fn replace(c: &Context<'_>, message: &InboxMessage) -> Result<bool, StoreError> {
-    let (row, Some(reference)) = (&message.row, &message.reference) else { return Ok(false) };
+    let (row, Some(reference), Some(payload)) = (&message.row, &message.reference, &message.replaces) else {
+        return Ok(false);
+    };
     let sql = "SELECT id FROM inbox WHERE source = ?1 AND reference = ?2 AND state = 'accepted' AND session = ?3 AND id <> ?4 \
                ORDER BY rowid DESC LIMIT 1";
     let params = params![row.source, reference, row.session, row.id.to_bytes()];
     let Some(original) = c.one("find an edited message", sql, params, |r| r.ulid(0))? else { return Ok(false) };
     let sql = "UPDATE inbox SET payload = ?2 WHERE id = ?1";
-    c.run("edit a message", sql, params![original.to_bytes(), text(&row.payload)])?;
+    c.run("edit a message", sql, params![original.to_bytes(), text(payload)])?;
     inbox_state(c, row.id, InboxState::Done)?;
     Ok(true)
 }
@@ -75,6 +77,12 @@ pub(super) fn inbox_state(c: &Context<'_>, id: Ulid, state: InboxState) -> Resul
     let sql = "UPDATE inbox SET state = ?2, attempts = attempts + (?2 = 'processing'), payload = CASE ?2 WHEN 'done' THEN NULL ELSE payload END \
                WHERE id = ?1";
     c.run("move an event on", sql, params![id.to_bytes(), state.as_str()]).map(|_| ())
+}
+
+pub(super) fn inbox_dead(c: &Context<'_>, id: Ulid, why: &str) -> Result<(), StoreError> {
+    inbox_state(c, id, InboxState::Dead)?;
+    let sql = "UPDATE inbox SET why = ?2 WHERE id = ?1";
+    c.run("say why an event was given up", sql, params![id.to_bytes(), why]).map(|_| ())
 }
 
 pub(super) fn outbox(c: &Context<'_>, row: &OutboxRow) -> Result<(), StoreError> {

@@ -123,6 +123,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::CallBegin(row) => conversation::call_begin(c, row)?,
         Op::CallEnd(id, outcome) => conversation::call_end(c, id, outcome)?,
         Op::Inbox(row) => return delivery::inbox(c, row),
+        Op::InboxDead(id, why) => delivery::inbox_dead(c, *id, why)?,
         Op::InboxState(id, state) => delivery::inbox_state(c, *id, *state)?,
         Op::Outbox(row) => delivery::outbox(c, row)?,
         Op::OutboxState(id, change) => delivery::outbox_state(c, *id, change)?,

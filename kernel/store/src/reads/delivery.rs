@@ -7,7 +7,7 @@ use crate::sql::{Columns, int, size};
 use rusqlite::{Row, params};
 use ulid::Ulid;
 
-const INBOX: &str = "SELECT id, source, dedupe_key, session, payload, at_ms, state, attempts FROM inbox";
+const INBOX: &str = "SELECT id, source, dedupe_key, session, payload, at_ms, state, attempts, why FROM inbox";
 const OUTBOX: &str = "SELECT o.id, o.run, o.instance, o.conversation, o.priority, o.idempotency_key, o.part, o.state, o.attempts, \
                       o.not_before_ms, o.expires_ms, o.detail, o.tried_ms FROM outbox o";
 /// Nothing of the same conversation stands before it that is still to go. `?1` is the instance, `?2` now.
@@ -27,6 +27,7 @@ fn inbox(r: &Row<'_>) -> rusqlite::Result<InboxEntry> {
         },
         state: r.word(6, InboxState::parse)?,
         attempts: r.get(7)?,
+        why: r.get(8)?,
     })
 }
 

@@ -71,8 +71,8 @@ pub struct InboxMessage {
     pub row: InboxRow,
     /// The platform's id of it, by which an edit finds it.
     pub reference: Option<String>,
-    /// It says what the message of the same reference says now.
-    pub edit: bool,
+    /// An edit: this takes the place of the payload of the message of the same reference, if nobody has begun with that.
+    pub replaces: Option<Value>,
 }
 
 /// What became of an [`InboxMessage`].

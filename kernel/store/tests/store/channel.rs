@@ -56,7 +56,10 @@ async fn dead_events_are_bounded_and_waiting_ones_are_not_among_them() {
     store.commit(batch).await.unwrap();
     let dead = store.channel_events(Some(&chat()), ChannelEventState::Dead, 9_999).await.unwrap();
     assert_eq!((dead.len() as u64, dead[0].at_ms), (ChannelEventRow::KEPT, 6));
-    assert_eq!(store.channel_events(None, ChannelEventState::Waiting, 9).await.unwrap(), [waiting.clone()]);
+    assert_eq!(
+        store.channel_events(None, ChannelEventState::Waiting, 9).await.unwrap(),
+        std::slice::from_ref(&waiting)
+    );
     assert_eq!(store.dead_fingerprints(&chat()).await.unwrap().len(), dead.len());
     let batch = Batch::new().event_state(dead[0].id, ChannelEventState::Waiting, None).event_delete(waiting.id);
     assert_eq!(store.commit(batch.event_delete(waiting.id)).await.unwrap().deleted, [true, false]);

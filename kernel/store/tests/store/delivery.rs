@@ -38,7 +38,13 @@ fn to(state: OutboxState) -> OutboxChange {
 }
 
 async fn due(store: &Store, now: u64) -> Vec<String> {
-    store.outbox_due("local/chat/main", now, 1_000, 10).await.unwrap().into_iter().map(|e| e.row.idempotency_key).collect()
+    store
+        .outbox_due("local/chat/main", now, 1_000, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|e| e.row.idempotency_key)
+        .collect()
 }
 
 #[tokio::test]
@@ -63,10 +69,11 @@ async fn a_done_event_drops_its_payload_and_a_dead_one_keeps_it() {
     let (done, dead) = (event(None), event(None));
     let batch = Batch::new().inbox_put(done.clone()).inbox_put(dead.clone());
     let batch = batch.inbox_state(done.id, InboxState::Processing).inbox_state(done.id, InboxState::Done);
-    store.commit(batch.inbox_state(dead.id, InboxState::Dead)).await.unwrap();
+    store.commit(batch.inbox_dead(dead.id, "it broke")).await.unwrap();
     let found = store.inbox(InboxState::Done, 9).await.unwrap();
     assert_eq!((&found[0].row.payload, found[0].attempts), (&Value::Null, 1));
-    assert_eq!(store.inbox(InboxState::Dead, 9).await.unwrap()[0].row, dead);
+    let entry = store.inbox(InboxState::Dead, 9).await.unwrap().remove(0);
+    assert_eq!((entry.row, entry.why.as_deref()), (dead.clone(), Some("it broke")));
     let back = Batch::new().inbox_state(done.id, InboxState::Accepted);
     assert!(store.commit(back).await.unwrap_err().is_conflict());
     let unknown = Batch::new().inbox_state(Ulid::generate(), InboxState::Done);
@@ -146,7 +153,8 @@ async fn a_time_set_by_a_clock_that_was_put_back_is_not_waited_for() {
 
 fn message(key: &str, reference: &str, edit: bool, text: &str) -> InboxMessage {
     let row = InboxRow { payload: json!({ "text": text }), ..event(Some(key)) };
-    InboxMessage { row, reference: Some(reference.into()), edit }
+    let replaces = edit.then(|| json!({ "text": text }));
+    InboxMessage { row, reference: Some(reference.into()), replaces }
 }
 
 #[tokio::test]
@@ -175,7 +183,7 @@ async fn an_edit_replaces_what_has_not_been_begun_and_stands_alone_otherwise() {
     let open = store.inbox_open().await.unwrap();
     assert_eq!((open.len(), open[0].0), (2, first.row.id));
     let other = InboxRow { session: "other".into(), ..message("k9", "m1", true, "x").row };
-    let elsewhere = InboxMessage { row: other, reference: Some("m1".into()), edit: true };
+    let elsewhere = InboxMessage { row: other, ..message("k9", "m1", true, "x") };
     assert_eq!(store.commit(Batch::new().inbox_take(elsewhere)).await.unwrap().taken, [InboxTaken::New]);
 }
 
