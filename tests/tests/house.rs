@@ -22,12 +22,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("carapace-runtime", &["contract", "registry"]),
     ("carapace-host", &["contract", "config", "store", "egress", "registry", "runtime"]),
     ("carapace-agent", &["contract", "config", "store"]),
+    // The agent for its tests: it reaches the assistant through a port.
+    ("carapace-courier", &["contract", "config", "store", "agent"]),
     ("carapace-gateway", &["contract", "config", "store", "agent"]),
     // The SDK is of the components' workspace; it stands on nothing here.
     ("carapace-test-host", &["contract", "registry", "runtime", "sdk"]),
     (
         "carapace-cli",
-        &["contract", "config", "store", "egress", "registry", "runtime", "host", "agent", "gateway", "test-host"],
+        &["contract", "config", "store", "egress", "registry", "runtime", "host", "agent", "courier", "gateway", "test-host"],
     ),
     ("xtask", &[]),
 ];

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod author;
+mod channels;
 mod consent;
 mod plugin;
 mod registry;
@@ -11,6 +12,7 @@ pub(crate) use author::{
 };
 pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs, SyncArgs};
+pub(crate) use channels::{ChannelsCommand, EventsCommand, OutboxCommand, PairingCommand};
 pub(crate) use registry::RegistryCommand;
 pub(crate) use requests::{RequestsArgs, RequestsCommand};
 
@@ -60,6 +62,18 @@ pub(crate) enum Command {
     /// Where components are looked up by name.
     #[command(subcommand)]
     Registry(RegistryCommand),
+    /// The ways on which people reach the assistant.
+    #[command(subcommand)]
+    Channels(ChannelsCommand),
+    /// Who may talk to the assistant through a channel.
+    #[command(subcommand)]
+    Pairing(PairingCommand),
+    /// What the assistant said and what became of it.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// What came in and was put aside.
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Secrets of component instances.
     #[command(subcommand)]
     Secrets(SecretsCommand),

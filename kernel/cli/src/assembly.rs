@@ -2,6 +2,7 @@
 
 use crate::assets;
 use crate::bundled::{self, Consent};
+use crate::desk::{Desk, Port};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::Owner;
 use crate::{installed, records, trust};
@@ -10,6 +11,7 @@ use carapace_config::{Allocator, Config, ConfigHandle, StatePaths, SystemEnv};
 use carapace_contract::grant::Grant;
 use carapace_contract::manifest::AssetDecl;
 use carapace_contract::{InstanceId, Name};
+use carapace_courier::Courier;
 use carapace_egress::Door;
 use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
@@ -46,6 +48,9 @@ pub(crate) struct Kernel {
     /// Files that components ask for and that are not here.
     pub missing: Vec<(InstanceId, AssetDecl)>,
     agent: Arc<Agent>,
+    courier: Arc<Courier>,
+    port: tokio::task::JoinHandle<()>,
+    port_stop: CancellationToken,
     store: Store,
     records: Arc<records::ToStore>,
     grace: Duration,
@@ -164,14 +169,23 @@ impl Kernel {
                 }
             });
         }
-        let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), owner.clone());
+        let courier = Courier::new(carapace_courier::Deps {
+            store: store.clone(),
+            config: config.clone(),
+            channels: host.clone(),
+            assistant: agent.clone(),
+            clock: Arc::new(carapace_courier::SystemClock::default()),
+        });
+        let port = Arc::new(Port::default());
+        let desk = Arc::new(Desk { owner, courier: courier.clone(), port: port.clone() });
+        let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), desk.clone());
         gateway.bind = current.gateway.bind;
         gateway.port = options.port.unwrap_or(current.gateway.port);
         gateway.limits.body_bytes = usize::try_from(current.gateway.max_body_bytes.0).unwrap_or(usize::MAX);
         gateway.allowed_origins.clone_from(&current.gateway.allowed_origins);
         gateway.page.token_hint = format!("cat {}", paths.gateway_token().display());
         gateway.metrics = Some(metrics);
-        gateway.control = Some(owner);
+        gateway.control = Some(desk);
         let gateway = match Gateway::start(gateway).await {
             Ok(gateway) => gateway,
             Err(e) => {
@@ -181,17 +195,37 @@ impl Kernel {
                 return Err(e.into());
             }
         };
+        courier.start().await.or_fail("cannot take up the messages that wait")?;
+        let port_stop = CancellationToken::new();
+        let port = tokio::spawn(port.keep(host.clone(), courier.clone(), config.clone(), port_stop.clone()));
         let run_file = paths.root().join("run.json");
         let run = serde_json::json!({ "pid": std::process::id(), "http": format!("http://{}", gateway.addr) });
         trust::write_whole(&run_file, run.to_string().as_bytes())?;
         let grace = Duration::from_millis(current.gateway.shutdown_grace_ms);
-        Ok(Self { gateway, stop, problems, stand_in, missing, agent, store, records, grace, run_file })
+        Ok(Self {
+            gateway,
+            stop,
+            problems,
+            stand_in,
+            missing,
+            agent,
+            courier,
+            port,
+            port_stop,
+            store,
+            records,
+            grace,
+            run_file,
+        })
     }
 
     /// Accepts nothing more, lets turns finish within the grace, keeps the rest for the next start.
     pub(crate) async fn shutdown(self) {
         use carapace_contract::ports::Assistant;
-        self.agent.drain(self.grace).await;
+        // Nothing new comes in; what is being answered may still be said.
+        self.port_stop.cancel();
+        let _ = self.port.await;
+        tokio::join!(self.courier.drain(self.grace), self.agent.drain(self.grace));
         self.gateway.shutdown("the assistant is stopping", self.grace).await;
         self.records.flush().await;
         self.store.close().await;

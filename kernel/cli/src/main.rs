@@ -8,6 +8,7 @@ mod assets;
 mod bundled;
 mod client;
 mod commands;
+mod desk;
 mod doctor;
 mod failure;
 mod hidden;
@@ -20,13 +21,13 @@ mod sources;
 mod trust;
 
 use args::{
-    AssetsCommand, AuditCommand, Cli, Command, ConfigCommand, PluginCommand, PublisherCommand, RegistryCommand,
-    RequestsCommand, SecretsCommand,
+    AssetsCommand, AuditCommand, ChannelsCommand, Cli, Command, ConfigCommand, EventsCommand, OutboxCommand, PairingCommand,
+    PluginCommand, PublisherCommand, RegistryCommand, RequestsCommand, SecretsCommand,
 };
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, author, chat, config, grant, packages, plugin, publisher, registry, release,
+    assets as assets_command, audit, author, channels, chat, config, grant, packages, plugin, publisher, registry, release,
     requests, secrets, start, status, sync,
 };
 use failure::{Exit, Failure, Outcome};
@@ -122,6 +123,10 @@ fn run(cli: Cli) -> Outcome {
         }
         Command::VerifyRelease(args) => release::verify(&paths, &args),
         Command::Registry(command) => runtime()?.block_on(registry::run(&paths, command)),
+        Command::Channels(command) => runtime()?.block_on(channels::channels(&paths, command)),
+        Command::Pairing(command) => runtime()?.block_on(channels::pairing(&paths, command)),
+        Command::Outbox(command) => runtime()?.block_on(channels::outbox(&paths, command)),
+        Command::Events(command) => runtime()?.block_on(channels::events(&paths, command)),
         Command::Plugin(PluginCommand::Search { words, reading, output }) => {
             runtime()?.block_on(registry::search(&paths, &words, &reading.into(), output.json))
         }
@@ -214,6 +219,10 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Doctor(_)
         | Command::Publisher(_)
         | Command::Registry(_)
+        | Command::Channels(_)
+        | Command::Pairing(_)
+        | Command::Outbox(_)
+        | Command::Events(_)
         | Command::Config(_)
         | Command::VerifyRelease(_) => Ok(()),
     }
@@ -245,6 +254,10 @@ fn wants_json(command: &Command) -> bool {
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
         | Command::Registry(RegistryCommand::List(o))
+        | Command::Channels(ChannelsCommand::List(o) | ChannelsCommand::Status { output: o, .. })
+        | Command::Pairing(PairingCommand::List(o))
+        | Command::Outbox(OutboxCommand::List { output: o, .. })
+        | Command::Events(EventsCommand::List(o))
         | Command::Secrets(SecretsCommand::List(o))
         | Command::Assets(AssetsCommand::List(o))
         | Command::Config(ConfigCommand::Check(o))

@@ -271,6 +271,9 @@ impl Control for Owner {
                 let report = report.map_err(|e| unreadable(&e))?;
                 serde_json::to_value(report).map_err(|e| Denial::new("E-STORE-012", e.to_string(), ""))
             }
+            ControlRequest::Channel(_) => {
+                Err(Denial::new("E-CHANNEL-001", "no channel runs here", "start the kernel with `carapace start`"))
+            }
             ControlRequest::Shutdown => {
                 self.stop.cancel();
                 Ok(json!({}))

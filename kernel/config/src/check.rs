@@ -171,6 +171,19 @@ impl Checks<'_> {
                     self.push(Rule::Value, &path, why, "write e.g. \"127.0.0.1:8080\" or \"intranet.example:443\"");
                 }
             }
+            for list in ["owner", "allow", "groupAllow"] {
+                let ids = section.pointer(&format!("/channel/{list}")).and_then(Value::as_array);
+                for (i, id) in ids.into_iter().flatten().enumerate().filter_map(|(i, id)| Some((i, id.as_str()?))) {
+                    let mut path = at(&["channel", list]);
+                    path.push(Step::Index(i));
+                    if id.trim().is_empty() || id.len() > 256 {
+                        self.push(Rule::Value, &path, "is no id of a platform: it has 1 to 256 bytes", "");
+                    } else if id == "*" && list != "groupAllow" {
+                        let fix = "name people by their ids, or let them pair";
+                        self.push(Rule::Value, &path, "would let everybody talk, and spend your money", fix);
+                    }
+                }
+            }
             if let Some(config) = section.get("config") {
                 self.no_secrets(config, &mut at(&["config"]));
             }

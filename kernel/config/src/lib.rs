@@ -18,6 +18,7 @@
 //! ```
 #![allow(clippy::disallowed_methods, reason = "this room owns the configuration files and the environment")]
 
+mod channel;
 mod check;
 mod edit;
 mod env;
@@ -32,6 +33,7 @@ mod schema;
 mod shown;
 mod tree;
 
+pub use channel::{ChannelPolicy, Direct, Groups, SessionScope, Uncertain};
 pub use edit::{Change, EditError, edit, fresh};
 pub use env::{Env, NoEnv, SystemEnv};
 pub use handle::ConfigHandle;

@@ -1,5 +1,6 @@
 //! The sections, typed, with their defaults.
 
+use crate::channel::ChannelPolicy;
 use crate::env::Env;
 use crate::limits::{ByteSize, LimitOverrides};
 use crate::names::{InstanceKey, ModelName};
@@ -20,6 +21,8 @@ use url::Url;
 pub struct Config {
     /// What clients connect to.
     pub gateway: Gateway,
+    /// Where chat platforms reach the channels.
+    pub webhooks: Webhooks,
     /// The assistant.
     pub agent: Agent,
     /// What it may spend.
@@ -64,6 +67,22 @@ impl Default for Gateway {
             allowed_origins: Vec::new(),
             shutdown_grace_ms: 10_000,
         }
+    }
+}
+
+/// `webhooks`: a port of its own, so that a tunnel to it exposes neither the API nor the page. It listens while a channel with webhooks is loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Webhooks {
+    /// Address to listen on; loopback only: a tunnel or a reverse proxy brings what comes from outside.
+    pub bind: IpAddr,
+    /// Port; 0 = any free one.
+    pub port: u16,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 18790 }
     }
 }
 
@@ -210,6 +229,8 @@ pub struct Instance {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Limits in place of the manifest's; `limits.ceiling` still wins.
     pub limits: LimitOverrides,
+    /// Who may talk through it, if it is a channel.
+    pub channel: ChannelPolicy,
 }
 
 impl Default for Instance {
@@ -222,6 +243,7 @@ impl Default for Instance {
             directories: BTreeMap::new(),
             config: serde_json::Map::new(),
             limits: LimitOverrides::default(),
+            channel: ChannelPolicy::default(),
         }
     }
 }

@@ -6,7 +6,10 @@
     reason = "a test may be blunt, and owns its files"
 )]
 
-use carapace_config::{Allocator, ByteSize, Config, ConfigError, LogFormat, LogLevel, NoEnv, Rule};
+use carapace_config::{
+    Allocator, ByteSize, ChannelPolicy, Config, ConfigError, Direct, Groups, LogFormat, LogLevel, NoEnv, Rule,
+    SessionScope, Uncertain,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -276,6 +279,26 @@ fn an_include_that_is_missing_or_no_name_is_named() {
     let e = load(&[("carapace.json5", "{ $include: ['nope.json5', 5], log: { $include: {} } }")]).unwrap_err();
     assert!(e.contains("`nope.json5` cannot be read") && e.contains("`$include`: must be a file name"), "{e}");
     assert!(e.contains("`log.$include`"), "{e}");
+}
+
+#[test]
+fn who_may_talk_through_a_channel_is_written_beside_its_instance() {
+    let text = "{ instances: { chat: { channel: { direct: 'listed', groups: 'always', owner: ['1'], allow: ['2'], groupAllow: ['*'], \
+                session: 'main', uncertain: 'resend' } } } }";
+    let config = parse(text).unwrap();
+    let channel = &config.instances.values().next().unwrap().channel;
+    assert_eq!((channel.direct, channel.groups), (Direct::Listed, Groups::Always));
+    assert_eq!((channel.session, channel.uncertain), (SessionScope::Main, Uncertain::Resend));
+    assert_eq!((channel.owner.len(), channel.allow.len(), channel.group_allow.len()), (1, 1, 1));
+    let careful = ChannelPolicy::default();
+    assert_eq!((careful.direct, careful.groups, careful.uncertain), (Direct::Pairing, Groups::Mention, Uncertain::Ask));
+
+    let e = parse("{ instances: { chat: { channel: { direct: 'all', owner: ['*'], allow: [''] } } } }")
+        .unwrap_err()
+        .to_string();
+    assert!(e.contains("must be one of \"pairing\", \"listed\", \"off\""), "{e}");
+    assert!(e.contains("`instances.chat.channel.owner[0]`: would let everybody talk"), "{e}");
+    assert!(e.contains("`instances.chat.channel.allow[0]`: is no id"), "{e}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub(crate) use sentences::{amount, megabytes, use_word};
 use crate::decision::Effects;
 use crate::digest::Digest;
 use crate::limits::{Life, Limits, Profile};
-use crate::manifest::{AssetDecl, Auth, Capture, Manifest, Use};
+use crate::manifest::{AssetDecl, Auth, Capture, Manifest, Use, Verify};
 use crate::name::{AssetName, EndpointName, Name, SecretName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,12 @@ pub struct CapabilitySet {
     pub requests: bool,
     /// May be asked to complete.
     pub provider: bool,
+    /// Speaks with people on a platform, as the assistant.
+    #[serde(default)]
+    pub channel: bool,
+    /// Requests it takes, by name, and how they prove where they come from.
+    #[serde(default)]
+    pub webhooks: BTreeMap<Name, Verify>,
     /// Engine profile.
     pub profile: Profile,
     /// Life of a store.
@@ -158,6 +164,8 @@ impl CapabilitySet {
             directories: BTreeMap::new(),
             requests: false,
             provider: false,
+            channel: false,
+            webhooks: BTreeMap::new(),
             profile: Profile::Metered,
             life: Life::Fresh,
             limits: Limits::default(),
@@ -220,7 +228,10 @@ impl CapabilitySet {
             }
             endpoint.inject.retain(|i| !is_refused("secret", i.secret.as_str()));
         }
-        let sent: BTreeSet<SecretName> = set.http.values().flat_map(HttpCapability::secrets).cloned().collect();
+        set.webhooks.retain(|_, verify| !verify.secret().is_some_and(|s| is_refused("secret", s.as_str())));
+        let checked = set.webhooks.values().filter_map(Verify::secret);
+        let sent: BTreeSet<SecretName> =
+            set.http.values().flat_map(HttpCapability::secrets).chain(checked).cloned().collect();
         set.secrets.retain(|name, s| !is_refused("secret", name.as_str()) && (s.hmac || sent.contains(name)));
         let left = set.clone();
         set.optional.retain(|name| left.holds(name));
@@ -319,6 +330,8 @@ impl From<&Manifest> for CapabilitySet {
                 .collect(),
             requests: m.requests.is_some(),
             provider: m.provider.is_some(),
+            channel: m.channel.is_some(),
+            webhooks: m.webhooks.iter().map(|w| (w.webhook.clone(), w.verify.clone())).collect(),
             profile: m.instance.profile,
             life: m.instance.life,
             limits: m.limits,

@@ -236,8 +236,75 @@ pub enum ControlRequest {
     },
     /// Walks every chain. Answer: the report.
     AuditVerify,
+    /// About channels: who may talk, what goes out, what went wrong.
+    Channel(ChannelRequest),
     /// Stops the kernel as a signal would. Answer: `{}`.
     Shutdown,
+}
+
+/// See [`ControlRequest::Channel`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ChannelRequest {
+    /// Every channel. Answer: a list of [`ChannelStatus`](crate::channel::ChannelStatus).
+    List,
+    /// One channel. Answer: its [`ChannelStatus`](crate::channel::ChannelStatus).
+    Status {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// Strangers who wait, and those who may talk. Answer: `{"pending": [{"instance", "code", "sender", "name", "at_ms", "expires_ms"}],
+    /// "paired": [{"instance", "sender", "name", "owner", "at_ms"}]}`.
+    PairingList,
+    /// Lets a stranger talk. Answer: `{"instance", "sender", "name", "owner"}`.
+    PairingApprove {
+        /// The code they were given, in any case, with or without its hyphen.
+        code: String,
+        /// They are the owner, who writes from there.
+        #[serde(default)]
+        owner: bool,
+    },
+    /// Forgets a stranger and their code. Answer: `{"instance", "sender", "name"}`.
+    PairingReject {
+        /// The code.
+        code: String,
+    },
+    /// Somebody may no longer talk. Answer: `{}`.
+    PairingRemove {
+        /// Through which channel.
+        instance: InstanceId,
+        /// By the platform's id.
+        sender: String,
+    },
+    /// Parts that have not gone out: waiting, being sent, uncertain, given up. Answer: `[{"id", "instance", "conversation", "state", "text",
+    /// "attempts", "not_before_ms", "expires_ms", "tried_ms", "detail"}]`.
+    OutboxList {
+        /// Of one channel only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<InstanceId>,
+    },
+    /// Sends a part (again) now. Answer: `{}`.
+    OutboxRetry {
+        /// Which.
+        id: ulid::Ulid,
+    },
+    /// Gives a part up. Answer: `{}`.
+    OutboxDrop {
+        /// Which.
+        id: ulid::Ulid,
+    },
+    /// Events and messages that were put aside. Answer: `[{"id", "instance", "what": "event" | "message", "why", "at_ms", "body"}]`.
+    EventList,
+    /// Gives one to its channel again. Answer: `{}`.
+    EventReplay {
+        /// Which.
+        id: ulid::Ulid,
+    },
+    /// Forgets one. Answer: `{}`.
+    EventDrop {
+        /// Which.
+        id: ulid::Ulid,
+    },
 }
 
 #[cfg(test)]
@@ -251,5 +318,22 @@ mod tests {
         for bad in ["", "..", "../../../../../../../../etc/passwd", &"A".repeat(32), &"a".repeat(33), &"/".repeat(32)] {
             assert!(StageId::try_from((*bad).to_owned()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_request_about_channels_reads_as_it_was_written() {
+        let id = ulid::Ulid::from_parts(1, 2);
+        for request in [
+            ChannelRequest::List,
+            ChannelRequest::PairingApprove { code: "ABCD-EFGH".into(), owner: true },
+            ChannelRequest::OutboxList { instance: None },
+            ChannelRequest::EventReplay { id },
+        ] {
+            let request = ControlRequest::Channel(request);
+            let text = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<ControlRequest>(&text).unwrap(), request, "{text}");
+        }
+        let text = r#"{"do":"channel","ask":"pairing-approve","code":"A","owner":true,"force":true}"#;
+        assert!(serde_json::from_str::<ControlRequest>(text).unwrap_err().to_string().contains("force"));
     }
 }

@@ -4,7 +4,7 @@ use crate::capability::{
     AssetCapability, CapabilitySet, HttpCapability, SecretCapability, ToolCapability, amount, megabytes, use_word,
 };
 use crate::limits::{Life, Profile};
-use crate::manifest::Auth;
+use crate::manifest::{Auth, Verify};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -68,6 +68,10 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
     }
     g.flag("requests", old.requests, new.requests, "new: proposing installations to you");
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
+    g.flag("channel", old.channel, new.channel, "new: it speaks with people as your assistant");
+    for (name, n) in &new.webhooks {
+        webhook(&mut g, &format!("webhook:{name}"), old.webhooks.get(name), n);
+    }
     g.flag(
         "profile",
         old.profile == Profile::Cpu,
@@ -187,6 +191,17 @@ fn describe(auth: &Auth) -> String {
 fn secret(g: &mut Grown, capability: &str, old: &SecretCapability, new: &SecretCapability) {
     g.variable(&format!("{capability}.env"), "the variable it may be taken from:", old.env.as_ref(), new.env.as_ref());
     g.flag(&format!("{capability}.hmac"), old.hmac, new.hmac, "new: it signs data with the secret");
+}
+
+/// Whoever passes the check is taken for the platform: another check lets others in.
+fn webhook(g: &mut Grown, capability: &str, old: Option<&Verify>, new: &Verify) {
+    match old {
+        None => g.add(capability, "new: requests from outside".to_owned()),
+        Some(old) if old != new => {
+            g.add(&format!("{capability}.verify"), "another way of knowing where a request comes from".to_owned());
+        }
+        Some(_) => {}
+    }
 }
 
 /// Other bytes of the same file are like other code: the signature vouches for both.

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod capability;
+pub mod channel;
 pub mod completion;
 pub mod control;
 pub mod decision;

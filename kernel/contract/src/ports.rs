@@ -1,17 +1,22 @@
 //! The traits by which rooms call each other.
 
+use crate::channel::{
+    ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome, Outgoing,
+    RenderedPart, WebhookRequest,
+};
 use crate::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelInfo, ModelRef};
 use crate::control::ControlRequest;
 use crate::decision::{Authorized, PlannedCall};
 use crate::denial::Denial;
 use crate::message::Part;
+use crate::name::InstanceId;
 use crate::turn::{
     HistoryItem, KernelStatus, RunState, SessionInfo, Submitted, ToolInfo, TurnError, TurnEvent, TurnRequest,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
@@ -97,4 +102,51 @@ pub trait Status: Send + Sync {
 pub trait Control: Send + Sync {
     /// Carries it out.
     async fn control(&self, request: ControlRequest) -> Result<serde_json::Value, Denial>;
+}
+
+/// Channels, as `courier` reaches them. Every call but `channels` and `verify` runs the component in a fresh store; dropping the future stops it.
+#[async_trait]
+pub trait Channels: Send + Sync {
+    /// Everything granted and loaded that is a channel.
+    fn channels(&self) -> Vec<ChannelInfo>;
+    /// Counts up whenever [`Self::channels`] may have changed: a load, a swap, a grant, a secret.
+    fn changed(&self) -> watch::Receiver<u64>;
+    /// `start`.
+    async fn start(&self, instance: &InstanceId, state: Vec<u8>) -> Result<Outcome, ChannelFailure>;
+    /// `on-event`; `attempt` from 1.
+    async fn event(
+        &self,
+        instance: &InstanceId,
+        state: Vec<u8>,
+        event: &Event,
+        attempt: u32,
+    ) -> Result<Outcome, ChannelFailure>;
+    /// Sends a request of a component's outside any call of it: a poll, an effect. The body is read whole, within its limits.
+    async fn request(&self, instance: &InstanceId, request: KernelRequest) -> Result<HttpAnswer, ChannelFailure>;
+    /// `split`.
+    async fn split(&self, instance: &InstanceId, response: HttpAnswer) -> Result<Vec<Item>, ChannelFailure>;
+    /// `render`.
+    async fn render(
+        &self,
+        instance: &InstanceId,
+        conversation: &Conversation,
+        content: Content,
+    ) -> Result<Vec<RenderedPart>, ChannelFailure>;
+    /// `send`: the platform's id of what was sent.
+    async fn send(&self, instance: &InstanceId, outgoing: Outgoing) -> Result<String, ChannelFailure>;
+    /// `typing`.
+    async fn typing(&self, instance: &InstanceId, conversation: &Conversation, on: bool) -> Result<(), ChannelFailure>;
+    /// Whether a request to a webhook is authentic, by the recipe of the component's manifest; what the component may see of it.
+    ///
+    /// # Errors
+    /// Status and text of the answer. It tells a stranger nothing.
+    async fn verify(&self, instance: &InstanceId, request: WebhookRequest) -> Result<WebhookRequest, HttpAnswer>;
+}
+
+/// Webhooks, as the gateway hands them on.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// A request to `/channels/<component>/<instance>/<webhook>` (or `/channels/<component>/<webhook>` for the instance `main`).
+    /// Answers once what it brought is durable, or with 503 after 2.5 s.
+    async fn webhook(&self, component: &str, instance: &str, request: WebhookRequest) -> HttpAnswer;
 }

@@ -20,6 +20,7 @@
 
 mod auth;
 mod http;
+mod listen;
 mod metrics;
 mod options;
 mod problem;
@@ -27,11 +28,13 @@ mod run;
 mod server;
 mod state;
 mod throttle;
+mod webhooks;
 mod ws;
 
 pub use crate::metrics::install as install_metrics;
 pub use crate::options::{GatewayLimits, GatewayOptions, PageInfo};
 pub use crate::server::{Gateway, RunningGateway, can_listen};
+pub use crate::webhooks::WebhookServer;
 pub use carapace_contract::ports::{Assistant, Status};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use secrecy::SecretString;

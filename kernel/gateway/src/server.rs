@@ -3,29 +3,22 @@
 use crate::auth::Auth;
 use crate::http;
 use crate::http::page::Page;
+use crate::listen::{Listening, accept};
 use crate::options::GatewayOptions;
-use crate::state::{Peer, Shared, now_ms};
+use crate::state::{Shared, now_ms};
 use crate::ws::hub::{self, Hub};
 use crate::ws::runs::Runs;
-use axum::Router;
 use carapace_contract::Denial;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use secrecy::ExposeSecret as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The shortest token that starts.
 const TOKEN_CHARS: usize = 16;
-
-/// What connections get to close after the grace.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Starts gateways.
 #[derive(Debug)]
@@ -91,7 +84,7 @@ impl Gateway {
         let events = shared.assistant.events();
         tokio::spawn(hub::pump(Arc::clone(&shared), events));
         tokio::spawn(upkeep(Arc::clone(&shared)));
-        tokio::spawn(accept(listener, http::router(Arc::clone(&shared)), Arc::clone(&shared)));
+        tokio::spawn(accept(listener, http::router(Arc::clone(&shared)), listening(&shared)));
         tracing::info!(%addr, "gateway listening");
         Ok(RunningGateway { addr, shared })
     }
@@ -118,17 +111,10 @@ fn bind_failed(wanted: SocketAddr, e: &std::io::Error) -> Denial {
 impl RunningGateway {
     /// Accepts nothing more, tells WebSocket clients why, lets requests finish within `grace`, then ends the rest.
     pub async fn shutdown(self, reason: &str, grace: Duration) {
-        self.shared.stopping.cancel();
+        let by = listening(&self.shared);
+        by.stopping.cancel();
         self.shared.hub.announce_shutdown(reason);
-        self.shared.tracker.close();
-        if tokio::time::timeout(grace, self.shared.tracker.wait()).await.is_err() {
-            tracing::warn!(connections = self.shared.tracker.len(), "the grace is over; ending what still runs");
-        }
-        self.shared.dead.cancel();
-        // What is left only says farewell.
-        if tokio::time::timeout(FAREWELL, self.shared.tracker.wait()).await.is_err() {
-            tracing::warn!(tasks = self.shared.tracker.len(), "some requests did not end");
-        }
+        by.shutdown(grace).await;
     }
 }
 
@@ -139,74 +125,21 @@ impl Drop for RunningGateway {
     }
 }
 
+fn listening(shared: &Shared) -> Listening {
+    Listening {
+        connections: shared.limits.connections,
+        head_timeout: shared.limits.head_timeout,
+        stopping: shared.stopping.clone(),
+        dead: shared.dead.clone(),
+        tracker: shared.tracker.clone(),
+    }
+}
+
 async fn upkeep(shared: Arc<Shared>) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
             _ = every.tick() => shared.metrics.run_upkeep(),
-            () = shared.dead.cancelled() => return,
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, router: Router, shared: Arc<Shared>) {
-    let permits = Arc::new(Semaphore::new(shared.limits.connections));
-    loop {
-        // The permit comes first: above the cap, clients wait in the system's backlog.
-        let permit = tokio::select! {
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-            () = shared.stopping.cancelled() => return,
-        };
-        let Ok(permit) = permit else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.stopping.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (router, of) = (router.clone(), Arc::clone(&shared));
-                shared.tracker.spawn(async move {
-                    serve(stream, peer, router, of).await;
-                    drop(permit);
-                });
-            }
-            Err(e) => {
-                // Out of descriptors, most likely: wait for some to come back instead of spinning.
-                tracing::warn!(error = %e, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, shared: Arc<Shared>) {
-    if let Err(e) = stream.set_nodelay(true) {
-        tracing::debug!(error = %e, "TCP_NODELAY could not be set");
-    }
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        let mut router = router.clone();
-        async move { tower::Service::call(&mut router, request).await }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.head_timeout)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let mut told = false;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(e) = ended {
-                    tracing::debug!(error = %e, %peer, "a connection ended early");
-                }
-                return;
-            }
-            () = shared.stopping.cancelled(), if !told => {
-                told = true;
-                connection.as_mut().graceful_shutdown();
-            }
             () = shared.dead.cancelled() => return,
         }
     }

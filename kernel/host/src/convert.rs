@@ -1,5 +1,7 @@
 //! Between the contract's WIT types and the rooms' plain types.
 
+pub(crate) mod channel;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use carapace_contract::completion::{
     CompletionEvent, CompletionFailure, CompletionRequest, FailureKind, ModelInfo, ModelRef, StopReason, ToolChoice,
@@ -12,12 +14,12 @@ use carapace_runtime::bindings::{completion, provider, tools, types};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of a guest's message about a failure that are kept.
-const MAX_MESSAGE: usize = 8 << 10;
+pub(crate) const MAX_MESSAGE: usize = 8 << 10;
 /// Bytes of a model's id or name that are kept.
 const MAX_NAME: usize = 256;
 
 /// One printable line: these texts go to logs and terminals, which a guest (or the server behind it) must not drive.
-fn line(text: &str, max: usize) -> String {
+pub(crate) fn line(text: &str, max: usize) -> String {
     let cut = text.get(..text.floor_char_boundary(max)).unwrap_or_default();
     cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What an instance is made of.
@@ -65,7 +65,7 @@ pub struct HostOptions {
     pub timezone: Option<String>,
 }
 
-/// The loaded instances. Implements the ports `Tools` and `Models`.
+/// The loaded instances. Implements the ports `Tools`, `Models` and `Channels`.
 pub struct Host {
     services: Arc<Services>,
     pub(crate) loader: Loader,
@@ -81,6 +81,7 @@ pub struct Host {
     pub(crate) relapses: mpsc::UnboundedSender<Relapse>,
     relapsed: Mutex<Option<mpsc::UnboundedReceiver<Relapse>>>,
     pub(crate) tapes: Tapes,
+    pub(crate) channels_changed: watch::Sender<u64>,
     pub(crate) me: Weak<Self>,
 }
 
@@ -101,6 +102,7 @@ impl Host {
             relapses,
             relapsed: Mutex::new(Some(relapsed)),
             tapes: Tapes::default(),
+            channels_changed: watch::Sender::new(0),
             me: me.clone(),
         })
     }
@@ -113,6 +115,7 @@ impl Host {
     /// Forgets what providers said they have: after a secret was set.
     pub fn forget_models(&self) {
         self.listings.forget(None);
+        self.changed_channels();
     }
 
     /// Every instance with what it used.
@@ -199,15 +202,20 @@ impl Host {
         Policy::new(id.clone(), &grant.capabilities, &endpoints, limits)
     }
 
-    fn state(&self, live: &Arc<Live>, entry: Entry<'_>, cancel: CancellationToken) -> Result<HostState, Denial> {
+    pub(crate) fn state(
+        &self,
+        live: &Arc<Live>,
+        entry: Entry<'_>,
+        cancel: CancellationToken,
+    ) -> Result<HostState, Denial> {
         let granted = live.grant.load();
         granted.runnable(&live.id)?;
         let capabilities = &granted.grant.capabilities;
         let plan = live.loaded.plan(&live.id, capabilities, entry)?;
         let uses = match entry {
-            Entry::ListTools => Some(BTreeSet::new()),
+            Entry::ListTools | Entry::ChannelPure(_) => Some(BTreeSet::new()),
             Entry::Tool(name) => Some(capabilities.tools.get(name).map(|t| t.uses.clone()).unwrap_or_default()),
-            Entry::Provider => None,
+            Entry::Provider | Entry::Channel => None,
         };
         Ok(HostState {
             core: Core::new(&live.runtime, &plan, cancel),
@@ -334,6 +342,9 @@ fn status(live: &Live) -> InstanceStatus {
     }
     if !manifest.tools.is_empty() {
         kinds.push("tool".to_owned());
+    }
+    if manifest.channel.is_some() {
+        kinds.push("channel".to_owned());
     }
     let state = match live.grant.load().runnable(&live.id) {
         Ok(()) => "ready".to_owned(),

@@ -3,6 +3,7 @@
 use crate::grants::GrantCell;
 use crate::probation::Probation;
 use crate::state::HostState;
+use carapace_contract::channel::Description;
 use carapace_contract::limits::Limits;
 use carapace_contract::{Denial, EndpointName, HostPort, InstanceId, Name};
 use carapace_registry::VerifiedPackage;
@@ -26,6 +27,8 @@ pub(crate) struct Live {
     pub(crate) loaded: Arc<Loaded<HostState>>,
     /// The kept store of a provider that was granted `life = "warm"`.
     pub(crate) warm: Option<Warm<HostState>>,
+    /// What a channel says about its platform.
+    pub(crate) description: Option<Description>,
     pub(crate) log_rate: Rate,
     pub(crate) eviction: Eviction,
     /// It replaced an earlier version not long ago.

@@ -90,7 +90,7 @@ impl Host {
         })?;
         let keeps = package.manifest().provider.is_some() && grant.capabilities.life == Life::Warm;
         let earlier = self.instances.load().get(&id).map(|slot| slot.now.runtime.clone());
-        let live = Arc::new(Live {
+        let mut live = Arc::new(Live {
             warm: keeps.then(|| Warm::new(loaded.clone())),
             runtime: earlier.map_or_else(|| Instance::new(id.clone(), limits), |e| e.succeeded_by(limits)),
             grant: GrantCell::new(GrantSnapshot { grant, policy: Arc::new(policy) }),
@@ -99,6 +99,7 @@ impl Host {
             config,
             directories,
             loaded,
+            description: None,
             log_rate: Rate::default(),
             eviction: Eviction::default(),
             probation: probation.map(Probation::lasting),
@@ -109,6 +110,13 @@ impl Host {
             let granted = live.grant.load();
             if !granted.grant.revoked {
                 live.loaded.plan(&live.id, &granted.grant.capabilities, Entry::Provider)?;
+            }
+        }
+        if live.package.manifest().channel.is_some() && !live.grant.load().grant.revoked {
+            let description = self.describe_channel(&live).await?;
+            // Nobody else holds it yet.
+            if let Some(live) = Arc::get_mut(&mut live) {
+                live.description = Some(description);
             }
         }
         Ok(live)
@@ -136,6 +144,7 @@ impl Host {
                 self.drain(id, replaced);
             }
         }
+        self.changed_channels();
     }
 
     /// What was replaced can still be revoked and thrown out while calls of it run.
@@ -183,6 +192,7 @@ impl Host {
         });
         self.catalog.rcu(|old| old.iter().filter(|t| &t.instance != id).cloned().collect::<Vec<_>>());
         self.listings.forget(Some(id));
+        self.changed_channels();
         if let Some(slot) = &known {
             self.retire(&slot.now);
         }
@@ -258,6 +268,7 @@ impl Host {
         let instances = self.instances.load();
         let Some(slot) = instances.get(id) else { return false };
         slot.now.grant.set_revoked(revoked);
+        self.changed_channels();
         true
     }
 

@@ -13,6 +13,7 @@ mod generated {
                 include carapace:plugin/imports@0.1.0-dev;
                 export carapace:plugin/tools@0.1.0-dev;
                 export carapace:plugin/provider@0.1.0-dev;
+                export carapace:plugin/channel@0.1.0-dev;
             }
         ",
         world: "carapace:kernel/kernel",
@@ -27,7 +28,7 @@ mod generated {
 pub use generated::carapace::plugin::{
     assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
 };
-pub use generated::exports::carapace::plugin::{provider, tools};
+pub use generated::exports::carapace::plugin::{channel, provider, tools};
 
 /// `http.response` on the kernel's side. `host` implements [`ResponseBody`]; the head is plain data.
 pub struct HttpResponse {

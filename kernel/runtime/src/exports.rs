@@ -13,7 +13,12 @@ pub(crate) struct Indices {
     tools: Option<[ComponentExportIndex; 2]>,
     /// `models`, `complete`
     provider: Option<[ComponentExportIndex; 2]>,
+    /// In the order of [`CHANNEL`].
+    channel: Option<[ComponentExportIndex; CHANNEL.len()]>,
 }
+
+/// The functions of `channel`.
+const CHANNEL: [&str; 7] = ["describe", "start", "on-event", "split", "render", "send", "typing"];
 
 impl Indices {
     pub(crate) fn new<T>(pre: &InstancePre<T>, contract: Contract) -> Self {
@@ -23,7 +28,20 @@ impl Indices {
             let function = |name: &str| component.get_export_index(Some(&instance), name);
             Some([function(first)?, function(second)?])
         };
-        Self { tools: find("tools", ["list", "call"]), provider: find("provider", ["models", "complete"]) }
+        let channel = || {
+            let component = pre.component();
+            let instance = component.get_export_index(None, &name_of("channel", contract))?;
+            let mut all = Vec::with_capacity(CHANNEL.len());
+            for name in CHANNEL {
+                all.push(component.get_export_index(Some(&instance), name)?);
+            }
+            all.try_into().ok()
+        };
+        Self {
+            tools: find("tools", ["list", "call"]),
+            provider: find("provider", ["models", "complete"]),
+            channel: channel(),
+        }
     }
 }
 
@@ -108,5 +126,18 @@ impl Exports {
         let [_, at] = self.provider()?;
         let complete = self.typed::<T, (&provider::Request,), (Result<_, _>,)>(store, "provider.complete", at)?;
         Ok(complete.call_async(store, (request,)).await?.0)
+    }
+
+    /// Calls a function of `channel`.
+    pub(crate) async fn channel<T, P, R>(&self, store: &mut Store<T>, name: &'static str, arguments: P) -> wasmtime::Result<R>
+    where
+        T: Send + 'static,
+        P: ComponentNamedList + Lower + Send + Sync,
+        (R,): ComponentNamedList + Lift + Send + Sync,
+    {
+        let all = self.at.channel.as_ref().ok_or(NoExport("channel"))?;
+        let at = CHANNEL.iter().position(|n| *n == name).and_then(|n| all.get(n)).ok_or(NoExport("channel"))?;
+        let function = self.typed::<T, P, (R,)>(store, name, *at)?;
+        Ok(function.call_async(store, arguments).await?.0)
     }
 }

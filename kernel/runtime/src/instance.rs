@@ -214,7 +214,7 @@ impl<T: Imports> Loaded<T> {
         over(recorder, answer.await)
     }
 
-    async fn fresh<R, F>(
+    pub(crate) async fn fresh<R, F>(
         &self,
         mut state: T,
         admission: Admission,

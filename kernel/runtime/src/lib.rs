@@ -26,6 +26,7 @@ mod binding;
 pub mod bindings;
 mod cache;
 mod call;
+mod channel;
 mod compile;
 mod confine;
 mod engine;

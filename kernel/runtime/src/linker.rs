@@ -123,6 +123,10 @@ pub enum Entry<'a> {
     Tool(&'a str),
     /// `provider`: everything granted.
     Provider,
+    /// `channel`: everything granted.
+    Channel,
+    /// What a channel computes without the world, by name: nothing but the baseline.
+    ChannelPure(&'static str),
 }
 
 impl std::fmt::Display for Entry<'_> {
@@ -131,6 +135,8 @@ impl std::fmt::Display for Entry<'_> {
             Self::ListTools => f.write_str("`tools.list`"),
             Self::Tool(name) => write!(f, "tool `{name}`"),
             Self::Provider => f.write_str("the provider"),
+            Self::Channel => f.write_str("the channel"),
+            Self::ChannelPure(name) => write!(f, "`channel.{name}`"),
         }
     }
 }
@@ -185,6 +191,15 @@ impl LinkPlan {
                 }
             },
             Entry::ListTools => Some(BTreeSet::new()),
+            Entry::Channel if granted.channel => None,
+            Entry::ChannelPure(_) if granted.channel => Some(BTreeSet::new()),
+            Entry::Channel | Entry::ChannelPure(_) => {
+                return Err(Denial::new(
+                    "E-RUNTIME-024",
+                    format!("{instance} was asked to be a channel, which was not granted"),
+                    grant(),
+                ));
+            }
             Entry::Provider if granted.provider => None,
             Entry::Provider => {
                 return Err(Denial::new(

@@ -1,11 +1,11 @@
 //! How large a result is: the bytes the guest wrote, not what our copies of them take.
 
-use crate::bindings::{provider, tools};
+use crate::bindings::{channel, provider, tools};
 
 fn len(s: &str) -> u64 {
     s.len() as u64
 }
-fn pairs_size(pairs: &[(String, String)]) -> u64 {
+pub(crate) fn pairs_size(pairs: &[(String, String)]) -> u64 {
     pairs.iter().map(|(k, v)| len(k) + len(v)).sum()
 }
 pub(crate) fn tools_size(list: &[tools::Tool]) -> u64 {
@@ -43,6 +43,32 @@ pub(crate) fn models_size(answer: &Result<Vec<provider::Model>, provider::Failur
 }
 pub(crate) fn completion_size(answer: &Result<(), provider::Failure>) -> u64 {
     answer.as_ref().err().map_or(0, failure_size)
+}
+pub(crate) fn bytes_of(data: &[u8]) -> u64 {
+    data.len() as u64
+}
+/// The answer of a channel, or its failure.
+pub(crate) fn failed_or<R>(answer: &Result<R, channel::Failure>, size: fn(&R) -> u64) -> u64 {
+    match answer {
+        Ok(answer) => size(answer),
+        Err(failure) => len(&failure.message),
+    }
+}
+pub(crate) fn inbound_size(inbound: &channel::Inbound) -> u64 {
+    let (channel::Inbound::Message(m) | channel::Inbound::Edited(m)) = inbound else { return 0 };
+    let attachments: u64 = m
+        .attachments
+        .iter()
+        .map(|a| len(&a.reference) + a.name.as_deref().map_or(0, len) + a.mime.as_deref().map_or(0, len))
+        .sum();
+    len(&m.text)
+        + len(&m.key)
+        + len(&m.id)
+        + len(&m.conversation.id)
+        + len(&m.sender.id)
+        + len(&m.sender.name)
+        + attachments
+        + pairs_size(&m.extra)
 }
 
 #[cfg(test)]

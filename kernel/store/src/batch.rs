@@ -1,9 +1,9 @@
 //! What is committed together: all of it, or nothing.
 
 use crate::rows::{
-    ApprovalChange, ApprovalRow, AuditRow, CallRow, EarlierPackage, InboxRow, InboxState, KvWrite, LogRow, MemoryRow,
-    OutboxChange, OutboxRow, PackageRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite,
-    SessionRow, UsageRow,
+    ApprovalChange, ApprovalRow, AuditRow, CallRow, ChannelEventRow, ChannelEventState, ChannelRow, EarlierPackage,
+    InboxMessage, InboxRow, InboxState, InboxTaken, KvWrite, LogRow, MemoryRow, OutboxChange, OutboxRow, PackageRow,
+    PairedRow, PairingRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, TimerRow, UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};
@@ -27,6 +27,7 @@ pub(crate) enum Op {
     Append(LogRow),
     Inbox(InboxRow),
     InboxState(Ulid, InboxState),
+    InboxDead(Ulid, String),
     Run(RunRow),
     Outbox(OutboxRow),
     OutboxState(Ulid, OutboxChange),
@@ -62,6 +63,20 @@ pub(crate) enum Op {
     MemoryDelete(String, String),
     Erase(Vec<Ulid>),
     EraseSession(String),
+    InboxTake(Box<InboxMessage>),
+    OutboxDelete(Ulid),
+    Prune { inbox_before_ms: u64, outbox_before_ms: u64 },
+    Channel(ChannelRow),
+    ChannelAttempts(InstanceId, Value),
+    Timer(TimerRow),
+    TimerClear(InstanceId, String),
+    Event(Box<ChannelEventRow>),
+    EventState(Ulid, ChannelEventState, Option<String>),
+    EventDelete(Ulid),
+    Pairing(PairingRow),
+    PairingDelete(String),
+    Paired(PairedRow),
+    PairedDelete(InstanceId, String),
 }
 
 /// A list of changes that [`Store::commit`](crate::Store::commit) applies in order, in one transaction.
@@ -131,9 +146,18 @@ impl Batch {
     pub fn inbox_put(self, row: InboxRow) -> Self {
         self.op(Op::Inbox(row))
     }
+    /// Takes a channel's message in. A known `(source, dedupe_key)` stores nothing of *this message* and leaves the rest of the batch alone;
+    /// what became of it is in [`Receipt::taken`].
+    pub fn inbox_take(self, message: InboxMessage) -> Self {
+        self.op(Op::InboxTake(Box::new(message)))
+    }
     /// Moves an event on.
     pub fn inbox_state(self, id: Ulid, state: InboxState) -> Self {
         self.op(Op::InboxState(id, state))
+    }
+    /// Gives an event up ([`InboxState::Dead`]), and says why.
+    pub fn inbox_dead(self, id: Ulid, why: impl Into<String>) -> Self {
+        self.op(Op::InboxDead(id, why.into()))
     }
     /// Makes or updates a run. A known idempotency key of *another* run makes the batch a duplicate of that run;
     /// moving a run backwards is a conflict. `request`, `idempotency_key` and `started_ms` are those of the first write.
@@ -148,6 +172,60 @@ impl Batch {
     /// Moves a part on. `Sent` and `Dead` are final, except that `Dead` may go back to `Pending`.
     pub fn outbox_state(self, id: Ulid, change: OutboxChange) -> Self {
         self.op(Op::OutboxState(id, change))
+    }
+    /// Forgets a part that waits, is uncertain or was given up; one that is being sent or was sent is a conflict.
+    pub fn outbox_delete(self, id: Ulid) -> Self {
+        self.op(Op::OutboxDelete(id))
+    }
+    /// Forgets events of channels that were done before the one time, and parts that were sent or given up before the other.
+    /// A forgotten event is no longer known: its key can come again.
+    pub fn prune(self, inbox_before_ms: u64, outbox_before_ms: u64) -> Self {
+        self.op(Op::Prune { inbox_before_ms, outbox_before_ms })
+    }
+
+    /// Keeps a channel's state.
+    pub fn channel_state(self, row: ChannelRow) -> Self {
+        self.op(Op::Channel(row))
+    }
+    /// Notes what is about to be given to a channel, and how often it was; `Null` = nothing.
+    pub fn channel_attempts(self, instance: InstanceId, body: Value) -> Self {
+        self.op(Op::ChannelAttempts(instance, body))
+    }
+    /// Sets a channel's timer; it replaces the one of the same id.
+    pub fn timer_set(self, row: TimerRow) -> Self {
+        self.op(Op::Timer(row))
+    }
+    /// Clears one, if it is set.
+    pub fn timer_clear(self, instance: InstanceId, id: impl Into<String>) -> Self {
+        self.op(Op::TimerClear(instance, id.into()))
+    }
+    /// Keeps an event. Of dead ones the newest [`ChannelEventRow::KEPT`] of an instance stay.
+    pub fn event_put(self, row: ChannelEventRow) -> Self {
+        self.op(Op::Event(Box::new(row)))
+    }
+    /// Puts a kept event aside, or lets it wait again.
+    pub fn event_state(self, id: Ulid, state: ChannelEventState, why: Option<String>) -> Self {
+        self.op(Op::EventState(id, state, why))
+    }
+    /// Forgets a kept event. Whether it existed is in [`Receipt::deleted`].
+    pub fn event_delete(self, id: Ulid) -> Self {
+        self.op(Op::EventDelete(id))
+    }
+    /// Keeps a stranger's pairing code, in place of an earlier one of theirs. A code that is taken is a conflict.
+    pub fn pairing_put(self, row: PairingRow) -> Self {
+        self.op(Op::Pairing(row))
+    }
+    /// Forgets a code. Whether it existed is in [`Receipt::deleted`].
+    pub fn pairing_delete(self, code: impl Into<String>) -> Self {
+        self.op(Op::PairingDelete(code.into()))
+    }
+    /// Lets somebody talk through a channel.
+    pub fn paired_put(self, row: PairedRow) -> Self {
+        self.op(Op::Paired(row))
+    }
+    /// No longer. Whether they could is in [`Receipt::deleted`].
+    pub fn paired_delete(self, instance: InstanceId, sender: impl Into<String>) -> Self {
+        self.op(Op::PairedDelete(instance, sender.into()))
     }
 
     /// Notes that a call with side effects is about to happen: commit this *before* it. The same id again is allowed only while
@@ -295,6 +373,8 @@ pub struct Receipt {
     pub duplicate_of: Option<Ulid>,
     /// The new version of each `kv_set` and `kv_swap`, in order.
     pub kv_versions: Vec<u64>,
-    /// Of each `kv_delete`, `secret_delete`, `memory_delete`, `grant_delete`, `package_delete` and `request_delete`, in order: whether there was something.
+    /// Of each `…_delete`, in order: whether there was something.
     pub deleted: Vec<bool>,
+    /// What became of each `inbox_take`, in order.
+    pub taken: Vec<InboxTaken>,
 }

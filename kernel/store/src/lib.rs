@@ -54,10 +54,11 @@ pub use error::{Space, StoreError};
 pub use files::Holder;
 pub use reader::Reader;
 pub use rows::{
-    ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow, ComponentData,
-    EarlierPackage, InboxEntry, InboxRow, InboxState, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange,
-    OutboxRow, OutboxState, PackageRow, PassedOver, RequestRow, RunPhase, RunRow, SecretId, SecretInfo, SessionRow,
-    SessionSummary, StoreStats, UsageRow,
+    ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow,
+    ChannelEventRow, ChannelEventState, ChannelRow, ComponentData, DeliveryCounts, EarlierPackage, InboxEntry,
+    InboxMessage, InboxRow, InboxState, InboxTaken, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange,
+    OutboxEntry, OutboxRow, OutboxState, PackageRow, PairedRow, PairingRow, PassedOver, RequestRow, RunPhase, RunRow, SecretId,
+    SecretInfo, SessionRow, SessionSummary, StoreStats, TimerRow, UsageRow,
 };
 pub use secrets::Unlocker;
 pub use store::{Store, StoreOptions};

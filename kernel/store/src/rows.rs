@@ -1,11 +1,5 @@
 //! What is stored, as plain rows. Times are milliseconds since the Unix epoch.
 
-mod package;
-mod request;
-
-pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
-pub use request::RequestRow;
-
 use carapace_contract::{Digest, InstanceId, SecretName};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -32,6 +26,17 @@ macro_rules! words {
         }
     };
 }
+
+mod channel;
+mod package;
+mod request;
+
+pub use channel::{
+    ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, InboxMessage, InboxTaken, OutboxEntry, PairedRow,
+    PairingRow, TimerRow,
+};
+pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
+pub use request::RequestRow;
 
 words! {
     /// How a run stands. It only moves forward.
@@ -181,6 +186,8 @@ pub struct InboxEntry {
     pub state: InboxState,
     /// How often it went to `Processing`.
     pub attempts: u32,
+    /// Why it was given up, for a person.
+    pub why: Option<String>,
 }
 
 /// A turn's run.
@@ -238,6 +245,8 @@ pub struct OutboxChange {
     pub state: OutboxState,
     /// Not before, if it changes.
     pub not_before_ms: Option<u64>,
+    /// Not after, if it changes.
+    pub expires_ms: Option<u64>,
     /// What the platform answered, or why it failed.
     pub detail: Option<Value>,
 }

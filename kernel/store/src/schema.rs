@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
 pub(crate) const STEPS: &[&str] =
-    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA];
+    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -155,6 +155,35 @@ CREATE TABLE request (
 
 /// In which form a component keeps its own values.
 const KV_SCHEMA: &str = "ALTER TABLE kv_space ADD COLUMN schema INTEGER NOT NULL DEFAULT 1;";
+
+/// What channels keep, what they were given, who may talk through them; and how messages are found by the platform's id of them.
+const CHANNELS: &str = "
+CREATE TABLE channel (instance TEXT PRIMARY KEY, digest TEXT NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE channel_attempts (instance TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE channel_timer (
+  instance TEXT NOT NULL, id TEXT NOT NULL, set_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, PRIMARY KEY (instance, id)
+) WITHOUT ROWID;
+CREATE TABLE channel_event (
+  place INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, instance TEXT NOT NULL, fingerprint TEXT NOT NULL, body TEXT NOT NULL,
+  state TEXT NOT NULL, why TEXT, at_ms INTEGER NOT NULL
+);
+CREATE INDEX channel_event_state ON channel_event (instance, state, place);
+CREATE TABLE pairing (
+  code TEXT PRIMARY KEY, instance TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL, at_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL, UNIQUE (instance, sender)
+) WITHOUT ROWID;
+CREATE TABLE paired (
+  instance TEXT NOT NULL, sender TEXT NOT NULL, name TEXT NOT NULL, owner INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+  PRIMARY KEY (instance, sender)
+) WITHOUT ROWID;
+ALTER TABLE inbox ADD COLUMN reference TEXT;
+ALTER TABLE inbox ADD COLUMN why TEXT;
+CREATE INDEX inbox_reference ON inbox (source, reference) WHERE reference IS NOT NULL AND state = 'accepted';
+CREATE INDEX inbox_done ON inbox (at_ms) WHERE state = 'done';
+ALTER TABLE outbox ADD COLUMN tried_ms INTEGER;
+CREATE INDEX outbox_open ON outbox (instance, state, place);
+CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state IN ('pending', 'in-flight');
+";
 
 /// The version this program writes.
 pub(crate) fn current() -> i64 {

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 pub fn kinds(manifest: &Manifest) -> BTreeSet<String> {
     let tool = (!manifest.tools.is_empty()).then(|| "tool".to_owned());
     let provider = manifest.provider.is_some().then(|| "provider".to_owned());
-    tool.into_iter().chain(provider).collect()
+    let channel = manifest.channel.is_some().then(|| "channel".to_owned());
+    tool.into_iter().chain(provider).chain(channel).collect()
 }
 
 /// What it asks for, in words that do not change with this kernel's sentences: only to search and to compare by.

@@ -50,3 +50,19 @@ pub mod provider {
         generate_all,
     });
 }
+
+pub mod channel {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package carapace:sdk; world channel { export carapace:plugin/channel@0.1.0-dev; }",
+        pub_export_macro: true,
+        export_macro_name: "export_channel",
+        default_bindings_module: "carapace_sdk::__private::channel_bindings",
+        additional_derives: [PartialEq, Clone, serde::Serialize, serde::Deserialize],
+        with: {
+            "carapace:plugin/types@0.1.0-dev": crate::bindings::imports::carapace::plugin::types,
+            "carapace:plugin/http@0.1.0-dev": crate::bindings::imports::carapace::plugin::http,
+        },
+        generate_all,
+    });
+}

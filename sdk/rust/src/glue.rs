@@ -1,6 +1,9 @@
 //! What `component!` writes code against. Not for authors; may change with any version.
 #![allow(missing_docs, reason = "not for people")]
 
+pub use crate::bindings::channel as channel_bindings;
+pub use crate::bindings::channel::export_channel;
+pub use crate::bindings::channel::exports::carapace::plugin::channel as wit_channel;
 pub use crate::bindings::provider as provider_bindings;
 pub use crate::bindings::provider::export_provider;
 pub use crate::bindings::provider::exports::carapace::plugin::provider::{
@@ -11,6 +14,7 @@ pub use crate::bindings::tools::export_tools;
 pub use crate::bindings::tools::exports::carapace::plugin::tools::{
     Content as WitContent, Context as WitContext, Guest as ToolsGuest, Tool, ToolError as WitToolError,
 };
+use crate::channel::{self, Channel};
 use crate::provider::{Completion, Failure, Model, Provider, Request};
 use crate::tools::{ToolSet, Tools, set};
 
@@ -40,6 +44,7 @@ pub struct Component {
     pub manifest: &'static Manifest,
     pub tools: Option<fn(&mut ToolSet)>,
     pub provider: Option<fn() -> Box<dyn AnyProvider>>,
+    pub channel: Option<fn() -> Box<dyn AnyChannel>>,
 }
 
 impl std::fmt::Debug for Component {
@@ -92,6 +97,71 @@ impl<P: Provider> AnyProvider for P {
 /// A new provider of that type.
 pub fn provider<P: Provider>() -> Box<dyn AnyProvider> {
     Box::<P>::default()
+}
+
+/// A channel of any type, as its export is.
+pub trait AnyChannel {
+    fn describe(&self) -> channel::Description;
+    fn start(&self, state: Vec<u8>) -> Result<wit_channel::Outcome, channel::Failure>;
+    fn on_event(
+        &self,
+        state: Vec<u8>,
+        event: wit_channel::Event,
+        attempt: u32,
+    ) -> Result<wit_channel::Outcome, channel::Failure>;
+    fn split(&self, response: channel::PollResponse) -> Result<Vec<channel::Item>, channel::Failure>;
+    fn render(
+        &self,
+        conversation: &channel::Conversation,
+        content: channel::Content,
+    ) -> Result<Vec<channel::Part>, channel::Failure>;
+    fn send(&self, outgoing: channel::Outgoing) -> Result<channel::Receipt, channel::Failure>;
+    fn typing(&self, conversation: &channel::Conversation, on: bool) -> Result<(), channel::Failure>;
+}
+
+impl<C: Channel> AnyChannel for C {
+    fn describe(&self) -> channel::Description {
+        Channel::describe(self)
+    }
+    fn start(&self, state: Vec<u8>) -> Result<wit_channel::Outcome, channel::Failure> {
+        Channel::start(self, channel::state(&state)?)?.into_wit()
+    }
+    fn on_event(
+        &self,
+        state: Vec<u8>,
+        event: wit_channel::Event,
+        attempt: u32,
+    ) -> Result<wit_channel::Outcome, channel::Failure> {
+        Channel::on_event(self, channel::state(&state)?, channel::event(event), attempt)?.into_wit()
+    }
+    fn split(&self, response: channel::PollResponse) -> Result<Vec<channel::Item>, channel::Failure> {
+        Channel::split(self, response)
+    }
+    fn render(
+        &self,
+        conversation: &channel::Conversation,
+        content: channel::Content,
+    ) -> Result<Vec<channel::Part>, channel::Failure> {
+        Channel::render(self, conversation, content)
+    }
+    fn send(&self, outgoing: channel::Outgoing) -> Result<channel::Receipt, channel::Failure> {
+        Channel::send(self, outgoing)
+    }
+    fn typing(&self, conversation: &channel::Conversation, on: bool) -> Result<(), channel::Failure> {
+        Channel::typing(self, conversation, on)
+    }
+}
+
+/// A request as the kernel gets it, of one that the test host got.
+#[cfg(not(target_family = "wasm"))]
+pub fn request_of(outgoing: crate::host::Outgoing) -> crate::bindings::imports::carapace::plugin::http::Request {
+    outgoing.into()
+}
+
+/// A new channel of that type, with its panics going to the log.
+pub fn channel<C: Channel>() -> Box<dyn AnyChannel> {
+    panics_go_to_the_log();
+    Box::<C>::default()
 }
 
 /// `tools.list`

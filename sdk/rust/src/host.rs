@@ -1,5 +1,8 @@
 //! The imports, from the side that calls them: the kernel in a component, a [test host](crate::testing) elsewhere.
 
+use crate::bindings::imports::carapace::plugin::http as wit;
+use crate::http::Target;
+
 #[cfg(not(target_family = "wasm"))]
 mod native;
 #[cfg(target_family = "wasm")]
@@ -22,4 +25,21 @@ pub struct Outgoing {
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
     pub timeout_ms: Option<u32>,
+}
+
+impl From<Outgoing> for wit::Request {
+    fn from(r: Outgoing) -> Self {
+        Self {
+            method: r.method,
+            target: match r.target {
+                Target::Endpoint { endpoint, path } => wit::Target::Endpoint((endpoint, path)),
+                Target::Handle(handle) => wit::Target::Handle(handle),
+                Target::Public(url) => wit::Target::Public(url),
+            },
+            headers: r.headers,
+            body: r.body.map_or(wit::Body::None, wit::Body::Bytes),
+            timeout_ms: r.timeout_ms,
+            extra: Vec::new(),
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod response;
 pub use error::{Error, Stage};
 pub use response::{Chunks, Response};
 
+use crate::bindings::imports::carapace::plugin::http as wit;
 use crate::host::{self, Outgoing};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -143,6 +144,14 @@ impl Request {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.out.timeout_ms = Some(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
         self
+    }
+
+    /// As what the kernel sends later.
+    pub(crate) fn for_later(self) -> Result<wit::Request, String> {
+        match self.wrong {
+            Some(wrong) => Err(wrong),
+            None => Ok(self.out.into()),
+        }
     }
 
     /// Sends it, and waits for the response's head. Any status is a response; see [`Response::success`].

@@ -1,4 +1,4 @@
-//! Write tools and model providers for [Carapace](https://github.com/carapace-ai/carapace): a trait, a macro, and tests that run without a kernel.
+//! Write tools, model providers and chat channels for [Carapace](https://github.com/carapace-ai/carapace): a trait, a macro, and tests that run without a kernel.
 //!
 //! A component is one WebAssembly file that reaches the world only through what its `carapace.toml` asks for and the owner granted. This
 //! crate is the whole contract, as Rust: the generated bindings stay behind it.
@@ -33,7 +33,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! Start with [`Tools`] or [`Provider`], and [`component!`]. The imports are the modules [`http`], [`kv`], [`memory`], [`sessions`], [`settings`], [`requests`],
+//! Start with [`Tools`], [`Provider`] or [`Channel`], and [`component!`]. The imports are the modules [`http`], [`kv`], [`memory`], [`sessions`], [`settings`], [`requests`],
 //! [`secrets`], [`assets`], [`config`], [`log`], [`clock`] and [`random`]; [`sse`] and [`ndjson`] read streams. [`testing`] (feature
 //! `testing`) is a host for tests.
 //!
@@ -44,6 +44,7 @@
 
 pub mod assets;
 mod bindings;
+pub mod channel;
 pub mod clock;
 pub mod collections;
 pub mod config;
@@ -75,10 +76,10 @@ pub mod __private {
     pub use crate::glue::*;
 }
 
-/// Makes a crate a component: `component!(Type: Tools)`, `component!(Type: Provider)` or `component!(Type: Tools, Provider)`, once, at the root of the crate.
+/// Makes a crate a component: `component!(Type: Tools)`, `component!(Type: Provider)`, `component!(Type: Channel)`, or several of them, once, at the root of the crate.
 ///
 /// It reads `carapace.toml` beside `Cargo.toml` while compiling (a change there compiles again). What is exported and what is declared must
-/// agree: tools need a `[[tool]]` each, a provider needs `[provider]`. A generated test, `carapace_toml::names_every_tool_and_no_other`, holds the names
+/// agree: tools need a `[[tool]]` each, a provider needs `[provider]`, a channel `[channel]`. A generated test, `carapace_toml::names_every_tool_and_no_other`, holds the names
 /// against each other. Another manifest is named by `component!(Type: Tools, manifest = "path/from/Cargo.toml's/folder.toml")`.
 pub use carapace_sdk_macros::component;
 
@@ -87,6 +88,7 @@ pub use carapace_sdk_macros::component;
 #[cfg(feature = "testing")]
 pub use carapace_sdk_macros::test;
 
+pub use channel::Channel;
 pub use error::Error;
 pub use provider::{Completion, Failure, Provider};
 pub use tools::{Context, NoArguments, ToolError, ToolSet, Tools};

@@ -16,6 +16,7 @@
 //! The feature is for tests only: `carapace-sdk = { …, features = ["testing"] }` under `[dev-dependencies]`.
 
 mod answer;
+mod channel;
 mod fake;
 mod journal;
 mod output;
@@ -26,6 +27,7 @@ mod remote;
 mod test_host;
 
 pub use answer::Answer;
+pub use channel::Led;
 pub use fake::FakeHost;
 pub use journal::{LogLine, Sent};
 pub use output::Output;

@@ -1,5 +1,7 @@
 //! Between the kernel's and the SDK's Rust for the same types of `wit/`.
 
+pub(crate) mod channel;
+
 use carapace_runtime::bindings::{completion, http, log, memory, provider, sessions, tools, types};
 use carapace_sdk as sdk;
 use carapace_sdk::provider as model;

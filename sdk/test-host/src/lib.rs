@@ -26,7 +26,7 @@ use carapace_runtime::{
 };
 use carapace_sdk::testing::{FakeHost, protocol};
 use imports::State;
-use protocol::{Answered, Ask, Call, Declared, Greeting, Outcome, VERSION};
+use protocol::{Answered, Ask, Call, ChannelCall, Declared, Greeting, Outcome, VERSION};
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -114,6 +114,7 @@ impl TestHost {
             // A name that the manifest does not have never gets this far in the kernel. Here the component answers, with nothing at hand.
             Call::List | Call::Tool { .. } => Entry::ListTools,
             Call::Models | Call::Complete(_) => Entry::Provider,
+            Call::Channel(call) => channel_entry(call),
         };
         let plan = self.loaded.plan(self.instance.id(), granted, entry).map_err(|denial| denial.to_string())?;
         Ok(State::new(Core::new(&self.instance, &plan, CancellationToken::new()), fake.clone()))
@@ -132,6 +133,10 @@ impl TestHost {
                     Err(e) => e,
                 }
             }
+            Call::Channel(call) => match convert::channel::call(&self.loaded, state, *call).await {
+                Ok(answer) => return Outcome::Channel(Box::new(answer)),
+                Err(e) => e,
+            },
             Call::Models => match self.loaded.models(state, provider).await {
                 Ok(answer) => return Outcome::Models(convert::models(answer)),
                 Err(e) => e,
@@ -164,6 +169,7 @@ fn declared(m: &Manifest) -> Declared {
         ("asset", !m.assets.is_empty()),
         ("secrets", !m.secrets.is_empty()),
         ("provider", m.provider.is_some()),
+        ("channel", m.channel.is_some()),
     ];
     Declared {
         name: m.component.name.to_string(),
@@ -184,6 +190,17 @@ async fn loaded<T: Imports>(bytes: Vec<u8>) -> Result<(Arc<Loaded<T>>, VerifiedP
     let id: InstanceId = format!("{}/main", package.id()).parse().map_err(|e| format!("{e}"))?;
     let instance = Instance::new(id, package.manifest().limits);
     Ok((loaded, package, instance))
+}
+
+fn channel_entry(call: &ChannelCall) -> Entry<'static> {
+    match call {
+        ChannelCall::Describe => Entry::ChannelPure("describe"),
+        ChannelCall::Split(_) => Entry::ChannelPure("split"),
+        ChannelCall::Render(..) => Entry::ChannelPure("render"),
+        ChannelCall::Start { .. } | ChannelCall::Event { .. } | ChannelCall::Send(_) | ChannelCall::Typing(..) => {
+            Entry::Channel
+        }
+    }
 }
 
 /// Only verification makes a package that can be loaded. Whom to trust is not a question here: whoever tests a component runs their own code.

@@ -21,6 +21,8 @@ const ROUNDS: usize = 5;
 const WRITTEN: u32 = 65;
 /// Who is compared; the last with the others.
 const SIDES: [&str; 3] = ["built-in", "built-in without relaxed SIMD", "llama.cpp"];
+/// The encoding that is asked for, and the other one that both sides read.
+const ENCODINGS: [&str; 2] = ["", "Q4_0, "];
 const SYSTEM: &str = "You are a helpful assistant.";
 
 pub(crate) async fn measure(report: &mut Report) {
@@ -58,13 +60,30 @@ pub(crate) async fn measure(report: &mut Report) {
     report.put("resident memory more than before: after 600 tokens", resident("self") - before, "MB", None, 1);
     let plain = Ours::new(&engines, &kernel::plain_bundle().join("local.wasm"), &weights).await;
     plain.answer(&message(0, 999), 1).await;
-    for (name, filler) in [("short", 0), ("long", 470)] {
-        beside(report, name, filler, [&ours, &plain], &llama).await;
-    }
+    lengths(report, ENCODINGS[0], [&ours, &plain], &llama).await;
     drop(plain);
     report.put("resident memory of llama.cpp's process", resident(&llama.server.id().to_string()), "MB", None, 1);
     drop(ours);
     report.put("resident memory more than before: unloaded", resident("self") - before, "MB", None, 1);
+    drop(llama);
+    let weights = match peers::model_q4_0() {
+        Ok(weights) => weights,
+        Err(why) => return peers::skip("the weights as Q4_0", &why),
+    };
+    let llama = Llama::start(&weights).unwrap();
+    let ours = Ours::new(&engines, &package, &weights).await;
+    let plain = Ours::new(&engines, &kernel::plain_bundle().join("local.wasm"), &weights).await;
+    for side in [&ours, &plain] {
+        side.answer(&message(0, 999), 1).await;
+    }
+    llama.answer(&message(0, 999), 1).await;
+    lengths(report, ENCODINGS[1], [&ours, &plain], &llama).await;
+}
+
+async fn lengths(report: &mut Report, encoding: &str, ours: [&Ours; 2], llama: &Llama) {
+    for (name, filler) in [("short", 0), ("long", 470)] {
+        beside(report, &format!("{encoding}{name}"), filler, ours, llama).await;
+    }
 }
 
 /// Rates of all sides in turn, for prompts of one length.

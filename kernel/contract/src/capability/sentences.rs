@@ -2,7 +2,7 @@
 
 use super::{AssetCapability, CapabilitySet, HttpCapability, SecretCapability, Sentence, ToolCapability};
 use crate::limits::{Life, Limits, Profile};
-use crate::manifest::{Auth, Use};
+use crate::manifest::{Auth, Use, Verify};
 use crate::name::{AssetName, EndpointName, InstanceId, SecretName};
 use std::fmt::Write as _;
 
@@ -76,6 +76,16 @@ impl CapabilitySet {
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
+        if self.channel {
+            say(
+                "channel".into(),
+                "speaks with people as your assistant, and reads what they write; it can claim that anyone, you included, wrote something"
+                    .into(),
+            );
+        }
+        for (name, verify) in &self.webhooks {
+            say(format!("webhook:{name}"), webhook_line(name.as_str(), verify));
+        }
         for (name, tool) in &self.tools {
             say(format!("tool:{name}"), tool_line(name, tool));
         }
@@ -112,6 +122,10 @@ impl CapabilitySet {
                     inject.at
                 ));
             }
+        }
+        for (webhook, verify) in self.webhooks.iter().filter(|(_, v)| v.secret() == Some(name)) {
+            let how = if matches!(verify, Verify::Header { .. }) { "compares it" } else { "checks signatures" };
+            lines.push(format!("{how} with the secret `{name}` ({source}) at the webhook `{webhook}`, in the kernel"));
         }
         if s.hmac {
             lines.push(format!("signs data with the secret `{name}` ({source}) by HMAC, without seeing it"));
@@ -203,6 +217,15 @@ fn tool_line(name: &str, tool: &ToolCapability) -> String {
     } else {
         format!("offers the tool `{name}`, which {does}, using {uses}")
     }
+}
+
+fn webhook_line(name: &str, verify: &Verify) -> String {
+    let proof = match verify {
+        Verify::Header { name, .. } => format!("whose header `{name}` holds the secret"),
+        Verify::HmacSha256 { signature, .. } => format!("signed by HMAC-SHA256 in `{}`", signature.header),
+        Verify::Ed25519 { signature, .. } => format!("signed by Ed25519 in `{}`", signature.header),
+    };
+    format!("takes requests at its address `…/{name}` on the webhook port, {proof}")
 }
 
 /// As it stands in `uses`.

@@ -69,6 +69,19 @@ fn each_way_to_grow_is_named() {
     case(after(|s, _| s.sessions = true));
     case(after(|s, _| s.settings = true));
     case(after(|s, _| s.provider = true));
+    case(after(|s, _| s.channel = true));
+    let header = |prefix: &str| Verify::Header {
+        name: "X-Token".into(),
+        prefix: prefix.into(),
+        secret: "key".parse().unwrap(),
+        on_failure: 401,
+    };
+    let hook = || "events".parse::<crate::Name>().unwrap();
+    case(after(|s, _| drop(s.webhooks.insert(hook(), header("")))));
+    let (mut granted, mut asks) = (old(), old());
+    granted.webhooks.insert(hook(), header(""));
+    asks.webhooks.insert(hook(), header("Bearer "));
+    case(growth(&granted, &asks).into_iter().map(|g| format!("{}: {}\n", g.capability, g.text)).collect());
     case(after(|s, _| s.profile = Profile::Cpu));
     case(after(|s, _| s.life = Life::Warm));
     case(after(|s, _| s.optional.clear()));

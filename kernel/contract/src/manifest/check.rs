@@ -34,9 +34,14 @@ impl Manifest {
 }
 
 pub(super) fn check(draft: &Draft, problems: &Problems) {
-    if draft.provider.is_none() && !draft.has_tools {
-        problems.at(&(0..0), "the component does nothing: declare [[tool]] or [provider], whichever it exports");
+    if draft.provider.is_none() && draft.channel.is_none() && !draft.has_tools {
+        problems
+            .at(&(0..0), "the component does nothing: declare [[tool]], [provider] or [channel], whichever it exports");
     }
+    if let (None, Some(name)) = (&draft.channel, draft.webhooks.iter().find_map(|w| w.name.as_ref())) {
+        problems.at(&name.span, "a webhook brings messages to a channel; add [channel], or remove [[webhook]]");
+    }
+    duplicates("webhook", draft.webhooks.iter().filter_map(|w| w.name.as_ref()), problems);
     duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()), problems);
     duplicates("asset", draft.assets.iter().filter_map(|a| a.name.as_ref()), problems);
     duplicates("directory", draft.wasi.iter().flat_map(|w| &w.value.names), problems);
@@ -58,7 +63,8 @@ fn duplicates<'a, T: ToString + 'a>(what: &str, all: impl Iterator<Item = &'a Sp
 
 fn secrets(draft: &Draft, problems: &Problems) {
     let declared: Vec<&str> = draft.secrets.iter().map(|(name, _)| name.value.as_str()).collect();
-    for used in draft.http.iter().flat_map(|e| &e.secrets) {
+    let webhooks = draft.webhooks.iter().flat_map(|w| &w.secrets);
+    for used in draft.http.iter().flat_map(|e| &e.secrets).chain(webhooks.clone()) {
         let name = used.value.as_str();
         if !declared.contains(&name) {
             let hint = if declared.is_empty() {
@@ -70,12 +76,13 @@ fn secrets(draft: &Draft, problems: &Problems) {
         }
     }
     for (name, decl) in &draft.secrets {
-        let sent = draft.http.iter().flat_map(|e| &e.secrets).any(|used| used.value == name.value);
+        let sent =
+            draft.http.iter().flat_map(|e| &e.secrets).chain(webhooks.clone()).any(|used| used.value == name.value);
         if !sent && decl.as_ref().is_some_and(|d| !d.hmac) {
             problems.at(
                 &name.span,
                 format!(
-                    "secret never used: no endpoint's `auth` or `inject` names `{}`; remove it, or say hmac = true",
+                    "secret never used: no endpoint's `auth` or `inject` and no webhook's `verify` names `{}`; remove it, or say hmac = true",
                     name.value
                 ),
             );
@@ -120,9 +127,9 @@ fn uses(draft: &Draft, problems: &Problems) {
     }
 }
 
-/// A provider is linked to everything. Without one, what no tool uses would be asked for in vain.
+/// A provider or a channel is linked to everything. Without one, what no tool uses would be asked for in vain.
 fn unused(draft: &Draft, problems: &Problems) {
-    if draft.provider.is_some() || draft.tools.is_empty() {
+    if draft.provider.is_some() || draft.channel.is_some() || draft.tools.is_empty() {
         return;
     }
     let used = |u: &Use| draft.tools.iter().flat_map(|t| &t.uses).any(|one| &one.value == u);

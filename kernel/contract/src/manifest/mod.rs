@@ -11,11 +11,13 @@ mod reader;
 mod tests;
 mod values;
 mod wasi;
+mod webhook;
 
 pub use asset::AssetDecl;
 pub use parse::ManifestError;
 pub use values::deceives;
 pub use wasi::{DirectoryDecl, WasiDecl};
+pub use webhook::{ChannelDecl, Encoding, KeyForm, Piece, SignatureAt, TimestampAt, Verify, WebhookDecl};
 
 use crate::decision::Effects;
 use crate::limits::{Life, Limits, Profile};
@@ -68,6 +70,12 @@ pub struct Manifest {
     pub requests: Option<PlainDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
+    /// `[channel]`: exports `channel`.
+    #[serde(default)]
+    pub channel: Option<ChannelDecl>,
+    /// `[[webhook]]`
+    #[serde(default)]
+    pub webhooks: Vec<WebhookDecl>,
     /// `[[tool]]`: exports `tools`.
     pub tools: Vec<ToolDecl>,
     /// `[build]`: how the package was made; nothing is granted or refused by it.
@@ -135,6 +143,9 @@ pub struct SecretDecl {
     pub env: Option<String>,
     /// Usable with `secrets.hmac-sha256`.
     pub hmac: bool,
+    /// How the HMAC key is written in it.
+    #[serde(default)]
+    pub key: KeyForm,
     /// The component works without it.
     pub optional: bool,
 }

@@ -4,8 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values::{self, shown};
 use super::{
-    BuildInfo, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use, asset,
-    http, wasi,
+    BuildInfo, ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use,
+    asset, http, wasi, webhook,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -21,7 +21,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 17] = [
     "component",
     "limits",
     "instance",
@@ -35,11 +35,13 @@ const SECTIONS: [&str; 15] = [
     "asset",
     "wasi",
     "provider",
+    "channel",
+    "webhook",
     "tool",
     "build",
 ];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 7] = ["socket", "webhook", "blob", "files", "process", "model", "message"];
+const RESERVED: [&str; 6] = ["socket", "blob", "files", "process", "model", "message"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -58,6 +60,8 @@ pub(super) struct Draft {
     pub(super) wasi: Option<Spanned<wasi::Draft>>,
     pub(super) requests: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
+    pub(super) channel: Option<Spanned<ChannelDecl>>,
+    pub(super) webhooks: Vec<webhook::Draft>,
     pub(super) tools: Vec<DraftTool>,
     /// `[[tool]]` stands there, however broken.
     pub(super) has_tools: bool,
@@ -157,6 +161,10 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         let fallback = section.flag("fallback", problems);
         draft.provider = Some(ProviderDecl { default_model: default_model.map(|m| m.value), fallback });
     }
+    draft.channel = webhook::channel(&root, problems);
+    if let Some((item, span)) = root.get("webhook") {
+        draft.webhooks = webhook::webhooks(item, span, problems);
+    }
     if let Some((item, span)) = root.get("tool") {
         draft.has_tools = true;
         for section in tables(item, "tool", span, problems) {
@@ -187,6 +195,8 @@ fn finish(draft: Draft) -> Option<Manifest> {
         wasi: draft.wasi.map(|w| w.value.decl),
         requests: draft.requests.map(|d| d.value),
         provider: draft.provider,
+        channel: draft.channel.map(|c| c.value),
+        webhooks: draft.webhooks.into_iter().filter_map(|w| w.decl).collect(),
         tools: Vec::new(),
         build: draft.build,
     };
@@ -275,11 +285,16 @@ fn secrets(s: &Section<'_>, problems: &Problems) -> Vec<(Spanned<SecretName>, Op
     for (key, span) in s.keys() {
         let section = s.section(key, problems);
         let decl = section.and_then(|s| {
-            s.only(&["prompt", "env", "hmac", "optional"], problems);
+            s.only(&["prompt", "env", "hmac", "key", "optional"], problems);
             let env = s.with("env", problems, values::env_name);
             let (hmac, optional) = (s.flag("hmac", problems), s.flag("optional", problems));
             let prompt = s.required("prompt", "prompt = \"API key from …\"", problems, |v| values::line(v, 200))?;
-            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, optional })
+            let key = s.with("key", problems, webhook::key_form);
+            if let (Some(key), false) = (&key, hmac) {
+                problems.at(&key.span, "`key` says how an HMAC key is written; add hmac = true, or remove it");
+            }
+            let key = key.map(|k| k.value).unwrap_or_default();
+            Some(SecretDecl { prompt: prompt.value, env: env.map(|e| e.value), hmac, key, optional })
         });
         match values::name::<SecretName>(key) {
             Ok(value) => found.push((Spanned { value, span }, decl)),

@@ -2,6 +2,7 @@ use super::*;
 use crate::decision::Effect;
 
 mod properties;
+mod webhook;
 
 const OPENAI: &str = r#"
 [component]
@@ -209,7 +210,7 @@ fn a_manifest_for_another_contract_is_not_judged_by_this_one() {
 fn an_empty_manifest_says_what_it_needs() {
     insta::assert_snapshot!(problems(""), @r"
     1:1: `[component]` is missing; it names the component: name, version, contract, description
-    1:1: the component does nothing: declare [[tool]] or [provider], whichever it exports
+    1:1: the component does nothing: declare [[tool]], [provider] or [channel], whichever it exports
     ");
 }
 

@@ -1,9 +1,10 @@
 //! `http`: a request is checked against the grant as it stands, then handed to egress, which adds the credentials.
 
+use crate::grants::GrantSnapshot;
 use crate::state::HostState;
 use async_trait::async_trait;
-use carapace_contract::Denial;
 use carapace_contract::manifest::Use;
+use carapace_contract::{Denial, InstanceId};
 use carapace_egress::{EgressError, Failure, Policy, Request, Response, Target};
 use carapace_runtime::Sends;
 use carapace_runtime::bindings::{HttpResponse, ResponseBody, http, types};
@@ -15,30 +16,32 @@ use std::time::Duration;
 /// Bytes a `read` gives at most.
 const MAX_READ: u32 = 1 << 20;
 
-impl HostState {
-    /// Looks the target up in the grant.
-    fn target(&self, target: http::Target) -> std::result::Result<Target, Denial> {
-        let grant = self.instance.grant.load();
-        let (id, uses) = (&self.instance.id, self.uses.as_ref());
-        Ok(match target {
-            http::Target::Endpoint((name, path)) => {
-                Target::Endpoint { name: grant.endpoint(id, uses, &name)?.into(), path }
-            }
-            http::Target::Handle(handle) => {
-                grant.handles(id, uses)?;
-                Target::Handle(handle)
-            }
-            http::Target::Public(url) => {
-                grant.public_http(id, uses)?;
-                Target::Public(url)
-            }
-        })
-    }
+/// Looks a target up in the grant.
+pub(crate) fn target(
+    grant: &GrantSnapshot,
+    id: &InstanceId,
+    uses: Option<&BTreeSet<Use>>,
+    target: http::Target,
+) -> std::result::Result<Target, Denial> {
+    Ok(match target {
+        http::Target::Endpoint((name, path)) => {
+            Target::Endpoint { name: grant.endpoint(id, uses, &name)?.into(), path }
+        }
+        http::Target::Handle(handle) => {
+            grant.handles(id, uses)?;
+            Target::Handle(handle)
+        }
+        http::Target::Public(url) => {
+            grant.public_http(id, uses)?;
+            Target::Public(url)
+        }
+    })
 }
 
 impl Sends for HostState {
     async fn send(&mut self, request: http::Request) -> Result<std::result::Result<HttpResponse, http::Failure>> {
-        let target = match self.target(request.target) {
+        let grant = self.instance.grant.load();
+        let target = match target(&grant, &self.instance.id, self.uses.as_ref(), request.target) {
             Ok(target) => target,
             Err(denial) => {
                 let error = self.core.deny(&denial);

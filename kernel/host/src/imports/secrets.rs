@@ -41,7 +41,12 @@ impl secrets::Host for HostState {
             Ok(None) => return Ok(Err(types::Error::NotFound(format!("the secret `{name}` is not set")))),
             Err(denial) => return Ok(Err(self.core.deny(&denial))),
         };
-        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes())?;
+        let form = self.instance.package.manifest().secrets.get(&name).map(|s| s.key.clone()).unwrap_or_default();
+        let key = match crate::webhook::hmac_key(&form, key.expose_secret()) {
+            Ok(key) => key,
+            Err(why) => return Ok(Err(types::Error::Invalid(format!("the secret `{name}`: {why}")))),
+        };
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key)?;
         mac.update(&data);
         Ok(Ok(mac.finalize().into_bytes().to_vec()))
     }

@@ -1,5 +1,6 @@
 //! What each operation of a batch does to the database.
 
+mod channel;
 mod conversation;
 mod delivery;
 mod erase;
@@ -13,6 +14,7 @@ mod trust;
 use crate::batch::{Batch, Op, Receipt};
 use crate::chain::{Appender, ChainKey};
 use crate::error::{Attempt, StoreError};
+use crate::rows::ChannelEventRow;
 use crate::sql::int;
 use crate::writer::{Reply, Task};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -122,6 +124,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::CallBegin(row) => conversation::call_begin(c, row)?,
         Op::CallEnd(id, outcome) => conversation::call_end(c, id, outcome)?,
         Op::Inbox(row) => return delivery::inbox(c, row),
+        Op::InboxDead(id, why) => delivery::inbox_dead(c, *id, why)?,
         Op::InboxState(id, state) => delivery::inbox_state(c, *id, *state)?,
         Op::Outbox(row) => delivery::outbox(c, row)?,
         Op::OutboxState(id, change) => delivery::outbox_state(c, *id, change)?,
@@ -159,6 +162,20 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::MemoryDelete(namespace, key) => memory::delete(c, namespace, key)?,
         Op::Erase(ids) => erase::rows(c, ids)?,
         Op::EraseSession(session) => erase::session(c, session)?,
+        Op::InboxTake(message) => delivery::take(c, message)?,
+        Op::OutboxDelete(id) => delivery::outbox_delete(c, *id)?,
+        Op::Prune { inbox_before_ms, outbox_before_ms } => delivery::prune(c, *inbox_before_ms, *outbox_before_ms)?,
+        Op::Channel(row) => channel::state(c, row)?,
+        Op::ChannelAttempts(instance, body) => channel::attempts(c, instance, body)?,
+        Op::Timer(row) => channel::timer(c, row)?,
+        Op::TimerClear(instance, id) => channel::timer_clear(c, instance, id)?,
+        Op::Event(row) => channel::event(c, row, ChannelEventRow::KEPT)?,
+        Op::EventState(id, state, why) => channel::event_state(c, *id, *state, why.as_deref(), ChannelEventRow::KEPT)?,
+        Op::EventDelete(id) => channel::event_delete(c, *id)?,
+        Op::Pairing(row) => channel::pairing(c, row)?,
+        Op::PairingDelete(code) => channel::pairing_delete(c, code)?,
+        Op::Paired(row) => channel::paired(c, row)?,
+        Op::PairedDelete(instance, sender) => channel::paired_delete(c, instance, sender)?,
     }
     Ok(())
 }

@@ -69,6 +69,12 @@ pub(super) fn forget_data(c: &Context<'_>, component: &ComponentId) -> Result<()
         ("memory", "namespace"),
         ("memory_space", "namespace"),
         ("secret", "name"),
+        ("channel", "instance"),
+        ("channel_attempts", "instance"),
+        ("channel_timer", "instance"),
+        ("channel_event", "instance"),
+        ("pairing", "instance"),
+        ("paired", "instance"),
     ] {
         let sql = format!("DELETE FROM {table} WHERE substr({column}, 1, length(?1)) = ?1");
         c.run("forget what a component kept", &sql, [&prefix])?;

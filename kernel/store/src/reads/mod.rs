@@ -1,5 +1,6 @@
 //! Queries, by subject.
 
+mod channel;
 mod conversation;
 mod delivery;
 mod kv;

@@ -220,7 +220,7 @@ proptest! {
                 }
                 match (store.commit(batch).await, failure) {
                     (Ok(receipt), None) => {
-                        assert_eq!(receipt, Receipt { kv_versions: versions, deleted, duplicate_of: None });
+                        assert_eq!(receipt, Receipt { kv_versions: versions, deleted, ..Receipt::default() });
                         model = next;
                     }
                     (Err(e), Some("quota")) => assert!(e.is_quota(), "{e}"),

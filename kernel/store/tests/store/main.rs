@@ -10,6 +10,7 @@
 #![cfg(unix)]
 
 mod chain;
+mod channel;
 mod commit;
 mod crash;
 mod delivery;

@@ -1,16 +1,17 @@
-//! `component!(Type: Tools, Provider)`.
+//! `component!(Type: Tools, Provider, Channel)`.
 
 use crate::manifest::{self, Manifest};
 use proc_macro::{TokenStream, TokenTree};
 use std::path::PathBuf;
 
-const USAGE: &str = "write component!(Type: Tools), component!(Type: Provider) or component!(Type: Tools, Provider); \
+const USAGE: &str = "write component!(Type: Tools), component!(Type: Provider), component!(Type: Channel), or several: component!(Type: Tools, Channel); \
                      a manifest elsewhere: component!(Type: Tools, manifest = \"path/carapace.toml\")";
 
 struct Input {
     name: String,
     tools: bool,
     provider: bool,
+    channel: bool,
     manifest: String,
 }
 
@@ -30,13 +31,20 @@ fn read(input: TokenStream) -> Result<Input, String> {
     if !matches!(tokens.next(), Some(TokenTree::Punct(p)) if p.as_char() == ':') {
         return Err(usage());
     }
-    let mut out = Input { name: name.to_string(), tools: false, provider: false, manifest: "carapace.toml".to_owned() };
+    let mut out = Input {
+        name: name.to_string(),
+        tools: false,
+        provider: false,
+        channel: false,
+        manifest: "carapace.toml".to_owned(),
+    };
     loop {
         let Some(TokenTree::Ident(word)) = tokens.next() else { return Err(usage()) };
         let mut next = tokens.next();
         match word.to_string().as_str() {
             "Tools" => out.tools = true,
             "Provider" => out.provider = true,
+            "Channel" => out.channel = true,
             "manifest" => {
                 let Some(TokenTree::Literal(path)) = tokens.next() else { return Err(usage()) };
                 let path = path.to_string();
@@ -51,7 +59,7 @@ fn read(input: TokenStream) -> Result<Input, String> {
             Some(_) => return Err(usage()),
         }
     }
-    if out.tools || out.provider { Ok(out) } else { Err(usage()) }
+    if out.tools || out.provider || out.channel { Ok(out) } else { Err(usage()) }
 }
 
 /// The exports are those that the manifest declares.
@@ -74,6 +82,14 @@ fn agree(input: &Input, manifest: &Manifest) -> Result<(), String> {
             "{file} has the section [provider], but {name} does not export Provider; write component!({name}: Provider …)"
         ));
     }
+    if input.channel && !manifest.channel {
+        return Err(format!("{name} exports Channel, but {file} has no section [channel]; add it"));
+    }
+    if !input.channel && manifest.channel {
+        return Err(format!(
+            "{file} has the section [channel], but {name} does not export Channel; write component!({name}: Channel …)"
+        ));
+    }
     Ok(())
 }
 
@@ -87,7 +103,7 @@ fn code(input: &Input, manifest: &Manifest, path: &str) -> String {
             pub static MANIFEST: ::carapace_sdk::__private::Manifest = {};
             #[cfg(not(target_family = \"wasm\"))]
             pub fn component() -> ::carapace_sdk::__private::Component {{
-                ::carapace_sdk::__private::Component {{ manifest: &MANIFEST, tools: {}, provider: {} }}
+                ::carapace_sdk::__private::Component {{ manifest: &MANIFEST, tools: {}, provider: {}, channel: {} }}
             }}
         }}\n",
         manifest.expression(),
@@ -98,6 +114,11 @@ fn code(input: &Input, manifest: &Manifest, path: &str) -> String {
         },
         if input.provider {
             format!("::core::option::Option::Some(::carapace_sdk::__private::provider::<super::{ty}>)")
+        } else {
+            "::core::option::Option::None".to_owned()
+        },
+        if input.channel {
+            format!("::core::option::Option::Some(::carapace_sdk::__private::channel::<super::{ty}>)")
         } else {
             "::core::option::Option::None".to_owned()
         },
@@ -151,6 +172,41 @@ fn code(input: &Input, manifest: &Manifest, path: &str) -> String {
                     }}
                 }}
                 ::carapace_sdk::__private::export_provider!(Exports with_types_in ::carapace_sdk::__private::provider_bindings);
+            }};\n"
+        );
+    }
+    if input.channel {
+        code += &format!(
+            "#[cfg(target_family = \"wasm\")]
+            const _: () = {{
+                use ::carapace_sdk::__private::{{channel, wit_channel as wit}};
+                use ::core::result::Result;
+                use ::std::vec::Vec;
+                struct Exports;
+                impl wit::Guest for Exports {{
+                    fn describe() -> wit::Description {{
+                        channel::<{ty}>().describe()
+                    }}
+                    fn start(state: Vec<u8>) -> Result<wit::Outcome, wit::Failure> {{
+                        channel::<{ty}>().start(state)
+                    }}
+                    fn on_event(state: Vec<u8>, event: wit::Event, attempt: u32) -> Result<wit::Outcome, wit::Failure> {{
+                        channel::<{ty}>().on_event(state, event, attempt)
+                    }}
+                    fn split(response: wit::PollResponse) -> Result<Vec<wit::Item>, wit::Failure> {{
+                        channel::<{ty}>().split(response)
+                    }}
+                    fn render(conversation: wit::Conversation, content: wit::Content) -> Result<Vec<wit::Part>, wit::Failure> {{
+                        channel::<{ty}>().render(&conversation, content)
+                    }}
+                    fn send(outgoing: wit::Outgoing) -> Result<wit::Receipt, wit::Failure> {{
+                        channel::<{ty}>().send(outgoing)
+                    }}
+                    fn typing(conversation: wit::Conversation, on: bool) -> Result<(), wit::Failure> {{
+                        channel::<{ty}>().typing(&conversation, on)
+                    }}
+                }}
+                ::carapace_sdk::__private::export_channel!(Exports with_types_in ::carapace_sdk::__private::channel_bindings);
             }};\n"
         );
     }

@@ -15,6 +15,7 @@ pub(crate) struct Manifest {
     secrets: Vec<(String, bool)>,
     pub(crate) tools: Vec<(String, Vec<String>)>,
     pub(crate) provider: bool,
+    pub(crate) channel: bool,
     warm: bool,
 }
 
@@ -57,6 +58,7 @@ fn parse(text: &str) -> Result<Manifest, String> {
         m.tools.push((name.to_owned(), texts(tool.get("uses"))));
     }
     m.provider = root.contains_key("provider");
+    m.channel = root.contains_key("channel");
     m.warm = root.get("instance").and_then(|i| i.get("life")).and_then(Value::as_str) == Some("warm");
     Ok(m)
 }

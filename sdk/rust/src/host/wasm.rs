@@ -2,7 +2,6 @@
 
 use super::Outgoing;
 use crate::bindings::imports::carapace::plugin as wit;
-use crate::http::Target;
 use crate::log::Level;
 use crate::provider::Event;
 use crate::{Error, assets, kv, memory, sessions};
@@ -59,19 +58,7 @@ pub(crate) type Incoming = wit::http::Response;
 
 /// An error comes with whether a byte may have reached the server.
 pub(crate) fn send(r: Outgoing) -> std::result::Result<Incoming, (Error, bool)> {
-    let request = wit::http::Request {
-        method: r.method,
-        target: match r.target {
-            Target::Endpoint { endpoint, path } => wit::http::Target::Endpoint((endpoint, path)),
-            Target::Handle(handle) => wit::http::Target::Handle(handle),
-            Target::Public(url) => wit::http::Target::Public(url),
-        },
-        headers: r.headers,
-        body: r.body.map_or(wit::http::Body::None, wit::http::Body::Bytes),
-        timeout_ms: r.timeout_ms,
-        extra: Vec::new(),
-    };
-    wit::http::send(&request).map_err(|f| (f.error.into(), f.sent))
+    wit::http::send(&r.into()).map_err(|f| (f.error.into(), f.sent))
 }
 pub(crate) fn status(r: &Incoming) -> u16 {
     r.status()

@@ -89,6 +89,8 @@ pub(crate) enum Entry {
     Tool(String),
     /// `provider`
     Provider,
+    /// `channel`
+    Channel,
 }
 
 /// Where an asset's bytes are.
@@ -159,7 +161,7 @@ impl FakeHost {
             )));
         }
         let used = match &self.entry {
-            None | Some(Entry::Provider) => true,
+            None | Some(Entry::Provider | Entry::Channel) => true,
             Some(Entry::List) => false,
             Some(Entry::Tool(name)) => {
                 let covers = |u: &String| u == capability || (capability == "memory:read" && u == "memory");

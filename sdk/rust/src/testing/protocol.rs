@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "for the two ends; may change with any version, which is why it has one")]
 
 use super::FakeHost;
+pub use super::channel::{ChannelAnswer, ChannelCall};
 pub use super::fake::Declared;
 use super::fake::Entry;
 pub use crate::host::{Incoming, Outgoing};
@@ -12,7 +13,7 @@ use crate::tools::{Content, Context, ToolError};
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a message changes, [`FakeHost`] included.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The host's first line. Its field `protocol` stays in every version, so that each end can tell the other's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,6 +47,7 @@ pub enum Call {
     Tool { name: String, arguments: String, context: Context },
     Models,
     Complete(Request),
+    Channel(Box<ChannelCall>),
 }
 
 /// The fakes after a call, and how it ended.
@@ -62,6 +64,7 @@ pub enum Outcome {
     Tool(Result<Vec<Content>, ToolError>),
     Models(Result<Vec<Model>, Failure>),
     Complete(Result<(), Failure>),
+    Channel(Box<ChannelAnswer>),
     /// Without an answer: a panic, a limit, or the kernel refused it. The text is the kernel's, with its code.
     Ended(String),
 }
@@ -72,6 +75,7 @@ impl Call {
             Self::List => Entry::List,
             Self::Tool { name, .. } => Entry::Tool(name.clone()),
             Self::Models | Self::Complete(_) => Entry::Provider,
+            Self::Channel(_) => Entry::Channel,
         }
     }
 }

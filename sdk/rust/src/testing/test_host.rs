@@ -6,7 +6,7 @@ use super::journal::{LogLine, Sent};
 use super::output::Output;
 use super::protocol::{Call, Outcome};
 use super::remote::Remote;
-use crate::glue::{AnyProvider, Component};
+use crate::glue::{AnyChannel, AnyProvider, Component};
 use crate::provider::{Completion, Event, Failure, Model, Request};
 use crate::tools::{Context, ToolError, set};
 use crate::{Error, sessions};
@@ -299,9 +299,14 @@ impl TestHost {
             .ok_or_else(|| Failure::from(Error::NotFound("the component exports no provider".to_owned())))
     }
 
+    #[allow(clippy::panic, reason = "a test of a channel that is none must say so")]
+    pub(super) fn new_channel(&self) -> fn() -> Box<dyn AnyChannel> {
+        self.component.channel.unwrap_or_else(|| panic!("the component exports no channel"))
+    }
+
     /// Calls the built component, if that is what is tested.
     #[allow(clippy::panic, reason = "a call without an answer fails the test, as a panic in this process does")]
-    fn ask(&self, call: impl FnOnce() -> Call) -> Option<Outcome> {
+    pub(super) fn ask(&self, call: impl FnOnce() -> Call) -> Option<Outcome> {
         let remote = self.remote.as_ref()?;
         let call = call();
         let logged = self.fake.borrow().logged.len();
@@ -321,7 +326,7 @@ impl TestHost {
         }
     }
 
-    fn enter<R>(&self, entry: Entry, call: impl FnOnce() -> R) -> R {
+    pub(super) fn enter<R>(&self, entry: Entry, call: impl FnOnce() -> R) -> R {
         self.fake.borrow_mut().entry = Some(entry);
         let result = call();
         self.fake.borrow_mut().entry = None;
@@ -379,6 +384,6 @@ impl TestHost {
 
 /// The host answered another call than the one that was made.
 #[allow(clippy::panic, reason = "the test cannot go on")]
-fn wrong(outcome: &Outcome) -> ! {
+pub(super) fn wrong(outcome: &Outcome) -> ! {
     panic!("the test host gave another kind of answer than was asked for: {outcome:?}")
 }

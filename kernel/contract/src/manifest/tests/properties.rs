@@ -100,6 +100,9 @@ fn render(m: &Manifest) -> String {
         }
         writeln!(out, "fallback = {}", p.fallback).unwrap();
     }
+    if let Some(c) = &m.channel {
+        writeln!(out, "[channel]\nspool = {}", c.spool).unwrap();
+    }
     for t in &m.tools {
         let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
         let effects: Vec<String> = t.effects.iter().map(|e| e.as_str().to_owned()).collect();
@@ -179,7 +182,7 @@ prop_compose! {
         let secrets = http
             .iter()
             .filter_map(|e| e.auth.secret().cloned())
-            .map(|name| (name, SecretDecl { prompt: "The key".into(), env: env.clone(), hmac: false, optional: public_http }))
+            .map(|name| (name, SecretDecl { prompt: "The key".into(), env: env.clone(), hmac: false, key: KeyForm::Text, optional: public_http }))
             .collect();
         let mut m = Manifest {
             component: Component {
@@ -211,6 +214,8 @@ prop_compose! {
             }),
             requests: requests.map(|optional| PlainDecl { optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
+            channel: sessions.map(|spool| ChannelDecl { spool }),
+            webhooks: Vec::new(),
             tools: Vec::new(),
         };
         for i in 0..tools {

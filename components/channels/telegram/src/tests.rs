@@ -1,0 +1,193 @@
+use carapace_sdk::channel::{Conversation, ConversationKind, Event, Item};
+use carapace_sdk::testing::{Answer, TestHost};
+use serde_json::{Value, json};
+
+fn ok(result: Value) -> Answer {
+    Answer::new(200).json(json!({ "ok": true, "result": result }))
+}
+
+fn state() -> Value {
+    json!({ "offset": 10, "me": { "id": 42, "is_bot": true, "first_name": "Carapace", "last_name": null, "username": "carapace_bot" } })
+}
+
+fn update(n: i64, message: Value) -> Event {
+    let data = json!({ "update_id": n, "message": message }).to_string().into_bytes();
+    Event::Item(Item { cursor: n.to_string(), data })
+}
+
+fn text(chat: Value, text: &str) -> Value {
+    json!({ "message_id": 5, "date": 1_700_000_000, "chat": chat, "from": { "id": 7, "is_bot": false, "first_name": "Ann", "last_name": "Lee" }, "text": text })
+}
+
+#[carapace_sdk::test]
+fn it_learns_who_it_is_takes_a_webhook_away_and_polls(host: &mut TestHost) {
+    host.on(
+        "GET",
+        "api",
+        "/getMe",
+        ok(json!({ "id": 42, "is_bot": true, "first_name": "C", "username": "carapace_bot" })),
+    )
+    .on("POST", "api", "/deleteWebhook", ok(json!(true)));
+    let led = host.start_channel(None).unwrap();
+    let polls = led.polls().unwrap();
+    assert!(polls.starts_with("api:/getUpdates?timeout=25") && !polls.contains("offset"), "{polls}");
+    assert_eq!(led.state::<Value>()["me"]["username"], "carapace_bot");
+    // The same bot goes on where it was; another one begins anew.
+    host.on("GET", "api", "/getMe", ok(json!({ "id": 42, "first_name": "C" }))).on(
+        "POST",
+        "api",
+        "/deleteWebhook",
+        ok(json!(true)),
+    );
+    assert!(host.start_channel(Some(&state())).unwrap().polls().unwrap().contains("offset=10"));
+    host.on("GET", "api", "/getMe", ok(json!({ "id": 43, "first_name": "D" }))).on(
+        "POST",
+        "api",
+        "/deleteWebhook",
+        ok(json!(true)),
+    );
+    assert!(!host.start_channel(Some(&state())).unwrap().polls().unwrap().contains("offset"));
+}
+
+#[carapace_sdk::test]
+fn a_private_message_is_read_and_the_offset_moves_past_it(host: &mut TestHost) {
+    let led = host.channel_event(&state(), update(11, text(json!({ "id": 7, "type": "private" }), "Hello"))).unwrap();
+    let m = &led.messages()[0];
+    assert_eq!((m.text.as_str(), m.key.as_str(), m.id.as_str()), ("Hello", "7:5", "5"));
+    assert_eq!((m.sender.id.as_str(), m.sender.name.as_str(), m.sender.is_bot), ("7", "Ann Lee", false));
+    assert_eq!((m.conversation.kind, m.at_ms), (ConversationKind::Direct, Some(1_700_000_000_000)));
+    assert!(led.polls().unwrap().contains("offset=12"));
+    // An update that comes late does not move it back.
+    let led = host.channel_event(&state(), update(3, text(json!({ "id": 7, "type": "private" }), "Old"))).unwrap();
+    assert!(led.polls().unwrap().contains("offset=10"));
+}
+
+#[carapace_sdk::test]
+fn in_a_group_a_mention_is_seen_by_its_utf16_place(host: &mut TestHost) {
+    let group = json!({ "id": -100, "type": "supergroup", "title": "Team" });
+    let mention = |text_: &str, kind: &str, offset: usize, length: usize| {
+        let mut m = text(group.clone(), text_);
+        m["entities"] = json!([{ "type": kind, "offset": offset, "length": length }]);
+        m
+    };
+    for (message, mentioned) in [
+        (mention("🦀 @Carapace_Bot hi", "mention", 3, 13), true),
+        (mention("@carapace_bots hi", "mention", 0, 14), false),
+        (mention("/ask@carapace_bot hi", "bot_command", 0, 17), true),
+        (mention("/ask hi", "bot_command", 0, 4), false),
+        (text(group.clone(), "carapace_bot"), false),
+    ] {
+        let led = host.channel_event(&state(), update(11, message.clone())).unwrap();
+        assert_eq!(led.messages()[0].mentions_me, mentioned, "{message}");
+    }
+    let mut reply = text(group.clone(), "yes");
+    reply["reply_to_message"] =
+        json!({ "message_id": 4, "date": 1, "chat": group, "from": { "id": 42, "is_bot": true, "first_name": "C" } });
+    let led = host.channel_event(&state(), update(11, reply)).unwrap();
+    assert!(led.messages()[0].mentions_me);
+    assert_eq!(led.messages()[0].reply_to.as_deref(), Some("4"));
+}
+
+#[carapace_sdk::test]
+fn topics_files_edits_and_buttons_are_understood(host: &mut TestHost) {
+    let mut m = text(json!({ "id": -100, "type": "supergroup", "title": "Team" }), "x");
+    m["message_thread_id"] = json!(9);
+    m["is_topic_message"] = json!(true);
+    m["photo"] = json!([{ "file_id": "small" }, { "file_id": "large", "file_size": 99 }]);
+    let led = host.channel_event(&state(), update(11, m.clone())).unwrap();
+    let said = &led.messages()[0];
+    assert_eq!(said.conversation.thread.as_deref(), Some("9"));
+    assert_eq!(
+        (said.attachments[0].reference.as_str(), said.attachments[0].mime.as_deref()),
+        ("large", Some("image/jpeg"))
+    );
+
+    let data = json!({ "update_id": 12, "edited_message": m }).to_string().into_bytes();
+    let led = host.channel_event(&state(), Event::Item(Item { cursor: "12".into(), data })).unwrap();
+    assert!(led.is_edit(0));
+    assert_eq!(led.messages()[0].key, "edit:12");
+
+    let callback = json!({ "update_id": 13, "callback_query": { "id": "cb", "from": { "id": 8, "first_name": "Bo" }, "message": m, "data": "yes" } });
+    let data = callback.to_string().into_bytes();
+    let led = host.channel_event(&state(), Event::Item(Item { cursor: "13".into(), data })).unwrap();
+    assert_eq!((led.messages()[0].text.as_str(), led.messages()[0].sender.id.as_str()), ("yes", "8"));
+    assert_eq!(
+        led.requests(),
+        [("POST".to_owned(), "api:/answerCallbackQuery".to_owned(), json!({ "callback_query_id": "cb" }))]
+    );
+}
+
+#[carapace_sdk::test]
+fn nobody_is_answered_who_has_no_id_and_what_it_said_itself_is_known(host: &mut TestHost) {
+    let mut anonymous = text(json!({ "id": -100, "type": "supergroup" }), "x");
+    anonymous["from"] = Value::Null;
+    anonymous["sender_chat"] = json!({ "id": -100, "type": "supergroup", "title": "Team" });
+    assert_eq!(host.channel_event(&state(), update(11, anonymous)).unwrap().messages()[0].sender.id, "");
+    let mut own = text(json!({ "id": -100, "type": "supergroup" }), "x");
+    own["from"] = json!({ "id": 42, "is_bot": true, "first_name": "C" });
+    let led = host.channel_event(&state(), update(11, own)).unwrap();
+    assert!(led.messages()[0].sender.is_me && led.messages()[0].sender.is_bot);
+}
+
+#[carapace_sdk::test]
+fn a_poll_is_split_into_updates_and_its_errors_are_told_apart(host: &mut TestHost) {
+    let body = json!({ "ok": true, "result": [{ "update_id": 1, "message": {} }, { "update_id": 2 }] }).to_string();
+    let cursors: Vec<String> = host.split(200, body).unwrap().into_iter().map(|i| i.cursor).collect();
+    assert_eq!(cursors, ["1", "2"]);
+    let failed = |host: &mut TestHost, code: u16, more: Value| {
+        let mut body = json!({ "ok": false, "error_code": code, "description": "d" });
+        body["parameters"] = more;
+        host.split(code, body.to_string()).unwrap_err()
+    };
+    let f = failed(host, 401, json!({}));
+    assert!(!f.retryable && f.message.contains("carapace secrets set bot-token"), "{}", f.message);
+    assert!(failed(host, 409, json!({})).message.contains("another program"));
+    assert_eq!(failed(host, 429, json!({ "retry_after": 3 })).retry_after_ms, Some(3_000));
+    assert!(host.split(502, "<html>").unwrap_err().retryable);
+}
+
+#[carapace_sdk::test]
+fn markdown_goes_out_as_text_with_entities_in_utf16(host: &mut TestHost) {
+    let to = Conversation::direct("7");
+    let part = host.render(&to, "🦀 **bold** `x` [site](https://example.com) [odd](javascript:x)").unwrap().remove(0);
+    host.on("POST", "api", "/sendMessage", ok(json!({ "message_id": 77 })));
+    assert_eq!(host.send_part(&to, part, "k").unwrap().id, "77");
+    let body: Value = serde_json::from_slice(&host.sent().remove(0).body).unwrap();
+    assert_eq!(body["text"], "🦀 bold x site odd");
+    assert_eq!(body["chat_id"], 7);
+    assert_eq!(
+        body["entities"],
+        json!([
+            { "offset": 3, "length": 4, "type": "bold" },
+            { "offset": 8, "length": 1, "type": "code" },
+            { "offset": 10, "length": 4, "type": "text_link", "url": "https://example.com" },
+        ])
+    );
+}
+
+#[carapace_sdk::test]
+fn what_may_have_arrived_is_uncertain_and_what_did_not_is_not(host: &mut TestHost) {
+    let to = Conversation::direct("7");
+    let part = host.render(&to, "hi").unwrap().remove(0);
+    for (answer, retryable, uncertain) in [
+        (Answer::unreachable(), true, false),
+        (Answer::failing(carapace_sdk::Error::Timeout("t".into()), true), true, true),
+        (Answer::new(502).chunk("<html>"), true, true),
+        (Answer::new(429).json(json!({ "ok": false, "error_code": 429, "description": "d" })), true, false),
+        (
+            Answer::new(403).json(json!({ "ok": false, "error_code": 403, "description": "blocked by the user" })),
+            false,
+            false,
+        ),
+    ] {
+        host.fresh().on("POST", "api", "/sendMessage", answer.clone());
+        let f = host.send_part(&to, part.clone(), "k").unwrap_err();
+        assert_eq!((f.retryable, f.uncertain), (retryable, uncertain), "{answer:?}: {}", f.message);
+    }
+}
+
+#[carapace_sdk::test]
+fn a_long_answer_is_several_messages_of_which_the_first_replies(host: &mut TestHost) {
+    let parts = host.render(&Conversation::direct("7"), &"A sentence of words. ".repeat(500)).unwrap();
+    assert!(parts.len() == 3 && parts.iter().all(|p| p.text.encode_utf16().count() <= 4_096));
+}

@@ -1,0 +1,170 @@
+//! Cutting a text where a person would.
+
+use crate::{Style, Text};
+
+/// What a platform counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of UTF-8.
+    Bytes,
+    /// 16-bit units of UTF-16.
+    Utf16,
+    /// Unicode scalar values.
+    Scalars,
+}
+
+impl Unit {
+    /// What a character counts for.
+    pub fn of(self, c: char) -> usize {
+        match self {
+            Self::Bytes => c.len_utf8(),
+            Self::Utf16 => c.len_utf16(),
+            Self::Scalars => 1,
+        }
+    }
+
+    /// What a text counts for.
+    pub fn len(self, text: &str) -> usize {
+        text.chars().map(|c| self.of(c)).sum()
+    }
+}
+
+/// Parts of at most `limit` units each (at least 4). White space at a cut is dropped, nothing else is. An empty text has no parts.
+pub fn split(text: &Text, limit: usize, unit: Unit) -> Vec<Text> {
+    let limit = limit.max(4);
+    let mut parts = Vec::new();
+    let mut start = skip_space(&text.plain, 0);
+    while start < text.plain.len() {
+        let rest = text.plain.get(start..).unwrap_or_default();
+        let fits = fitting(rest, limit, unit);
+        let end = if fits == rest.len() { text.plain.len() } else { start + cut(text, start, fits) };
+        let trimmed = text.plain.get(start..end).unwrap_or_default().trim_end().len();
+        if trimmed > 0 {
+            parts.push(text.slice(start..start + trimmed));
+        }
+        start = skip_space(&text.plain, end);
+    }
+    parts
+}
+
+/// Line feeds and spaces between two parts; never the indentation of the next line of code.
+fn skip_space(text: &str, from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    let blank = rest.len() - rest.trim_start().len();
+    let before = rest.get(..blank).unwrap_or_default();
+    // Up to the last line feed of the white space; without one, all of it.
+    from + before.rfind('\n').map_or(blank, |at| at + 1)
+}
+
+/// Bytes at the beginning that fit.
+fn fitting(text: &str, limit: usize, unit: Unit) -> usize {
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        used += unit.of(c);
+        if used > limit {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// Where to cut within the first `fits` bytes after `start`: the last good place in the second half of them, the better kind first.
+fn cut(text: &Text, start: usize, fits: usize) -> usize {
+    let window = text.plain.get(start..start + fits).unwrap_or_default();
+    let least = fits / 2;
+    for end in ["\n\n", "\n", ". ", " "] {
+        let mut found = window.len();
+        while let Some(at) = window.get(..found).and_then(|w| w.rfind(end)) {
+            if at < least {
+                break;
+            }
+            // After the full stop, before the white space.
+            let at_cut = if end == ". " { at + 1 } else { at };
+            if !inside_whole(text, start + at_cut) {
+                return at_cut;
+            }
+            found = at;
+        }
+    }
+    // Not through a link or a piece of code, if that is not all there is.
+    let before = text
+        .spans
+        .iter()
+        .filter(|s| {
+            is_whole(&s.style) && s.range.start > start && s.range.start < start + fits && s.range.end > start + fits
+        })
+        .map(|s| s.range.start - start)
+        .max();
+    let at = before.unwrap_or(fits);
+    if at > 0 { at } else { window.chars().next().map_or(1, char::len_utf8) }
+}
+
+/// What a cut spoils.
+fn is_whole(style: &Style) -> bool {
+    matches!(style, Style::Code | Style::Link(_))
+}
+
+fn inside_whole(text: &Text, at: usize) -> bool {
+    text.spans.iter().any(|s| is_whole(&s.style) && s.range.start < at && at < s.range.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+    use proptest::prelude::*;
+
+    fn plains(markdown: &str, limit: usize) -> Vec<String> {
+        split(&parse(markdown), limit, Unit::Utf16).into_iter().map(|t| t.plain).collect()
+    }
+
+    #[test]
+    fn paragraphs_come_before_lines_and_lines_before_words() {
+        assert_eq!(plains("One two.\n\nThree four five", 16), ["One two.", "Three four five"]);
+        assert_eq!(plains("one two three", 9), ["one two", "three"]);
+        assert_eq!(plains("𝒳𝒳𝒳𝒳", 4), ["𝒳𝒳", "𝒳𝒳"]);
+    }
+
+    #[test]
+    fn a_long_block_of_code_becomes_several_and_keeps_its_indentation() {
+        let parts = split(&parse("```py\ndef f():\n    return 1\n    return 2\n```"), 24, Unit::Utf16);
+        let texts: Vec<&str> = parts.iter().map(|p| p.plain.as_str()).collect();
+        assert_eq!(texts, ["def f():\n    return 1", "    return 2"]);
+        for part in &parts {
+            assert_eq!(part.spans.len(), 1);
+            assert_eq!(
+                (part.spans[0].range.clone(), &part.spans[0].style),
+                (0..part.plain.len(), &Style::Block(Some("py".into())))
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_cut() {
+        let parts = split(&parse("see here [a long link](https://example.com)"), 14, Unit::Bytes);
+        assert!(parts.iter().any(|p| p.plain.contains("a long link")), "{parts:?}");
+    }
+
+    fn bare(text: &str) -> String {
+        text.chars().filter(|c| !c.is_whitespace()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_part_is_too_long_and_nothing_is_lost(markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>| \n-]{0,400})", limit in 4usize..120) {
+            let text = parse(&markdown);
+            for unit in [Unit::Bytes, Unit::Utf16, Unit::Scalars] {
+                let parts = split(&text, limit, unit);
+                for part in &parts {
+                    prop_assert!(unit.len(&part.plain) <= limit);
+                    prop_assert!(!part.plain.trim().is_empty());
+                    for span in &part.spans {
+                        prop_assert!(part.plain.get(span.range.clone()).is_some_and(|s| !s.is_empty()));
+                    }
+                }
+                let all: String = parts.iter().map(|p| bare(&p.plain)).collect();
+                prop_assert_eq!(all, bare(&text.plain));
+            }
+        }
+    }
+}

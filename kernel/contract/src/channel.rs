@@ -1,0 +1,422 @@
+//! What a channel component and the kernel say to each other: the `channel` interface of `wit/` as plain data.
+
+use crate::digest::Digest;
+use crate::name::InstanceId;
+use serde::{Deserialize, Serialize};
+
+/// The largest state of a channel, bytes.
+pub const MAX_STATE: usize = 64 << 10;
+/// Messages of one event.
+pub const MAX_INBOUND: usize = 256;
+/// Effects, and timers, of one event.
+pub const MAX_EFFECTS: usize = 64;
+/// Parts of one answer.
+pub const MAX_PARTS: usize = 64;
+/// The largest part, bytes of its data.
+pub const MAX_PART: usize = 256 << 10;
+/// The longest id of the platform's (of a conversation, a sender, a message), and dedupe key, bytes.
+pub const MAX_ID: usize = 256;
+/// The longest text of a message that comes in, bytes; what is longer is cut, and says so.
+pub const MAX_TEXT: usize = 64 << 10;
+/// How often an event is given to a component that breaks on it.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// A loaded channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelInfo {
+    /// Which.
+    pub instance: InstanceId,
+    /// Its package. Another digest is another version: it is started anew, with the state of the one before.
+    pub digest: Digest,
+    /// What it says about its platform.
+    pub description: Description,
+    /// The names of its webhooks.
+    pub webhooks: Vec<String>,
+    /// Events are durable before the component sees them, because its platform does not repeat them.
+    pub spool: bool,
+}
+
+/// What a platform can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Longest text of one message.
+    pub text_limit: u32,
+    /// In which unit: `bytes`, `utf16`, `scalars`.
+    pub text_unit: String,
+    /// For so long the platform drops a second message with the same key, s; 0 = it does not.
+    pub key_window_s: u32,
+    /// How it shows that somebody writes.
+    pub typing: Option<TypingSupport>,
+}
+
+/// See [`Description`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypingSupport {
+    /// Shown for so long, ms.
+    pub lasts_ms: u32,
+    /// It can be taken back.
+    pub stops: bool,
+}
+
+/// Who is in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConversationKind {
+    /// One person and the assistant.
+    Direct,
+    /// Several people.
+    Group,
+    /// One speaks to many.
+    Broadcast,
+}
+
+/// A place on the platform where messages are exchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The platform's id.
+    pub id: String,
+    /// Who is in it.
+    pub kind: ConversationKind,
+    /// A thread or topic in it.
+    pub thread: Option<String>,
+    /// For people.
+    pub title: Option<String>,
+}
+
+impl Conversation {
+    /// One text for conversation and thread: what order is kept by.
+    pub fn key(&self) -> String {
+        match &self.thread {
+            Some(thread) => format!("{}#{thread}", self.id),
+            None => self.id.clone(),
+        }
+    }
+}
+
+/// Who wrote, as the component says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    /// The platform's id; empty = unknown, and nobody is answered.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// A program.
+    pub is_bot: bool,
+    /// The account that the component speaks with.
+    pub is_me: bool,
+}
+
+/// A file by reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// For the component.
+    pub reference: String,
+    /// File name.
+    pub name: Option<String>,
+    /// Media type, as the platform says.
+    pub mime: Option<String>,
+    /// Bytes, as the platform says.
+    pub size: Option<u64>,
+}
+
+/// A message that came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelMessage {
+    /// The same key is the same message.
+    pub key: String,
+    /// The platform's id, for replies.
+    pub id: String,
+    /// Where.
+    pub conversation: Conversation,
+    /// Who.
+    pub sender: Sender,
+    /// What.
+    pub text: String,
+    /// It names the assistant, or answers something it said.
+    pub mentions_me: bool,
+    /// The message it answers.
+    pub reply_to: Option<String>,
+    /// When, by the platform's clock, ms since the epoch.
+    pub at_ms: Option<u64>,
+    /// Files with it.
+    pub attachments: Vec<Attachment>,
+}
+
+/// What came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Inbound {
+    /// A message.
+    Message(ChannelMessage),
+    /// What a message says now.
+    Edited(ChannelMessage),
+}
+
+/// One thing out of a poll's response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// Tells it from its neighbours.
+    pub cursor: String,
+    /// What.
+    #[serde(with = "serde_base64")]
+    pub data: Vec<u8>,
+}
+
+/// An authentic request to a webhook of a component's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookRequest {
+    /// Which webhook of its manifest.
+    pub webhook: String,
+    /// Method.
+    pub method: String,
+    /// Without `?`.
+    pub query: String,
+    /// Headers, lower case, without what the kernel keeps to itself.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    #[serde(with = "serde_base64")]
+    pub body: Vec<u8>,
+}
+
+/// What it is answered, or what a poll was answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpAnswer {
+    /// Status code.
+    pub status: u16,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    #[serde(with = "serde_base64")]
+    pub body: Vec<u8>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "kebab-case")]
+pub enum Event {
+    /// A poll brought this.
+    Item(Item),
+    /// The kernel gave up on the item of this cursor.
+    PassedOver(String),
+    /// A timer has run down.
+    Timer(String),
+    /// A request to a webhook.
+    Webhook(WebhookRequest),
+}
+
+/// A timer that a component asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimerChange {
+    /// Which.
+    pub id: String,
+    /// From now, ms; none = it goes.
+    pub after_ms: Option<u32>,
+    /// At most so much later, ms.
+    pub jitter_ms: u32,
+}
+
+/// An HTTP request of a component's that the kernel sends for it, under the same rules as one it sends itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelRequest {
+    /// Method.
+    pub method: String,
+    /// Where.
+    pub target: KernelTarget,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body; none = without.
+    pub body: Option<Vec<u8>>,
+    /// Until the response's head, ms.
+    pub timeout_ms: Option<u32>,
+}
+
+/// See [`KernelRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelTarget {
+    /// An endpoint of its manifest, and a path with query under it.
+    Endpoint(String, String),
+    /// A handle that a `capture` rule made.
+    Handle(String),
+    /// Any public address.
+    Public(String),
+}
+
+/// How a channel gets what is new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// The kernel repeats this.
+    Poll {
+        /// What.
+        request: KernelRequest,
+        /// From the end of one to the beginning of the next, when there was nothing, ms.
+        min_interval_ms: u32,
+    },
+    /// Not at all: webhooks bring it.
+    Idle,
+    /// It cannot go on without the owner.
+    Fatal(String),
+}
+
+/// What a component answered to an event. Within the limits of this module when it comes from the port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its state from now on.
+    pub state: Vec<u8>,
+    /// What came in.
+    pub inbound: Vec<Inbound>,
+    /// Sent after the commit, in order.
+    pub effects: Vec<KernelRequest>,
+    /// Timers.
+    pub timers: Vec<TimerChange>,
+    /// None = as before.
+    pub link: Option<Link>,
+    /// To a webhook; none = 200.
+    pub response: Option<HttpAnswer>,
+}
+
+/// What has to wait after a failure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureScope {
+    /// This conversation.
+    #[default]
+    Conversation,
+    /// Everything of the instance.
+    Account,
+}
+
+/// Why a channel's call gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct ChannelFailure {
+    /// What kind.
+    pub kind: ChannelFailureKind,
+    /// For the owner; holds no secret.
+    pub message: String,
+    /// After so long, ms.
+    pub retry_after_ms: Option<u64>,
+    /// What has to wait.
+    pub scope: FailureScope,
+    /// It may have been done all the same.
+    pub uncertain: bool,
+}
+
+/// See [`ChannelFailure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelFailureKind {
+    /// The component broke: a trap, a limit, an answer outside the contract. The same again may break it again.
+    Broken,
+    /// The component says that trying again may help, or the other side could not be reached.
+    Retryable,
+    /// The component says that trying again will not help.
+    Final,
+    /// The kernel did not let it: no permit was free, the instance was replaced or is going. Counts as no attempt.
+    NotNow,
+    /// It is not loaded, disabled, revoked.
+    Gone,
+}
+
+/// What is to be said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Markdown (CommonMark).
+    pub text: String,
+    /// The message it answers.
+    pub reply_to: Option<String>,
+}
+
+/// One message of the platform's, rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenderedPart {
+    /// What a person will read.
+    pub text: String,
+    /// For the component.
+    #[serde(with = "serde_base64")]
+    pub data: Vec<u8>,
+}
+
+/// A part on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub conversation: Conversation,
+    /// What.
+    pub part: RenderedPart,
+    /// The same each time it is tried.
+    pub key: String,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// How a channel stands, for its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    /// Which.
+    pub instance: InstanceId,
+    /// How it stands.
+    pub state: ChannelState,
+    /// Why, and what to do, where it is not `running`.
+    pub why: Option<String>,
+    /// Since when, ms since the epoch.
+    pub since_ms: u64,
+    /// When it last took something in, ms since the epoch.
+    pub last_event_ms: Option<u64>,
+    /// When a poll last succeeded, ms since the epoch.
+    pub last_poll_ms: Option<u64>,
+    /// Messages that wait for their turn, or are in it.
+    pub waiting: u64,
+    /// Messages given up.
+    pub messages_dead: u64,
+    /// Parts to be sent.
+    pub outbox_pending: u64,
+    /// Parts that may or may not have arrived.
+    pub outbox_uncertain: u64,
+    /// Parts given up.
+    pub outbox_dead: u64,
+    /// Events put aside.
+    pub events_dead: u64,
+    /// Strangers who wait for an approval.
+    pub pairing: u64,
+}
+
+/// See [`ChannelStatus`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelState {
+    /// Its `start` has not been answered yet.
+    Starting,
+    /// All is well.
+    Running,
+    /// Something fails and is tried again.
+    Degraded,
+    /// It does nothing until its configuration, a secret, a grant or its package changes, or the kernel is started again.
+    Stopped,
+}
+
+impl ChannelState {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Bytes as base64 (standard, padded) in JSON.
+mod serde_base64 {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(d)?).map_err(D::Error::custom)
+    }
+}

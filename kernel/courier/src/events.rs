@@ -1,0 +1,362 @@
+//! Giving events to a component: in turn, with the state threaded through, one commit for all that went well.
+
+use crate::clock::Moment;
+use crate::harvest::Harvest;
+use crate::ingress::{End, MOST_EVENTS, Session};
+use crate::marks::Marks;
+use crate::slot::{Hook, Slot};
+use carapace_contract::Digest;
+use carapace_contract::channel::{ChannelFailure, ChannelFailureKind, ChannelState, Event, HttpAnswer, Item};
+use carapace_store::{Batch, ChannelEventState, Durability, Ulid};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A commit is not put off for longer than this by further events, ms.
+const LONGEST_GROUP_MS: u64 = 100;
+/// So often something that says nothing about the event may keep it from being taken, in a row; then it is put aside. About an hour.
+const MOST_HELD_UP: u32 = 60;
+/// Marks of events that never came again.
+const MOST_MARKS: usize = 256;
+
+/// What is kept of something that a component could not take.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Kept {
+    Event(Event),
+    /// A poll's response that could not be split.
+    Response {
+        response: HttpAnswer,
+    },
+}
+
+/// Where an event came from: what has to happen when it is over.
+pub(crate) enum Source {
+    Hook(oneshot::Sender<HttpAnswer>),
+    Timer,
+    Stored(Ulid),
+    Item,
+}
+
+/// An event that is to be given.
+pub(crate) struct Due {
+    pub(crate) event: Event,
+    fingerprint: String,
+    source: Source,
+    /// It was put aside before, and came again.
+    known_dead: bool,
+    held_up: u32,
+}
+
+impl Due {
+    fn new(event: Event, fingerprint: String, source: Source) -> Self {
+        Self { event, fingerprint, source, known_dead: false, held_up: 0 }
+    }
+
+    pub(crate) fn hook(hook: Hook) -> Self {
+        // Not the headers: a request that is repeated has another date.
+        let request = &hook.request;
+        let seen = format!("{}\n{}\n{}\n{}", request.webhook, request.method, request.query, Digest::of(&request.body));
+        let fingerprint = Digest::of(seen.as_bytes()).hex();
+        Self::new(Event::Webhook(hook.request), fingerprint, Source::Hook(hook.answer))
+    }
+
+    pub(crate) fn timer(id: String) -> Self {
+        let fingerprint = format!("timer:{}", Digest::of(id.as_bytes()).hex());
+        Self::new(Event::Timer(id), fingerprint, Source::Timer)
+    }
+
+    pub(crate) fn item(item: Item, slot: &Slot) -> Self {
+        let event = Event::Item(item);
+        let body = serde_json::to_value(&event).unwrap_or_default();
+        let fingerprint = Digest::of(body.to_string().as_bytes()).hex();
+        let known_dead = slot.is_dead(&fingerprint);
+        Self { known_dead, ..Self::new(event, fingerprint, Source::Item) }
+    }
+
+    fn passed_over(cursor: String) -> Self {
+        let fingerprint = format!("passed:{}", Digest::of(cursor.as_bytes()).hex());
+        Self::new(Event::PassedOver(cursor), fingerprint, Source::Item)
+    }
+
+    fn is_unwanted(&self) -> bool {
+        matches!(&self.source, Source::Hook(answer) if answer.is_closed())
+    }
+
+    /// What its end does to the store.
+    fn end(&self, batch: Batch, session: &Session) -> Batch {
+        match (&self.source, &self.event) {
+            (Source::Stored(id), _) => batch.event_delete(*id),
+            (_, Event::Timer(id)) => batch.timer_clear(session.info.instance.clone(), id.clone()),
+            _ => batch,
+        }
+    }
+}
+
+impl Session {
+    /// Reads stored events into what is given next.
+    pub(crate) async fn read_stored(&mut self) -> Result<(), End> {
+        if self.pending.len() >= MOST_EVENTS || !self.slot.take_unread() {
+            return Ok(());
+        }
+        let instance = self.info.instance.clone();
+        let rows = self.inner.store.channel_events(Some(&instance), ChannelEventState::Waiting, MOST_EVENTS).await?;
+        if rows.len() == MOST_EVENTS {
+            self.slot.read_again();
+        }
+        for row in rows {
+            match serde_json::from_value::<Kept>(row.body) {
+                Ok(Kept::Event(event)) => {
+                    self.pending.push_back(Due::new(event, row.id.to_string(), Source::Stored(row.id)));
+                }
+                Ok(Kept::Response { response }) => self.split_again(row.id, response).await?,
+                Err(e) => {
+                    let why = format!("it cannot be read back: {e}");
+                    let batch = self.batch().event_state(row.id, ChannelEventState::Dead, Some(why));
+                    self.durably(batch).await?;
+                    self.slot.unstored();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a poll's response that could not be split.
+    pub(crate) async fn keep_response(&mut self, response: HttpAnswer, f: &ChannelFailure) -> Result<(), End> {
+        let mut row = self.kept(&Event::Timer(String::new()), ChannelEventState::Dead, Some(f.to_string()));
+        row.body = serde_json::to_value(Kept::Response { response }).unwrap_or_default();
+        row.fingerprint = Digest::of(row.body.to_string().as_bytes()).hex();
+        let batch = self.batch().event_put(row);
+        self.durably(batch).await?;
+        self.count("dead");
+        Ok(())
+    }
+
+    async fn split_again(&mut self, id: Ulid, response: HttpAnswer) -> Result<(), End> {
+        let instance = self.info.instance.clone();
+        let mut batch = self.batch();
+        match self.inner.channels.split(&instance, response).await {
+            Ok(items) => {
+                batch = batch.event_delete(id);
+                let n = items.len();
+                for item in items {
+                    batch = batch.event_put(self.kept(&Event::Item(item), ChannelEventState::Waiting, None));
+                }
+                self.durably(batch).await?;
+                self.slot.stored(n);
+            }
+            Err(f) => {
+                self.durably(batch.event_state(id, ChannelEventState::Dead, Some(f.to_string()))).await?;
+            }
+        }
+        self.slot.unstored();
+        Ok(())
+    }
+
+    /// Gives what is pending, group by group.
+    pub(crate) async fn process(&mut self) -> Result<(), End> {
+        while let Some(first) = self.pending.pop_front() {
+            if first.is_unwanted() {
+                continue;
+            }
+            if first.known_dead {
+                self.pass_over(&first.event);
+                continue;
+            }
+            if let Some(why) = self.marks.verdict(&first.fingerprint) {
+                self.bury(first, why).await?;
+                continue;
+            }
+            let mut group = VecDeque::from([first]);
+            // What was under way before and was not taken goes alone, so that nothing falls with it.
+            let alone = |marks: &Marks, due: &Due| due.known_dead || marks.is_suspect(&due.fingerprint);
+            if group.front().is_some_and(|due| !alone(&self.marks, due)) {
+                while group.len() < MOST_EVENTS
+                    && let Some(next) = self.pending.pop_front_if(|due| !alone(&self.marks, due))
+                {
+                    group.push_back(next);
+                }
+            }
+            self.give(group).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives one group: up to the first event that fails, or to the time a commit may be put off.
+    async fn give(&mut self, mut group: VecDeque<Due>) -> Result<(), End> {
+        self.marks.keep_at_most(MOST_MARKS);
+        for due in &group {
+            self.marks.begin(&due.fingerprint);
+        }
+        let given: Vec<String> = group.iter().map(|due| due.fingerprint.clone()).collect();
+        self.note().await?;
+        let until = Moment::after(self.inner.clock.as_ref(), LONGEST_GROUP_MS);
+        let (mut state, mut done, mut failed) = (self.state.clone(), Vec::new(), None);
+        let inner = Arc::clone(&self.inner);
+        let slot = Arc::clone(&self.slot);
+        let mut harvest = Harvest::new(&inner, &slot, self.batch());
+        while let Some(due) = group.pop_front() {
+            if due.is_unwanted() {
+                self.marks.unbegin(&due.fingerprint);
+                continue;
+            }
+            let attempt = self.marks.attempt(&due.fingerprint);
+            let call = inner.channels.event(&self.info.instance, state.clone(), &due.event, attempt);
+            let outcome = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => {
+                    for fingerprint in &given {
+                        self.marks.unbegin(fingerprint);
+                    }
+                    self.note().await?;
+                    return Err(End::Cancelled);
+                }
+                outcome = call => outcome,
+            };
+            match outcome {
+                Ok(mut outcome) => {
+                    state = std::mem::take(&mut outcome.state);
+                    let response = outcome.response.take();
+                    harvest.add(|b| due.end(b, self));
+                    let before = harvest.touched.len();
+                    harvest.take(outcome, &mut self.timers);
+                    let touched = harvest.touched.get(before..).unwrap_or_default();
+                    // A timer that was set anew, or cleared, while it waited to be given has not run down after all.
+                    let stale = |due: &Due| matches!(&due.event, Event::Timer(id) if touched.contains(id));
+                    for due in group.iter().filter(|due| stale(due)) {
+                        self.marks.unbegin(&due.fingerprint);
+                    }
+                    group.retain(|due| !stale(due));
+                    self.pending.retain(|due| !stale(due));
+                    done.push((due, response));
+                }
+                Err(f) => {
+                    failed = Some((due, f));
+                    break;
+                }
+            }
+            if until.left(inner.clock.as_ref()) == 0 {
+                break;
+            }
+        }
+        for due in group.into_iter().rev() {
+            self.marks.unbegin(&due.fingerprint);
+            self.pending.push_front(due);
+        }
+        if !done.is_empty() {
+            for (due, _) in &done {
+                self.marks.end(&due.fingerprint);
+            }
+            harvest.add(|b| b.channel_attempts(self.info.instance.clone(), self.marks.body()));
+            let gathered = harvest.gathered();
+            self.commit(gathered, state).await?;
+            self.failures = 0;
+            self.slot.took_in(inner.clock.now_ms());
+            for (due, response) in done {
+                self.over(due, response);
+            }
+        }
+        match failed {
+            Some((due, f)) => self.failed(due, f).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what is under way. A power cut may lose it: what counts are deaths that the machine survives.
+    async fn note(&mut self) -> Result<(), End> {
+        let batch = self.batch().durability(Durability::Relaxed);
+        let batch = batch.channel_attempts(self.info.instance.clone(), self.marks.body());
+        self.durably(batch).await.map(|_| ())
+    }
+
+    /// It is durable: whoever waits may know.
+    fn over(&self, due: Due, response: Option<HttpAnswer>) {
+        self.count("ok");
+        match due.source {
+            Source::Hook(answer) => {
+                // Gone: its answer was 503, and it will come again.
+                let _ = answer.send(response.unwrap_or(HttpAnswer { status: 200, ..HttpAnswer::default() }));
+            }
+            Source::Stored(_) => self.slot.unstored(),
+            Source::Timer | Source::Item => {}
+        }
+    }
+
+    async fn failed(&mut self, mut due: Due, f: ChannelFailure) -> Result<(), End> {
+        match f.kind {
+            ChannelFailureKind::Broken => {
+                self.marks.broke(&due.fingerprint);
+                tracing::warn!(instance = %self.info.instance, error = %f, "the channel broke on an event");
+                self.count("broken");
+                self.pending.push_front(due);
+                Ok(())
+            }
+            ChannelFailureKind::Final => self.bury(due, f.to_string()).await,
+            ChannelFailureKind::Gone => {
+                self.marks.unbegin(&due.fingerprint);
+                self.note().await?;
+                Err(End::Gone(f.to_string()))
+            }
+            ChannelFailureKind::Retryable | ChannelFailureKind::NotNow => {
+                self.marks.unbegin(&due.fingerprint);
+                if f.kind == ChannelFailureKind::Retryable {
+                    due.held_up += 1;
+                    if due.held_up >= MOST_HELD_UP {
+                        let why = format!("{} times in a row: {f}", due.held_up);
+                        return self.bury(due, why).await;
+                    }
+                }
+                self.pending.push_front(due);
+                self.held_up(&f, "an event could not be taken in").await
+            }
+        }
+    }
+
+    /// Puts an event aside: kept as it came, listed, and not given again unless the owner says so.
+    async fn bury(&mut self, due: Due, why: String) -> Result<(), End> {
+        self.marks.end(&due.fingerprint);
+        self.count("dead");
+        tracing::error!(instance = %self.info.instance, why, "an event was put aside; `carapace events list` shows it");
+        let mut batch = self.batch().channel_attempts(self.info.instance.clone(), self.marks.body());
+        match (&due.source, &due.event) {
+            (Source::Stored(id), _) => batch = batch.event_state(*id, ChannelEventState::Dead, Some(why)),
+            (_, Event::PassedOver(_)) => {
+                // Kept once already, as the item that it is about. It will come again; not at once.
+                self.durably(batch).await?;
+                self.polls.fail(&self.inner);
+                let why = "its component does not get past an item; see `carapace events list`".to_owned();
+                self.slot.stands(self.inner.clock.as_ref(), ChannelState::Degraded, Some(why));
+                return Ok(());
+            }
+            _ => {
+                let mut row = self.kept(&due.event, ChannelEventState::Dead, Some(why));
+                row.fingerprint.clone_from(&due.fingerprint);
+                batch = due.end(batch.event_put(row), self);
+            }
+        }
+        self.durably(batch).await?;
+        match due.source {
+            // It is kept here: nobody has to send it again.
+            Source::Hook(answer) => drop(answer.send(HttpAnswer { status: 200, ..HttpAnswer::default() })),
+            Source::Stored(_) => self.slot.unstored(),
+            Source::Item => {
+                self.slot.died(due.fingerprint);
+                self.pass_over(&due.event);
+            }
+            Source::Timer => {}
+        }
+        Ok(())
+    }
+
+    fn pass_over(&mut self, event: &Event) {
+        if let Event::Item(item) = event {
+            self.pending.push_front(Due::passed_over(item.cursor.clone()));
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let instance = self.info.instance.to_string();
+        metrics::counter!("carapace_channel_events_total", "instance" => instance, "outcome" => outcome).increment(1);
+    }
+}

@@ -1,0 +1,138 @@
+"""A small Telegram Bot API server for one bot, on a free loopback port: what https://core.telegram.org/bots/api says of the methods a
+chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery).
+
+An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
+message), GET /control/sent (what was sent), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
+
+Usage: telegram_bot_api.py TOKEN
+"""
+
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+TOKEN = sys.argv[1]
+ME = {"id": 42, "is_bot": True, "first_name": "Carapace", "username": "carapace_bot", "can_join_groups": True,
+      "can_read_all_group_messages": False, "supports_inline_queries": False}
+changed = threading.Condition()
+updates, sent, failures = [], [], []
+last = {"update": 1000, "message": 0}
+
+
+def message(chat, text, sender):
+    last["message"] += 1
+    return {"message_id": last["message"], "date": int(time.time()), "chat": chat, "from": sender, "text": text}
+
+
+class Api(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def parameters(self):
+        url = urlsplit(self.path)
+        found = dict(parse_qsl(url.query))
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if body and "json" in (self.headers.get("content-type") or ""):
+            found.update(json.loads(body))
+        elif body:
+            found.update(parse_qsl(body.decode()))
+        return url.path, found
+
+    def do_GET(self):
+        path, p = self.parameters()
+        if path.startswith("/control/"):
+            return self.control(path[9:], p)
+        if not path.startswith(f"/bot{TOKEN}/"):
+            return self.answer(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
+        method = getattr(self, "m_" + path.rsplit("/", 1)[1].lower(), None)
+        if method is None:
+            return self.answer(404, {"ok": False, "error_code": 404, "description": "Not Found: method not found"})
+        method(p)
+
+    do_POST = do_GET
+
+    def ok(self, result):
+        self.answer(200, {"ok": True, "result": result})
+
+    def m_getme(self, _):
+        self.ok(ME)
+
+    def m_deletewebhook(self, _):
+        self.ok(True)
+
+    def m_sendchataction(self, _):
+        self.ok(True)
+
+    def m_answercallbackquery(self, _):
+        self.ok(True)
+
+    def m_getupdates(self, p):
+        # https://core.telegram.org/bots/api#getupdates
+        offset, timeout = int(p.get("offset", 0)), float(p.get("timeout", 0))
+        with changed:
+            updates[:] = [u for u in updates if u["update_id"] >= offset]
+            changed.wait_for(lambda: updates, timeout)
+            result = updates[: int(p.get("limit", 100))]
+        self.ok(result)
+
+    def m_sendmessage(self, p):
+        # https://core.telegram.org/bots/api#sendmessage
+        with changed:
+            if failures:
+                status, body = failures.pop(0)
+                return self.answer(status, body)
+            text, entities = p.get("text", ""), p.get("entities", [])
+            entities = json.loads(entities) if isinstance(entities, str) else entities
+            units = len(text.encode("utf-16-le")) // 2
+            wrong = None
+            if not text.strip():
+                wrong = "message text is empty"
+            elif units > 4096:
+                wrong = "message is too long"
+            elif any(e["offset"] < 0 or e["length"] < 1 or e["offset"] + e["length"] > units for e in entities):
+                wrong = "entity beyond the end of the message"
+            if wrong:
+                return self.answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: " + wrong})
+            chat = int(p["chat_id"])
+            said = message({"id": chat, "type": "private" if chat > 0 else "supergroup"}, text, ME)
+            sent.append({**p, "message_id": said["message_id"]})
+            changed.notify_all()
+        self.ok(said)
+
+    def control(self, what, p):
+        with changed:
+            if what == "say":
+                last["update"] += 1
+                said = message(p["chat"], p["text"], p["from"])
+                said.update(p.get("more", {}))
+                updates.append({"update_id": last["update"], "message": said})
+                changed.notify_all()
+                return self.ok(said)
+            if what == "fail":
+                failures.append((p["status"], p["body"]))
+                return self.ok(True)
+            if what == "sent":
+                # At least so many, or what there is after the time.
+                changed.wait_for(lambda: len(sent) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
+                return self.ok(list(sent))
+        self.answer(404, {"ok": False})
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+server.daemon_threads = True
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+sys.stdin.read()

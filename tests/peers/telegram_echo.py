@@ -1,0 +1,35 @@
+"""python-telegram-bot against a Bot API server: polls, answers one message with what it said, and stops.
+
+Usage: telegram_echo.py BASE_URL TOKEN
+"""
+
+import asyncio
+import sys
+
+from telegram import MessageEntity, Update
+from telegram.ext import Application, MessageHandler, filters
+
+base, token = sys.argv[1:3]
+
+
+async def main():
+    answered = asyncio.Event()
+
+    async def echo(update: Update, context):
+        await context.bot.send_chat_action(update.effective_chat.id, "typing")
+        entity = MessageEntity(type="bold", offset=0, length=4)
+        await update.message.reply_text("You: " + update.message.text, entities=[entity])
+        answered.set()
+
+    app = Application.builder().token(token).base_url(f"{base}/bot").build()
+    app.add_handler(MessageHandler(filters.TEXT, echo))
+    async with app:
+        await app.start()
+        await app.updater.start_polling(timeout=5)
+        print("ready", flush=True)
+        await asyncio.wait_for(answered.wait(), 60)
+        await app.updater.stop()
+        await app.stop()
+
+
+asyncio.run(main())
