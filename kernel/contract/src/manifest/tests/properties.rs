@@ -100,6 +100,9 @@ fn render(m: &Manifest) -> String {
         }
         writeln!(out, "fallback = {}", p.fallback).unwrap();
     }
+    if let Some(b) = &m.build {
+        writeln!(out, "[build]\ncompiler = {}", q(&b.compiler)).unwrap();
+    }
     for t in &m.tools {
         let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
         let effects: Vec<String> = t.effects.iter().map(|e| e.as_str().to_owned()).collect();
@@ -212,6 +215,7 @@ prop_compose! {
             requests: requests.map(|optional| PlainDecl { optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
+            build: (minor % 2 == 1).then(|| BuildInfo { compiler: "rustc 1.90.0 (1159e78c4 2025-09-14)".into() }),
         };
         for i in 0..tools {
             let mut uses: Vec<Use> = m.http.iter().map(|e| Use::Http(e.endpoint.clone())).collect();
