@@ -258,12 +258,8 @@ async fn what_is_changed_or_denied_on_the_disk_is_not_run_and_the_rest_is() {
     let signer = testing::key(8);
     let mut list = DenyList::none();
     list.pin(signer.public()).unwrap();
-    let content = DenyContent {
-        version: 1,
-        expires_ms: u64::MAX,
-        digests: [digest("trinket")].into(),
-        ..DenyContent::default()
-    };
+    let content =
+        DenyContent { version: 1, expires_ms: u64::MAX, digests: [digest("trinket")].into(), ..DenyContent::default() };
     list.update(&deny::sign(&content, &signer).unwrap()).unwrap();
     list.save(&kernel.state().join("deny-list.json")).unwrap();
     kernel.restart();

@@ -84,7 +84,9 @@ impl Probation {
 
 fn end_of(kind: TrapKind) -> End {
     match kind {
-        TrapKind::Unreachable | TrapKind::Fault | TrapKind::Instantiate | TrapKind::NoExport => End::Broken,
+        TrapKind::Unreachable | TrapKind::Fault | TrapKind::Instantiate | TrapKind::NoExport | TrapKind::Exit => {
+            End::Broken
+        }
         TrapKind::OutOfFuel
         | TrapKind::Cpu
         | TrapKind::Wall

@@ -3,7 +3,9 @@
 //! To the engine a version is a part of a name, and types are structural: what two versions have in common is the same host function under
 //! two names. Only an interface that changed needs something between, and that is a [`Binding`] of its version.
 
-use crate::bindings::{assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings};
+use crate::bindings::{
+    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings,
+};
 use crate::http::{Http, HttpOf};
 use crate::linker::Interface;
 use crate::recording::{Recorded, RecordedOf};

@@ -191,8 +191,9 @@ impl<T: Imports> Loaded<T> {
     ) -> Result<Result<Vec<provider::Model>, provider::Failure>, CallError> {
         let mut state = state;
         let recorder = begun(&mut state, "provider.models", || recording::arguments([]));
-        let answer =
-            self.fresh(state, admission, models_size, |store, exports| Box::pin(async move { exports.models(store).await }));
+        let answer = self.fresh(state, admission, models_size, |store, exports| {
+            Box::pin(async move { exports.models(store).await })
+        });
         over(recorder, answer.await)
     }
 

@@ -166,6 +166,7 @@ fn declared(m: &Manifest) -> Declared {
         ("memory", m.memory.is_some()),
         ("sessions", m.sessions.is_some()),
         ("settings", m.settings.is_some()),
+        ("requests", m.requests.is_some()),
         ("asset", !m.assets.is_empty()),
         ("secrets", !m.secrets.is_empty()),
         ("provider", m.provider.is_some()),
@@ -173,6 +174,7 @@ fn declared(m: &Manifest) -> Declared {
     ];
     Declared {
         name: m.component.name.to_string(),
+        schema: m.kv.as_ref().map_or(1, |kv| kv.schema),
         sections: sections.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect(),
         endpoints: m.http.iter().map(|e| (e.endpoint.to_string(), e.methods.clone())).collect(),
         public_http: m.public_http,

@@ -22,14 +22,7 @@ impl log::Host for HostState {
 }
 
 /// A line of an instance's, or of the kernel about it, if it has one left this minute.
-pub(crate) fn say(
-    services: &Services,
-    live: &Live,
-    by_kernel: bool,
-    level: log::Level,
-    message: &str,
-    fields: &str,
-) {
+pub(crate) fn say(services: &Services, live: &Live, by_kernel: bool, level: log::Level, message: &str, fields: &str) {
     if !live.log_rate.take(live.runtime.limits().log_lines_per_minute) {
         metrics::counter!("carapace_guest_log_dropped_total", "instance" => live.id.to_string()).increment(1);
         return;

@@ -97,7 +97,11 @@ impl Session<'_> {
         if self.component.is_none() {
             self.was_here = !here.is_empty();
         }
-        let what = if here.is_empty() { Bring::Install { instance: None, publisher: None } } else { Bring::Update(component.clone()) };
+        let what = if here.is_empty() {
+            Bring::Install { instance: None, publisher: None }
+        } else {
+            Bring::Update(component.clone())
+        };
         let bring = BringArgs {
             signature: None,
             accept: self.args.yes.then_some(digest),

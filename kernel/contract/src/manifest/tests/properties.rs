@@ -103,6 +103,9 @@ fn render(m: &Manifest) -> String {
     if let Some(c) = &m.channel {
         writeln!(out, "[channel]\nspool = {}", c.spool).unwrap();
     }
+    if let Some(b) = &m.build {
+        writeln!(out, "[build]\ncompiler = {}", q(&b.compiler)).unwrap();
+    }
     for t in &m.tools {
         let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
         let effects: Vec<String> = t.effects.iter().map(|e| e.as_str().to_owned()).collect();
@@ -217,6 +220,7 @@ prop_compose! {
             channel: sessions.map(|spool| ChannelDecl { spool }),
             webhooks: Vec::new(),
             tools: Vec::new(),
+            build: (minor % 2 == 1).then(|| BuildInfo { compiler: "rustc 1.90.0 (1159e78c4 2025-09-14)".into() }),
         };
         for i in 0..tools {
             let mut uses: Vec<Use> = m.http.iter().map(|e| Use::Http(e.endpoint.clone())).collect();
