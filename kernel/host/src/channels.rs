@@ -165,10 +165,12 @@ impl Channels for Host {
                     live.runtime.meter().denial(denial);
                     ChannelFailureKind::Final
                 }
-                EgressError::Invalid(_) | EgressError::Limit(_) => ChannelFailureKind::Final,
-                EgressError::Unavailable(_) | EgressError::Timeout(_) | EgressError::Cancelled => {
-                    ChannelFailureKind::Retryable
-                }
+                EgressError::Invalid(_) => ChannelFailureKind::Final,
+                // A limit is usually one of rate: it passes.
+                EgressError::Limit(_)
+                | EgressError::Unavailable(_)
+                | EgressError::Timeout(_)
+                | EgressError::Cancelled => ChannelFailureKind::Retryable,
             };
             ChannelFailure { uncertain: f.sent, ..failure(kind, f.error.to_string()) }
         })

@@ -133,6 +133,7 @@ impl Exports {
     where
         T: Send + 'static,
         P: ComponentNamedList + Lower + Send + Sync,
+        R: 'static,
         (R,): ComponentNamedList + Lift + Send + Sync,
     {
         let all = self.at.channel.as_ref().ok_or(NoExport("channel"))?;

@@ -10,7 +10,7 @@ pub(crate) enum ChannelsCommand {
     List(OutputArgs),
     /// One channel, with all that waits.
     Status {
-        /// `telegram`, `publisher/name` or `publisher/name/instance`
+        /// `name`, `publisher/name` or `publisher/name/instance`
         instance: String,
         #[command(flatten)]
         output: OutputArgs,
