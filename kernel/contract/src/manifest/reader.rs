@@ -164,6 +164,17 @@ impl<'a> Section<'a> {
         problems: &Problems,
         check: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<Spanned<T>>> {
+        self.sequence(key, problems, false, check)
+    }
+
+    /// A list of strings in which the same may stand more than once, if `again`.
+    pub(super) fn sequence<T>(
+        &self,
+        key: &str,
+        problems: &Problems,
+        again: bool,
+        check: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<Spanned<T>>> {
         let (item, span) = self.get(key)?;
         let Some(array) = item.as_array() else {
             problems.at(&span, format!("`{key}` is {}; write a list: [\"…\", \"…\"]", kind(item.type_name())));
@@ -177,7 +188,7 @@ impl<'a> Section<'a> {
                 problems.at(&span, format!("`{key}` holds {}; write strings in quotes", kind(value.type_name())));
                 continue;
             };
-            if seen.contains(&text) {
+            if !again && seen.contains(&text) {
                 problems.at(&span, format!("`{key}` holds `{}` twice; remove one", shown(text)));
                 continue;
             }

@@ -259,7 +259,11 @@ fn piece(text: &str) -> Result<Piece, String> {
 }
 
 fn signed(s: &Section<'_>, problems: &Problems) -> Option<Vec<Piece>> {
-    let pieces: Vec<Piece> = s.list("signed", problems, piece)?.into_iter().map(|p| p.value).collect();
+    let Some(pieces) = s.sequence("signed", problems, true, piece) else {
+        problems.at(&s.span, "`signed` is missing; write e.g. signed = [\"{header:X-Timestamp}\", \".\", \"{body}\"]");
+        return None;
+    };
+    let pieces: Vec<Piece> = pieces.into_iter().map(|p| p.value).collect();
     if !pieces.contains(&Piece::Body) {
         problems.at(&s.span, "`signed` leaves the body out, so anybody could exchange it; add \"{body}\"");
         return None;
