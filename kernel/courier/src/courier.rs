@@ -216,6 +216,12 @@ async fn reconcile(inner: &Arc<Inner>, running: &mut HashMap<InstanceId, Running
         inner.slots().remove(&instance);
         metrics::gauge!("carapace_channel_ready", "instance" => instance.to_string()).set(0.0);
     }
+    // What was forgotten with an uninstalled component must not be remembered here.
+    if loaded.iter().any(|info| inner.slot(&info.instance).is_none())
+        && let Err(error) = inner.pairing.load(&inner.store).await
+    {
+        tracing::error!(%error, "who is paired could not be read");
+    }
     let config = inner.config.current();
     for info in loaded {
         // Who may talk is read for every event; everything else is the component's to look at anew.

@@ -11,8 +11,8 @@ use carapace_contract::channel::{
 use futures::future::BoxFuture;
 use std::sync::Arc;
 
-/// Between two polls, at least, ms: also where a component asks for less, or brings the same items again and again.
-const LEAST_MS: u64 = 20;
+/// Between two polls, at least, ms: four hundred a minute, well under the requests that an instance usually has.
+const LEAST_MS: u64 = 150;
 /// Between two polls that bring items while the request stays the same, ms: the cursor does not move.
 const STUCK_MS: u64 = 1_000;
 

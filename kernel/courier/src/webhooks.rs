@@ -66,8 +66,9 @@ impl Inner {
         let Some(slot) = self.slot(&info.instance).filter(|_| !self.stopping.is_cancelled()) else {
             return later(503, 5);
         };
-        // Kept or not, nothing would come of it before its owner has done something.
-        if self.lanes.is_full(&info.instance) || slot.standing().state == ChannelState::Stopped {
+        // Nothing would come of it before others are done, or its owner has done something. What does not come again is kept all the same.
+        let busy = self.lanes.is_full(&info.instance) || slot.standing().state == ChannelState::Stopped;
+        if busy && !info.spool {
             return later(503, 30);
         }
         let request = match self.channels.verify(&info.instance, request).await {

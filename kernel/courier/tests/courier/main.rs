@@ -18,4 +18,5 @@ mod platform;
 mod policy;
 mod sim;
 mod turns;
+mod webhooks;
 mod world;

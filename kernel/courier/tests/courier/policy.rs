@@ -131,3 +131,23 @@ fn two_people_never_share_a_conversation_even_in_a_place_that_is_said_to_be_priv
     sessions.sort();
     assert_eq!(sessions, ["local/chat/main/direct/2", "main"]);
 }
+
+#[test]
+fn who_was_forgotten_with_a_component_is_a_stranger_when_it_comes_back() {
+    let world = World::new("{}");
+    world.platform.push(by(1, "5", "hi"));
+    world.live(async |life| {
+        life.until("a code", || !world.platform.delivered().is_empty()).await.unwrap();
+        let code = codes(&life.ask(ChannelRequest::PairingList).await).remove(0);
+        life.ask(ChannelRequest::PairingApprove { code, owner: true }).await;
+        *world.platform.loaded.lock().unwrap() = false;
+        world.platform.tell_change();
+        life.idle().await;
+        life.store.commit(carapace_store::Batch::new().forget_data("local/chat".parse().unwrap())).await.unwrap();
+        *world.platform.loaded.lock().unwrap() = true;
+        world.platform.tell_change();
+        world.platform.push(by(2, "5", "me again"));
+        life.until("another code", || world.platform.delivered().len() == 2).await.unwrap();
+    });
+    assert!(world.parrot.texts().is_empty());
+}

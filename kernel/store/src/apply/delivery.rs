@@ -61,7 +61,9 @@ pub(super) fn prune(c: &Context<'_>, inbox_before: u64, outbox_before: u64) -> R
     // The agent's own rows go with their runs.
     let sql = "DELETE FROM inbox WHERE state = 'done' AND at_ms < ?1 AND source <> 'turn'";
     c.run("forget what came in", sql, [int(inbox_before)])?;
-    let sql = "DELETE FROM outbox WHERE state IN ('sent', 'dead') AND coalesce(tried_ms, not_before_ms) < ?1";
+    // Also what nobody sends any more, because its channel is gone.
+    let sql = "DELETE FROM outbox WHERE (state IN ('sent', 'dead') AND coalesce(tried_ms, not_before_ms) < ?1) \
+               OR (state = 'pending' AND expires_ms < ?1)";
     c.run("forget what went out", sql, [int(outbox_before)]).map(|_| ())
 }
 

@@ -193,9 +193,10 @@ async fn what_is_long_over_is_forgotten_and_nothing_else() {
     let (done, waiting) = (event(Some("done")), event(Some("waiting")));
     let turn = InboxRow { source: "turn".into(), ..event(None) };
     let (sent, pending) = (part("a", "sent"), part("a", "pending"));
+    let left = OutboxRow { expires_ms: Some(1_000_000), ..part("a", "left behind") };
     let batch = Batch::new().inbox_put(done.clone()).inbox_put(waiting.clone()).inbox_put(turn.clone());
     let batch = batch.inbox_state(done.id, InboxState::Done).inbox_state(turn.id, InboxState::Done);
-    let batch = batch.outbox_put(sent.clone()).outbox_put(pending.clone());
+    let batch = batch.outbox_put(sent.clone()).outbox_put(pending.clone()).outbox_put(left.clone());
     store.commit(batch.outbox_state(sent.id, to(OutboxState::InFlight))).await.unwrap();
     store.commit(Batch::new().outbox_state(sent.id, to(OutboxState::Sent))).await.unwrap();
     let now = hand.load(std::sync::atomic::Ordering::SeqCst);
@@ -206,5 +207,7 @@ async fn what_is_long_over_is_forgotten_and_nothing_else() {
     for id in [waiting.id, turn.id] {
         assert!(store.inbox_entry(id).await.unwrap().is_some());
     }
-    assert!(store.outbox_row(pending.id).await.unwrap().is_some());
+    assert!(
+        store.outbox_row(pending.id).await.unwrap().is_some() && store.outbox_row(left.id).await.unwrap().is_none()
+    );
 }
