@@ -87,10 +87,12 @@ impl Telegram {
     }
 
     fn options(&self, model: &Server, config: &str) -> KernelOptions {
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(&format!(
-            "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}' }}, {config} }} }} }}",
-            self.0.base
-        ))
+        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(
+            &format!(
+                "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}' }}, {config} }} }} }}",
+                self.0.base
+            ),
+        )
     }
 }
 
@@ -195,7 +197,10 @@ async fn killed_again_and_again_no_message_is_lost_and_none_is_answered_twice() 
         (waiting == 0 && list.iter().all(|p| p["state"] == "uncertain")).then_some(list.len())
     })
     .await;
-    assert!(uncertain <= rounds * 3, "{uncertain} uncertain parts; at most one per conversation can be in flight at a kill");
+    assert!(
+        uncertain <= rounds * 3,
+        "{uncertain} uncertain parts; at most one per conversation can be in flight at a kill"
+    );
     let sent = telegram.sent(0).await;
     assert!(sent.len() <= all && sent.len() + uncertain >= all, "{} sent, {uncertain} uncertain, of {all}", sent.len());
     // Each message was one turn: the model was asked about each, and what each conversation holds has each once, in order.
@@ -272,7 +277,11 @@ async fn somebody_elses_telegram_takes_what_we_send() {
     let options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN);
     let kernel = Kernel::start(options.with_config(&config));
     stands(&kernel, "local/telegram/main", "running").await;
-    post(format!("{}/telegram/client/sendMessage", mockpost.base), json!({ "token": TOKEN, "chat_id": 7, "text": "hi" })).await;
+    post(
+        format!("{}/telegram/client/sendMessage", mockpost.base),
+        json!({ "token": TOKEN, "chat_id": 7, "text": "hi" }),
+    )
+    .await;
     let found = until("an answer at mockpost", &kernel, async || {
         let all = get(format!("{}/api/messages", mockpost.base)).await.to_string();
         all.contains("Hello, mockpost.").then_some(all)
@@ -302,7 +311,11 @@ async fn a_program_talks_by_standard_webhooks_and_only_if_its_signature_is_right
     let answer = send("msg_1", json!({})).await;
     assert_eq!(answer["status"], 202, "{answer}\n{}", kernel.log());
     let received = get(format!("{}/received?least=1&seconds=60", ends.base)).await;
-    assert_eq!((received[0]["ok"].as_bool(), received[0]["body"]["text"].as_str()), (Some(true), Some("Deployed.")), "{received}");
+    assert_eq!(
+        (received[0]["ok"].as_bool(), received[0]["body"]["text"].as_str()),
+        (Some(true), Some("Deployed.")),
+        "{received}"
+    );
     assert_eq!(received[0]["body"]["conversation"], "deploys");
 
     // The same message again is the same message; forged ones are none.

@@ -29,7 +29,19 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("carapace-test-host", &["contract", "registry", "runtime", "sdk"]),
     (
         "carapace-cli",
-        &["contract", "config", "store", "egress", "registry", "runtime", "host", "agent", "courier", "gateway", "test-host"],
+        &[
+            "contract",
+            "config",
+            "store",
+            "egress",
+            "registry",
+            "runtime",
+            "host",
+            "agent",
+            "courier",
+            "gateway",
+            "test-host",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -10,9 +10,9 @@ mod requests;
 pub(crate) use author::{
     AuthorCommand, BuildArgs, CheckArgs, DevArgs, Kind, Language, Level, LogsArgs, NewArgs, RecordArgs, TopArgs,
 };
+pub(crate) use channels::{ChannelsCommand, EventsCommand, OutboxCommand, PairingCommand};
 pub(crate) use consent::{GrantArgs, RevokeArgs, RollbackArgs, WithoutArgs};
 pub(crate) use plugin::{BringArgs, PluginCommand, ReadingArgs, SyncArgs};
-pub(crate) use channels::{ChannelsCommand, EventsCommand, OutboxCommand, PairingCommand};
 pub(crate) use registry::RegistryCommand;
 pub(crate) use requests::{RequestsArgs, RequestsCommand};
 

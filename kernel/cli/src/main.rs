@@ -21,14 +21,14 @@ mod sources;
 mod trust;
 
 use args::{
-    AssetsCommand, AuditCommand, ChannelsCommand, Cli, Command, ConfigCommand, EventsCommand, OutboxCommand, PairingCommand,
-    PluginCommand, PublisherCommand, RegistryCommand, RequestsCommand, SecretsCommand,
+    AssetsCommand, AuditCommand, ChannelsCommand, Cli, Command, ConfigCommand, EventsCommand, OutboxCommand,
+    PairingCommand, PluginCommand, PublisherCommand, RegistryCommand, RequestsCommand, SecretsCommand,
 };
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, author, channels, chat, config, grant, packages, plugin, publisher, registry, release,
-    requests, secrets, start, status, sync,
+    assets as assets_command, audit, author, channels, chat, config, grant, packages, plugin, publisher, registry,
+    release, requests, secrets, start, status, sync,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;

@@ -57,7 +57,7 @@ impl Host {
         let described = live.loaded.describe_channel(state, Admission::new(Class::Ingress)).await;
         let described = described.map_err(|e| Denial::new(e.kind.code(), e.message, e.fix))?;
         convert::description(described)
-            .map_err(|e| Denial::new("E-HOST-009", format!("`{}` does not describe its platform: {e}", live.id), ""))
+            .map_err(|e| Denial::new("E-HOST-011", format!("`{}` does not describe its platform: {e}", live.id), ""))
     }
 
     /// One call of a channel, from its state to what it says.

@@ -147,9 +147,7 @@ impl<T: Imports> Loaded<T> {
             state,
             admission,
             |r| failed_or(r, |()| 0),
-            move |store, exports| {
-                Box::pin(async move { exports.channel(store, "typing", (&conversation, on)).await })
-            },
+            move |store, exports| Box::pin(async move { exports.channel(store, "typing", (&conversation, on)).await }),
         )
         .await
     }

@@ -129,7 +129,12 @@ impl Exports {
     }
 
     /// Calls a function of `channel`.
-    pub(crate) async fn channel<T, P, R>(&self, store: &mut Store<T>, name: &'static str, arguments: P) -> wasmtime::Result<R>
+    pub(crate) async fn channel<T, P, R>(
+        &self,
+        store: &mut Store<T>,
+        name: &'static str,
+        arguments: P,
+    ) -> wasmtime::Result<R>
     where
         T: Send + 'static,
         P: ComponentNamedList + Lower + Send + Sync,

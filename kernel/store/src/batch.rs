@@ -3,7 +3,8 @@
 use crate::rows::{
     ApprovalChange, ApprovalRow, AuditRow, CallRow, ChannelEventRow, ChannelEventState, ChannelRow, EarlierPackage,
     InboxMessage, InboxRow, InboxState, InboxTaken, KvWrite, LogRow, MemoryRow, OutboxChange, OutboxRow, PackageRow,
-    PairedRow, PairingRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, TimerRow, UsageRow,
+    PairedRow, PairingRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, TimerRow,
+    UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};

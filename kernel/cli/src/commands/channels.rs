@@ -38,7 +38,8 @@ fn quoted(value: &Value, most: usize) -> String {
 /// How long ago, or until when, in the largest unit.
 fn apart(at_ms: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = at_ms.as_u64().unwrap_or_default().abs_diff(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)) / 1_000;
+    let seconds =
+        at_ms.as_u64().unwrap_or_default().abs_diff(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)) / 1_000;
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -57,7 +58,9 @@ pub(crate) async fn channels(paths: &StatePaths, command: ChannelsCommand) -> Ou
                 return Ok(());
             }
             if list(&found).is_empty() {
-                println!("No channel is loaded. `carapace plugin list` shows what is installed; docs/src/channels tells how to set one up.");
+                println!(
+                    "No channel is loaded. `carapace plugin list` shows what is installed; docs/src/channels tells how to set one up."
+                );
             }
             for one in list(&found) {
                 println!("{}", line(one));
@@ -94,7 +97,9 @@ pub(crate) async fn channels(paths: &StatePaths, command: ChannelsCommand) -> Ou
 
 fn line(one: &Value) -> String {
     let mut line = format!("{}  {}", text(&one["instance"]), text(&one["state"]));
-    for (key, what) in [("outbox_uncertain", "uncertain"), ("events_dead", "dead events"), ("pairing", "waiting to be paired")] {
+    for (key, what) in
+        [("outbox_uncertain", "uncertain"), ("events_dead", "dead events"), ("pairing", "waiting to be paired")]
+    {
         if let Some(n) = one[key].as_u64().filter(|n| *n > 0) {
             line += &format!(", {n} {what}");
         }
@@ -116,7 +121,9 @@ pub(crate) async fn pairing(paths: &StatePaths, command: PairingCommand) -> Outc
             }
             let (pending, paired) = (list(&found["pending"]), list(&found["paired"]));
             if pending.is_empty() && paired.is_empty() {
-                println!("Nobody waits and nobody is paired. Whoever writes to a channel for the first time is given a code to tell you.");
+                println!(
+                    "Nobody waits and nobody is paired. Whoever writes to a channel for the first time is given a code to tell you."
+                );
             }
             for p in pending {
                 println!(

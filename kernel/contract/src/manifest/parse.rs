@@ -4,8 +4,8 @@ use super::check;
 use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values::{self, shown};
 use super::{
-    BuildInfo, ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl, ToolDecl, Use,
-    asset, http, wasi, webhook,
+    BuildInfo, ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl,
+    ToolDecl, Use, asset, http, wasi, webhook,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};

@@ -24,7 +24,10 @@ fn a_recipe_is_read_whole() {
     };
     assert_eq!(key, &KeyForm::Base64("whsec_".into()));
     assert_eq!(signed[1], Piece::Header("x-time".into()));
-    assert_eq!((signature.header.as_str(), signature.prefix.as_str(), signature.several), ("x-signature", "v0=", false));
+    assert_eq!(
+        (signature.header.as_str(), signature.prefix.as_str(), signature.several),
+        ("x-signature", "v0=", false)
+    );
     assert_eq!(timestamp.as_ref().map(|t| t.window_ms), Some(60_000));
     assert_eq!(*on_failure, 403);
 }
