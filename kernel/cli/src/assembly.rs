@@ -15,7 +15,7 @@ use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
 use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_runtime::{Allocation, AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
-use carapace_store::{PackageRow, Reader, Store, StoreOptions, Unlocker};
+use carapace_store::{Batch, PackageRow, Reader, Store, StoreOptions, Unlocker};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,6 +125,7 @@ impl Kernel {
             }
         }
 
+        note_signers(&store, &host).await?;
         let missing = assets::bring(paths, host.packages(), options.bundle.as_deref()).await?;
         let stand_in = host.stand_in().await;
         let agent = Agent::new(Deps {
@@ -272,6 +273,18 @@ pub(crate) async fn verify_seen(
 pub(crate) async fn is_strange(reader: &Reader, package: &VerifiedPackage) -> Outcome<bool> {
     let mark = reader.signed_by(package.id()).await.or_fail("cannot read who signed")?;
     Ok(mark.is_some_and(|mark| !package.is_of(&mark)))
+}
+
+/// Notes by whom each loaded component is signed, where that was not noted yet: what was granted before it was noted, too, must not pass to
+/// another publisher with the name.
+async fn note_signers(store: &Store, host: &Host) -> Outcome {
+    let mut batch = Batch::new();
+    for (id, package) in host.packages() {
+        if store.signed_by(id.component()).await.or_fail("cannot read who signed")?.is_none() {
+            batch = batch.signed_by(id.component().clone(), package.mark());
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { store.commit(batch).await.map(drop).or_fail("cannot note who signed") }
 }
 
 /// The same of a package and a grant that are at hand.
