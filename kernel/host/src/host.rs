@@ -208,9 +208,15 @@ impl Host {
         entry: Entry<'_>,
         cancel: CancellationToken,
     ) -> Result<HostState, Denial> {
-        let granted = live.grant.load();
-        granted.runnable(&live.id)?;
-        let capabilities = &granted.grant.capabilities;
+        let now = live.grant.load();
+        now.runnable(&live.id)?;
+        let declared = |name: &str| now.grant.capabilities.tools.get(name).map(|t| t.uses.clone()).unwrap_or_default();
+        let lent = match entry {
+            Entry::ListTools | Entry::ChannelPure(_) => None,
+            Entry::Tool(name) => live.lendings.take(&now, Some(&declared(name))),
+            Entry::Provider | Entry::Channel => live.lendings.take(&now, None),
+        };
+        let capabilities = &lent.as_ref().map_or(&now, |lent| &lent.with).grant.capabilities;
         let plan = live.loaded.plan(&live.id, capabilities, entry)?;
         let uses = match entry {
             Entry::ListTools | Entry::ChannelPure(_) => Some(BTreeSet::new()),
@@ -222,6 +228,7 @@ impl Host {
             instance: live.clone(),
             services: self.services.clone(),
             uses,
+            lent,
             behind: None,
             sink: None,
         })

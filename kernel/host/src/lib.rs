@@ -11,6 +11,7 @@ mod grants;
 mod host;
 mod imports;
 mod instance;
+mod lending;
 mod loading;
 mod logbook;
 mod models;
@@ -24,6 +25,7 @@ mod webhook;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};
+pub use lending::Lending;
 pub use loading::{DRAINING, Ended, Prepared};
 pub use logbook::{LOG_BYTES, LOG_LINES, LogLine};
 pub use probation::{PROBATION, PROBATION_BROKEN, PROBATION_CALLS, Relapse};

@@ -218,3 +218,16 @@ fn a_wasi_world_grows_part_by_part_and_an_optional_directory_can_be_refused() {
     assert_eq!(refused.directories.keys().map(|n| n.as_str()).collect::<Vec<_>>(), ["notes"]);
     assert!(refused.covers(&whole));
 }
+
+#[test]
+fn proposing_is_told_from_installing_and_can_be_refused() {
+    let text = FULL.replace("http = []", ENDPOINTS)
+        + "[requests]\noptional = true\n[[tool]]\nname = \"ask\"\nuses = [\"requests\"]\n";
+    let set = CapabilitySet::from(&Manifest::parse(&text).unwrap_or_else(|e| panic!("{e}")));
+    let said = screen(&set, None);
+    assert!(said.contains("requests (optional): may propose") && said.contains("only you can do it"), "{said}");
+    assert!(said.contains("offers the tool `ask`, which only asks you, using requests"), "{said}");
+    let refused = set.without_optional(&["requests".to_owned()]);
+    assert!(!refused.requests && refused.covers(&set));
+    assert_eq!(crate::diff::growth(&refused, &set)[0].capability, "requests");
+}

@@ -140,7 +140,7 @@ fn notes_conversations_and_settings_are_declared_before_they_are_used_and_used_i
     8:19: `memory:read` is not declared; add [memory]
     8:34: `sessions` is not declared; add [sessions]
     8:46: `settings` is not declared; add [settings]
-    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "assets", "secrets" or "directory:<name>"
+    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "requests", "assets", "secrets" or "directory:<name>"
     "#);
     insta::assert_snapshot!(problems_with("[memory]\n[sessions]\n[settings]\nall = true\n[[tool]]\nname = \"t\"\n"), @r#"
     6:2: memory never used: no tool has "memory" or "memory:read" in its `uses`
@@ -508,4 +508,14 @@ fn a_wasi_world_has_no_other_keys() {
         "[wasi]\nsockets = true\nclocks = \"yes\"\n[[wasi.directory]]\nname = \"/etc\"\n[[tool]]\nname = \"t\"\n",
     ));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_form_of_stored_pairs_is_a_number_from_one() {
+    let kv = |more: &str| Manifest::parse(&with(&format!("[kv]\n{more}[[tool]]\nname = \"t\"\nuses = [\"kv\"]\n")));
+    assert_eq!(kv("").unwrap().kv, Some(KvDecl { optional: false, schema: 1 }));
+    assert_eq!(kv("schema = 7\n").unwrap().kv.unwrap().schema, 7);
+    for bad in ["schema = 0\n", "schema = -1\n", "schema = \"2\"\n", "schema = 4294967296\n"] {
+        assert!(kv(bad).unwrap_err().to_string().contains("`schema`"), "{bad}");
+    }
 }

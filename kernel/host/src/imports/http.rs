@@ -40,7 +40,7 @@ pub(crate) fn target(
 
 impl Sends for HostState {
     async fn send(&mut self, request: http::Request) -> Result<std::result::Result<HttpResponse, http::Failure>> {
-        let grant = self.instance.grant.load();
+        let grant = self.granted();
         let target = match target(&grant, &self.instance.id, self.uses.as_ref(), request.target) {
             Ok(target) => target,
             Err(denial) => {
@@ -83,7 +83,7 @@ impl Sends for HostState {
 impl HostState {
     /// What egress enforces. Only egress knows which endpoint made a handle, so a tool's other endpoints are left out of it.
     fn policy_for(&self, target: &Target) -> Arc<Policy> {
-        let policy = self.instance.grant.load().policy.clone();
+        let policy = self.granted().policy.clone();
         match (target, &self.uses) {
             (Target::Handle(_), Some(uses)) => Arc::new(narrowed(&policy, uses)),
             _ => policy,
