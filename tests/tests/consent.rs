@@ -140,6 +140,17 @@ async fn an_optional_capability_is_refused_given_and_taken_back_alone() {
     is_refused(&kernel, "rolled-back").await;
     owner::done(kernel.state(), &["plugin", "grant", "gadget", "kv", "--yes"]);
     assert!(!call(&kernel, "given-again").await.1);
+    // For one call, and for a while; neither is left after a restart.
+    owner::done(kernel.state(), &["plugin", "revoke", "gadget", "kv"]);
+    owner::done(kernel.state(), &["plugin", "grant", "gadget", "kv", "--once", "--yes"]);
+    let grants = owner::done(kernel.state(), &["plugin", "grants", "gadget"]);
+    assert!(grants.contains("granted for the next call: kv") && grants.contains("refused: kv"), "{grants}");
+    assert!(!call(&kernel, "once").await.1);
+    is_refused(&kernel, "twice").await;
+    owner::done(kernel.state(), &["plugin", "grant", "gadget", "kv", "--for", "1h", "--yes"]);
+    assert!(!call(&kernel, "for-a-while").await.1 && !call(&kernel, "still").await.1);
+    kernel.restart();
+    is_refused(&kernel, "after-a-restart").await;
     let out = kernel.cli(&["plugin", "revoke", "gadget", "limits"]);
     assert!(all(&out).contains("E-GRANT-014"), "{}", all(&out));
     owner::done(kernel.state(), &["audit", "verify"]);

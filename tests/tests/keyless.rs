@@ -14,7 +14,8 @@ use carapace_contract::manifest::Manifest;
 use carapace_registry::testing::sigstore::{Holder, Sigstore, Wrong};
 use carapace_registry::testing::{self, trust_keyless};
 use carapace_tests::components::{manifest, pack, tool, wat};
-use carapace_tests::{owner, peer, peers};
+use carapace_tests::gadget::call;
+use carapace_tests::{gadget_kernel, owner, peer, peers};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -212,6 +213,41 @@ fn an_owner_pins_a_workflow_and_its_packages_are_good() {
         &["publisher", "add", "acme", "--keyless", "issuer=https://x.test", "repository-id=a/b", "workflow=c"],
     );
     assert!(!named.status.success() && all(&named).contains("somebody else can register it"), "{}", all(&named));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_verified_anew_when_the_root_is_replaced() {
+    let (kernel, _model) = gadget_kernel!();
+    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
+    let (package, statement) = gadget();
+    let mut sigstore = Sigstore::new();
+    let file = write(dir.path(), "gadget.wasm", &package);
+    write(dir.path(), "gadget.sigstore.json", sigstore.sign(&release(), &statement).to_string());
+    let key = dir.path().join("root.pem");
+    let key = key.to_str().unwrap();
+    let public = owner::done(state, &["plugin", "keygen", "--out", key]);
+    owner::done(state, &["publisher", "pin-root-key", public.trim()]);
+    let replace = |version: &str, root: &Value| {
+        let root = write(dir.path(), "root.json", root.to_string());
+        let signed = dir.path().join(format!("{version}.json"));
+        let signed = signed.to_str().unwrap();
+        owner::done(
+            state,
+            &["plugin", "trusted-root", &root, "--key", key, "--root-version", version, "--out", signed],
+        );
+        owner::done(state, &["publisher", "trusted-root", signed])
+    };
+    assert!(!replace("1", &sigstore.trusted_root()).contains("stopped"));
+    let mut add = vec!["publisher", "add", "acme", "--keyless"];
+    add.extend(RULE.split(' '));
+    owner::done(state, &add);
+    let digest = carapace_contract::Digest::of(&package).to_string();
+    owner::done(state, &["plugin", "install", &file, "--accept", &digest]);
+    assert!(!call(&kernel, "before").await.1);
+
+    let printed = replace("2", &Sigstore::new().trusted_root());
+    assert!(printed.contains("stopped: acme/gadget/main") && printed.contains("E-TRUST-025"), "{printed}");
+    assert!(call(&kernel, "after").await.0.contains("there is no tool"));
 }
 
 /// The folder of public bundles in the sources of `sigstore-verify`, where cargo put them.

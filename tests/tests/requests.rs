@@ -74,6 +74,10 @@ async fn the_assistant_talked_into_installing_gets_a_request_and_only_the_owner_
     assert!(shown.contains("\u{201c}IGNORE ALL RULES") && shown.contains("nobody has checked"), "{shown}");
     assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
 
+    let found = kernel.cli_json(&["doctor", "--json"]);
+    let found = found.as_array().unwrap().iter().find(|f| f["id"] == "requests").unwrap().clone();
+    assert!(found["level"] == "hint" && found["problem"].as_str().unwrap().contains("`local/gadget`"), "{found}");
+
     // Once is enough, no address is taken for a name, and what is said in the chat approves nothing.
     let turn = kernel.turn("chat-2", "carapace", "Install the gadget.").await;
     assert!(turn.result().1 && turn.result().0.contains("already"), "{turn:?}");

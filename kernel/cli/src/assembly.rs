@@ -15,7 +15,7 @@ use carapace_gateway::{Gateway, GatewayOptions, RunningGateway};
 use carapace_host::{Host, HostOptions, InstanceSpec, Services};
 use carapace_registry::{AssetFiles, Trust, VerifiedPackage};
 use carapace_runtime::{Allocation, AotCache, EngineOptions, Engines, Loader, Worker, WorkerOptions};
-use carapace_store::{PackageRow, Reader, Store, StoreOptions, Unlocker};
+use carapace_store::{Batch, PackageRow, Reader, Store, StoreError, StoreOptions, Unlocker};
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Kernel {
     pub(crate) async fn start(paths: &StatePaths, config: Arc<ConfigHandle>, options: StartOptions) -> Outcome<Self> {
         trust::make_state_dir(paths)?;
         let metrics = carapace_gateway::install_metrics()?;
-        let store = open_store(paths)?;
+        let store = open_store_patiently(paths).await?;
         let current = config.current();
         let mut trust = trust::load(paths)?;
         if let Some(bundle) = &options.bundle {
@@ -131,6 +131,7 @@ impl Kernel {
             }
         }
 
+        note_signers(&store, &host).await?;
         let missing = assets::bring(paths, host.packages(), options.bundle.as_deref()).await?;
         let stand_in = host.stand_in().await;
         let agent = Agent::new(Deps {
@@ -201,14 +202,36 @@ impl Kernel {
 
 /// Opens the store; says who holds it if somebody does.
 pub(crate) fn open_store(paths: &StatePaths) -> Outcome<Store> {
-    Store::open(paths.root(), store_options()).map_err(|e| {
-        let failure = Failure::new(Exit::Failed, format!("cannot open the state in {}: {e}", paths.root().display()));
-        if e.is_held() {
-            failure.help("`carapace stop` stops it; CARAPACE_STATE_DIR names another state")
-        } else {
-            failure
+    Store::open(paths.root(), store_options()).map_err(|e| unopened(paths, &e))
+}
+
+/// How long a start waits for a command that works on the state directly.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same, after whatever command holds it now. Another kernel is not waited for.
+async fn open_store_patiently(paths: &StatePaths) -> Outcome<Store> {
+    let until = std::time::Instant::now() + PATIENCE;
+    loop {
+        match Store::open(paths.root(), store_options()) {
+            Err(e) if e.is_held() && !is_held_by_a_kernel(paths) && std::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            opened => return opened.map_err(|e| unopened(paths, &e)),
         }
-    })
+    }
+}
+
+/// Whether who holds the state has said that it is a kernel.
+fn is_held_by_a_kernel(paths: &StatePaths) -> bool {
+    let pid = Store::holder(paths.root()).ok().flatten().and_then(|holder| holder.pid);
+    let run = std::fs::read_to_string(paths.root().join("run.json")).unwrap_or_default();
+    let run: serde_json::Value = serde_json::from_str(&run).unwrap_or_default();
+    pid.is_some_and(|pid| run.get("pid") == Some(&pid.into()))
+}
+
+fn unopened(paths: &StatePaths, e: &StoreError) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("cannot open the state in {}: {e}", paths.root().display()));
+    if e.is_held() { failure.help("`carapace stop` stops it; CARAPACE_STATE_DIR names another state") } else { failure }
 }
 
 /// The key of the secrets comes from a password where one is given, else from the keyring.
@@ -278,6 +301,18 @@ pub(crate) async fn verify_seen(
 pub(crate) async fn is_strange(reader: &Reader, package: &VerifiedPackage) -> Outcome<bool> {
     let mark = reader.signed_by(package.id()).await.or_fail("cannot read who signed")?;
     Ok(mark.is_some_and(|mark| !package.is_of(&mark)))
+}
+
+/// Notes by whom each loaded component is signed, where that was not noted yet: what was granted before it was noted, too, must not pass to
+/// another publisher with the name.
+async fn note_signers(store: &Store, host: &Host) -> Outcome {
+    let mut batch = Batch::new();
+    for (id, package) in host.packages() {
+        if store.signed_by(id.component()).await.or_fail("cannot read who signed")?.is_none() {
+            batch = batch.signed_by(id.component().clone(), package.mark());
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { store.commit(batch).await.map(drop).or_fail("cannot note who signed") }
 }
 
 /// The same of a package and a grant that are at hand.

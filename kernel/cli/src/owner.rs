@@ -243,6 +243,11 @@ impl Control for Owner {
                 let loaded = self.enable(&instance, enabled).await?;
                 Ok(json!({ "loaded": loaded }))
             }
+            ControlRequest::GrantLend { instance, capabilities, shown, seconds } => {
+                let _alone = self.changing.lock().await;
+                self.lend(&instance, &capabilities, shown, seconds).await?;
+                Ok(json!({}))
+            }
             ControlRequest::RequestList => self.requests().await,
             ControlRequest::RequestEnd { id, approved } => {
                 let _alone = self.changing.lock().await;

@@ -107,6 +107,18 @@ pub enum ControlRequest {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shown: Option<Digest>,
     },
+    /// Grants refused optional capabilities for a while, in a running kernel only. Answer: `{}`.
+    GrantLend {
+        /// To whom.
+        instance: InstanceId,
+        /// Which.
+        capabilities: BTreeSet<String>,
+        /// `shown` of what [`Self::GrantShow`] showed for them.
+        shown: Digest,
+        /// For so long, at most a day; none: for the next call that uses any of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<u64>,
+    },
     /// Publishers, the deny-list or the trusted root changed on the disk: what they no longer allow is stopped and unloaded at once,
     /// code that was replaced and still runs included. Answer: `{"unloaded": [{"instance", "digest", "why", "replaced": bool}]}`.
     TrustChanged,
@@ -193,7 +205,7 @@ pub enum ControlRequest {
         approved: bool,
     },
     /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text], "optional": [capability],
-    /// "refused": [capability]}]`.
+    /// "refused": [capability], "lent": [capability], "lent_seconds": number | null}]`; lent without a time: for the next call.
     GrantList,
     /// The last refusals of an instance, oldest first; in memory, since it was loaded. Answer: `[{"at_ms", "code", "message", "fix"}]`.
     Denials {

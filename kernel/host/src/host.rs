@@ -194,9 +194,15 @@ impl Host {
     }
 
     fn state(&self, live: &Arc<Live>, entry: Entry<'_>, cancel: CancellationToken) -> Result<HostState, Denial> {
-        let granted = live.grant.load();
-        granted.runnable(&live.id)?;
-        let capabilities = &granted.grant.capabilities;
+        let now = live.grant.load();
+        now.runnable(&live.id)?;
+        let declared = |name: &str| now.grant.capabilities.tools.get(name).map(|t| t.uses.clone()).unwrap_or_default();
+        let lent = match entry {
+            Entry::ListTools => None,
+            Entry::Tool(name) => live.lendings.take(&now, Some(&declared(name))),
+            Entry::Provider => live.lendings.take(&now, None),
+        };
+        let capabilities = &lent.as_ref().map_or(&now, |lent| &lent.with).grant.capabilities;
         let plan = live.loaded.plan(&live.id, capabilities, entry)?;
         let uses = match entry {
             Entry::ListTools => Some(BTreeSet::new()),
@@ -208,6 +214,7 @@ impl Host {
             instance: live.clone(),
             services: self.services.clone(),
             uses,
+            lent,
             behind: None,
             sink: None,
         })

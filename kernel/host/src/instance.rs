@@ -1,6 +1,7 @@
 //! A live instance: its package, grant and loaded code.
 
 use crate::grants::GrantCell;
+use crate::lending::Lendings;
 use crate::probation::Probation;
 use crate::state::HostState;
 use carapace_contract::limits::Limits;
@@ -18,6 +19,7 @@ pub(crate) struct Live {
     pub(crate) id: InstanceId,
     pub(crate) package: Arc<VerifiedPackage>,
     pub(crate) grant: GrantCell,
+    pub(crate) lendings: Lendings,
     pub(crate) config: serde_json::Value,
     pub(crate) runtime: Arc<Instance>,
     pub(crate) loaded: Arc<Loaded<HostState>>,

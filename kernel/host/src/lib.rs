@@ -10,6 +10,7 @@ mod grants;
 mod host;
 mod imports;
 mod instance;
+mod lending;
 mod loading;
 mod models;
 mod probation;
@@ -19,6 +20,7 @@ mod tools;
 
 pub use grants::{GrantCell, GrantSnapshot};
 pub use host::{Host, HostOptions, InstallError, InstanceSpec};
+pub use lending::Lending;
 pub use loading::{DRAINING, Ended, Prepared};
 pub use probation::{PROBATION, PROBATION_BROKEN, PROBATION_CALLS, Relapse};
 pub use services::{Environment, Services, Settings};

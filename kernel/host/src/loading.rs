@@ -3,6 +3,7 @@
 use crate::grants::{GrantCell, GrantSnapshot};
 use crate::host::{Host, InstallError, InstanceSpec};
 use crate::instance::{Eviction, Live, MadeOf, Rate, Slot};
+use crate::lending::Lendings;
 use crate::probation::Probation;
 use carapace_contract::grant::Grant;
 use carapace_contract::limits::Life;
@@ -92,6 +93,7 @@ impl Host {
             warm: keeps.then(|| Warm::new(loaded.clone())),
             runtime: earlier.map_or_else(|| Instance::new(id.clone(), limits), |e| e.succeeded_by(limits)),
             grant: GrantCell::new(GrantSnapshot { grant, policy: Arc::new(policy) }),
+            lendings: Lendings::default(),
             id,
             package,
             config,

@@ -151,7 +151,7 @@ impl Host {
         if section || pointed || named || (needs.http.is_empty() && needs.secrets.is_empty()) {
             return true;
         }
-        let vault = Vault::new(self.services(), live.clone());
+        let vault = Vault::new(self.services(), live.clone(), None);
         for secret in needs.secrets.keys() {
             // One that is there and cannot be read is there: its owner should hear of that, not be answered by another.
             if !matches!(vault.find(secret).await, Ok(None)) {

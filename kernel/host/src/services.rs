@@ -1,6 +1,8 @@
 //! What the imports stand on: the store, the door out, the environment, secrets, files of packages.
 
+use crate::grants::GrantSnapshot;
 use crate::instance::Live;
+use crate::lending::{self, Lent};
 use async_trait::async_trait;
 use carapace_contract::{Denial, SecretName};
 use carapace_egress::{Door, SecretSource};
@@ -55,17 +57,22 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) struct Vault {
     services: Arc<Services>,
     instance: Arc<Live>,
+    lent: Option<Lent>,
 }
 
 impl Vault {
-    pub(crate) fn new(services: Arc<Services>, instance: Arc<Live>) -> Self {
-        Self { services, instance }
+    pub(crate) fn new(services: Arc<Services>, instance: Arc<Live>, lent: Option<Lent>) -> Self {
+        Self { services, instance, lent }
+    }
+
+    fn granted(&self) -> Arc<GrantSnapshot> {
+        lending::granted(&self.instance, self.lent.as_ref())
     }
 
     /// What the owner stored; else the environment variable that the grant names. A revoked grant, or one without this
     /// secret, gives nothing, whatever is stored.
     pub(crate) async fn find(&self, name: &SecretName) -> Result<Option<SecretString>, Denial> {
-        self.instance.grant.load().secret(&self.instance.id, None, name.as_str(), false)?;
+        self.granted().secret(&self.instance.id, None, name.as_str(), false)?;
         let id = SecretId::new(self.instance.id.clone(), name.clone());
         match self.services.store.secret_get(&id).await {
             Ok(Some(value)) => return Ok(Some(value)),
@@ -76,7 +83,7 @@ impl Vault {
                 }));
             }
         }
-        let snapshot = self.instance.grant.load();
+        let snapshot = self.granted();
         let heard = Live::hears_environment(&self.instance.id);
         let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone()).filter(|_| heard);
         let value = variable.and_then(|v| (self.services.environment)(&v)).filter(|v| !v.is_empty());
@@ -91,7 +98,7 @@ impl SecretSource for Vault {
             return Ok(value);
         }
         let id = &self.instance.id;
-        let snapshot = self.instance.grant.load();
+        let snapshot = self.granted();
         let heard = Live::hears_environment(id);
         let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone()).filter(|_| heard);
         let or = variable.map(|v| format!(", or set {v}")).unwrap_or_default();

@@ -1,7 +1,9 @@
 //! What every store carries.
 
 use crate::behind::Behind;
+use crate::grants::GrantSnapshot;
 use crate::instance::Live;
+use crate::lending::{self, Lent};
 use crate::services::{Services, Vault};
 use carapace_contract::completion::CompletionEvent;
 use carapace_contract::manifest::Use;
@@ -17,6 +19,8 @@ pub(crate) struct HostState {
     pub(crate) services: Arc<Services>,
     /// What this call may use; `None` = everything granted (a provider).
     pub(crate) uses: Option<BTreeSet<Use>>,
+    /// What was granted for this call, or for a while.
+    pub(crate) lent: Option<Lent>,
     /// The turn a tool's call belongs to.
     pub(crate) behind: Option<Behind>,
     /// Where a completion goes.
@@ -24,9 +28,14 @@ pub(crate) struct HostState {
 }
 
 impl HostState {
+    /// The grant as it stands for this call at this moment. Taken anew for each host call.
+    pub(crate) fn granted(&self) -> Arc<GrantSnapshot> {
+        lending::granted(&self.instance, self.lent.as_ref())
+    }
+
     /// This instance's secrets.
     pub(crate) fn vault(&self) -> Vault {
-        Vault::new(self.services.clone(), self.instance.clone())
+        Vault::new(self.services.clone(), self.instance.clone(), self.lent.clone())
     }
 }
 

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Shows, asks, grants.
 pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: &GrantArgs) -> Outcome {
     let instance = instance_id(&args.instance)?;
+    if args.once || args.time.is_some() {
+        crate::client::Client::needed(paths).await?;
+    }
     let capabilities: std::collections::BTreeSet<String> = args.capabilities.iter().cloned().collect();
     let show = ControlRequest::GrantShow { instance: instance.clone(), capabilities: capabilities.clone() };
     let shown = carry_out(paths, config.clone(), show).await?;
@@ -43,7 +46,21 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: &Gr
             return Err(refused("you said no"));
         }
     }
-    let (shown, without) = (Some(fingerprint(&shown)?), args.without.names());
+    let as_shown = fingerprint(&shown)?;
+    if args.once || args.time.is_some() {
+        let request =
+            ControlRequest::GrantLend { instance: instance.clone(), capabilities, shown: as_shown, seconds: args.time };
+        carry_out(paths, config, request).await?;
+        let names = args.capabilities.join(" ");
+        match args.time {
+            Some(seconds) => {
+                println!("{instance} may use {names} for {seconds} seconds, or until the assistant stops.")
+            }
+            None => println!("{instance} may use {names} in the next call that does."),
+        }
+        return Ok(());
+    }
+    let (shown, without) = (Some(as_shown), args.without.names());
     let request = ControlRequest::GrantRestore { instance: instance.clone(), capabilities, without, shown };
     carry_out(paths, config, request).await?;
     println!("{instance} is granted.");

@@ -348,6 +348,12 @@ pub(crate) async fn grants(paths: &StatePaths, config: Arc<ConfigHandle>, name: 
         if !refused.is_empty() {
             println!("  refused: {refused}");
         }
+        let lent = names("lent");
+        match grant["lent_seconds"].as_u64() {
+            _ if lent.is_empty() => {}
+            Some(seconds) => println!("  granted for {seconds} more seconds: {lent}"),
+            None => println!("  granted for the next call: {lent}"),
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ const BUNDLE: Check = Check("bundle", "the bundled components are there, signed,
 const GRANTS: Check = Check("grants", "no component waits for an answer of yours");
 const ASSETS: Check = Check("assets", "the files that components read are here");
 const OPENED: Check = Check("public-allow", "public fetches reach public servers only");
+const REQUESTS: Check = Check("requests", "no proposed installation waits for an answer of yours");
 const LOADED: Check = Check("components", "every component is loaded");
 const INSTALLED: Check = Check("components", "every installed component can be loaded");
 
@@ -133,6 +134,18 @@ fn first_run(trusted: &carapace_registry::Trust, bundle: &Path) -> crate::failur
         Ok(bundled::Waiting { instance, grew: false })
     };
     files.iter().map(one).collect()
+}
+
+/// What components propose to install.
+pub(crate) async fn requests(reader: &Reader) -> Finding {
+    match reader.requests(trust::now_ms()).await {
+        Ok(waiting) if waiting.is_empty() => REQUESTS.good(),
+        Ok(waiting) => {
+            let names: Vec<String> = waiting.iter().map(|r| format!("`{}` (by {})", r.name, r.instance)).collect();
+            REQUESTS.hint(format!("proposed: {}", names.join(", ")), "carapace plugin requests")
+        }
+        Err(e) => REQUESTS.wrong(e.to_string(), "restore a backup of the state directory"),
+    }
 }
 
 /// Of a running assistant.

@@ -103,6 +103,7 @@ pub(crate) async fn run(paths: &StatePaths, args: DoctorArgs) -> Outcome {
     if let Some(reader) = &reader {
         findings.push(state::secrets(reader, client.is_some()).await);
         findings.extend(components::assets(paths, reader).await);
+        findings.push(components::requests(reader).await);
     }
     match &client {
         Some(client) => {

@@ -5,12 +5,14 @@ use crate::{assembly, bundled};
 use carapace_contract::capability::{CapabilitySet, Sentence};
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, Denial, Digest, InstanceId};
+use carapace_host::Lending;
 use carapace_registry::VerifiedPackage;
 use carapace_store::{AuditRow, Batch, PackageRow};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 /// Names of optional capabilities.
 pub(super) type Names = BTreeSet<String>;
@@ -147,12 +149,39 @@ impl Owner {
         self.commit(Batch::new().grant_revoke(id.clone()).audit(audit("grant-revoked", id)), UNRECORDED).await
     }
 
+    /// For a while, in memory: nothing of it is left when the kernel ends.
+    pub(super) async fn lend(
+        &self,
+        id: &InstanceId,
+        capabilities: &Names,
+        shown: Digest,
+        seconds: Option<u64>,
+    ) -> Result<(), Denial> {
+        let standing = self.standing(id).await?;
+        let again = format!("carapace plugin grant {id}");
+        check_optional(id, standing.package.capabilities(), capabilities)?;
+        let (grant, _) = bundled::proposal(id, standing.counts(), &standing.package, capabilities, &Names::new());
+        as_shown(id, shown, standing.fingerprint(id, &grant), &again)?;
+        let Some(host) = &self.host else {
+            let why = format!("nothing is granted to `{id}` for a while: that is for a running assistant");
+            return Err(Denial::new("E-GRANT-015", why, "carapace start"));
+        };
+        let lending = seconds.map_or(Lending::Once, |s| Lending::For(LONGEST.min(Duration::from_secs(s))));
+        let detail = json!({ "capabilities": capabilities, "seconds": seconds });
+        let fact = AuditRow { detail, ..audit("capability-lent", id) };
+        self.commit(Batch::new().audit(fact), "nothing was granted").await?;
+        host.lend(id, capabilities, lending)
+    }
+
     pub(super) async fn grant_list(&self) -> Result<Value, Denial> {
         let grants = self.store.grants().await.map_err(|e| unreadable(&e))?;
         let one = |g: &Grant| {
             let lines: Vec<String> = g.capabilities.sentences(Some(&g.instance)).into_iter().map(|s| s.text).collect();
+            let lent = self.host.as_ref().and_then(|host| host.lent(&g.instance));
+            let (lent, left) = lent.unwrap_or_default();
             json!({ "instance": g.instance, "by": g.by, "at_ms": g.at_ms, "revoked": g.revoked,
-                "digest": g.digest, "lines": lines, "optional": g.capabilities.optional, "refused": g.refused })
+                "digest": g.digest, "lines": lines, "optional": g.capabilities.optional, "refused": g.refused,
+                "lent": lent, "lent_seconds": left.map(|left| left.as_secs()) })
         };
         Ok(Value::Array(grants.iter().map(one).collect()))
     }
@@ -162,6 +191,8 @@ fn nothing(id: &InstanceId) -> Denial {
     Denial::new("E-GRANT-013", format!("`{id}` was granted nothing"), "carapace plugin list")
 }
 
+/// Nothing is lent for longer.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 const UNRECORDED: &str = "the revocation holds until the next start, but was not recorded";
 
 /// The lines of a consent screen.

@@ -180,3 +180,16 @@ fn a_grant_stored_before_there_were_notes_is_read_and_grants_none() {
     assert!(!grant.memory && !grant.sessions && !grant.settings);
     assert!(!grant.covers(&full()));
 }
+
+#[test]
+fn proposing_is_told_from_installing_and_can_be_refused() {
+    let text = FULL.replace("http = []", ENDPOINTS)
+        + "[requests]\noptional = true\n[[tool]]\nname = \"ask\"\nuses = [\"requests\"]\n";
+    let set = CapabilitySet::from(&Manifest::parse(&text).unwrap_or_else(|e| panic!("{e}")));
+    let said = screen(&set, None);
+    assert!(said.contains("requests (optional): may propose") && said.contains("only you can do it"), "{said}");
+    assert!(said.contains("offers the tool `ask`, which only asks you, using requests"), "{said}");
+    let refused = set.without_optional(&["requests".to_owned()]);
+    assert!(!refused.requests && refused.covers(&set));
+    assert_eq!(crate::diff::growth(&refused, &set)[0].capability, "requests");
+}

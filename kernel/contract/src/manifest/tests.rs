@@ -139,7 +139,7 @@ fn notes_conversations_and_settings_are_declared_before_they_are_used_and_used_i
     8:19: `memory:read` is not declared; add [memory]
     8:34: `sessions` is not declared; add [sessions]
     8:46: `settings` is not declared; add [settings]
-    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "assets" or "secrets"
+    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "requests", "assets" or "secrets"
     "#);
     insta::assert_snapshot!(problems_with("[memory]\n[sessions]\n[settings]\nall = true\n[[tool]]\nname = \"t\"\n"), @r#"
     6:2: memory never used: no tool has "memory" or "memory:read" in its `uses`
@@ -450,5 +450,15 @@ fn injections_and_captures_take_json_pointers() {
     for bad in ["d/token", "/a~2", "", "/a~"] {
         let text = with(&format!("{endpoint}inject = [{{ at = \"{bad}\", secret = \"k\" }}]\n"));
         assert!(problems(&text).contains("JSON pointer"), "{bad} was accepted");
+    }
+}
+
+#[test]
+fn the_form_of_stored_pairs_is_a_number_from_one() {
+    let kv = |more: &str| Manifest::parse(&with(&format!("[kv]\n{more}[[tool]]\nname = \"t\"\nuses = [\"kv\"]\n")));
+    assert_eq!(kv("").unwrap().kv, Some(KvDecl { optional: false, schema: 1 }));
+    assert_eq!(kv("schema = 7\n").unwrap().kv.unwrap().schema, 7);
+    for bad in ["schema = 0\n", "schema = -1\n", "schema = \"2\"\n", "schema = 4294967296\n"] {
+        assert!(kv(bad).unwrap_err().to_string().contains("`schema`"), "{bad}");
     }
 }

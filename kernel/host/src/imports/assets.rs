@@ -12,7 +12,7 @@ impl HostState {
     /// The declared and granted file of that name.
     fn granted_asset(&mut self, name: &str) -> Result<std::result::Result<AssetDecl, types::Error>> {
         self.core.host_call()?;
-        let grant = self.instance.grant.load();
+        let grant = self.granted();
         if let Err(denial) = grant.asset(&self.instance.id, self.uses.as_ref(), name) {
             return Ok(Err(self.core.deny(&denial)));
         }

@@ -12,7 +12,7 @@ impl completion::Host for HostState {
             return Ok(Err(types::Error::Invalid("completion: nothing was asked for in this call".to_owned())));
         };
         // A revocation bites in mid-sentence, too.
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        let (grant, id) = (self.granted(), self.instance.id.clone());
         if let Err(denial) = grant.runnable(&id) {
             return Ok(Err(self.core.deny(&denial)));
         }

@@ -17,7 +17,7 @@ const MAX_READ: u32 = 1 << 20;
 impl HostState {
     /// Looks the target up in the grant.
     fn target(&self, target: http::Target) -> std::result::Result<Target, Denial> {
-        let grant = self.instance.grant.load();
+        let grant = self.granted();
         let (id, uses) = (&self.instance.id, self.uses.as_ref());
         Ok(match target {
             http::Target::Endpoint((name, path)) => {
@@ -79,7 +79,7 @@ impl http::Host for HostState {
 impl HostState {
     /// What egress enforces. Only egress knows which endpoint made a handle, so a tool's other endpoints are left out of it.
     fn policy_for(&self, target: &Target) -> Arc<Policy> {
-        let policy = self.instance.grant.load().policy.clone();
+        let policy = self.granted().policy.clone();
         match (target, &self.uses) {
             (Target::Handle(_), Some(uses)) => Arc::new(narrowed(&policy, uses)),
             _ => policy,
@@ -147,7 +147,7 @@ impl http::HostResponse for HostState {
     ) -> Result<std::result::Result<Vec<u8>, types::Error>> {
         self.core.host_call()?;
         // A revocation bites in mid-body too.
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        let (grant, id) = (self.granted(), self.instance.id.clone());
         if let Err(denial) = grant.runnable(&id) {
             return Ok(Err(self.core.deny(&denial)));
         }

@@ -14,7 +14,7 @@ impl HostState {
     /// The namespace, if `kv` is granted at this moment.
     fn namespace(&mut self) -> Result<Result<String, types::Error>> {
         self.core.host_call()?;
-        let grant = self.instance.grant.load();
+        let grant = self.granted();
         Ok(match grant.kv(&self.instance.id, self.uses.as_ref()) {
             Ok(()) => Ok(self.instance.id.to_string()),
             Err(denial) => Err(self.core.deny(&denial)),

@@ -35,7 +35,7 @@ impl HostState {
     /// The namespace, if these notes may be read (or written) at this moment.
     fn notes(&mut self, write: bool) -> Result<std::result::Result<String, types::Error>> {
         self.core.host_call()?;
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        let (grant, id) = (self.granted(), self.instance.id.clone());
         let allowed = grant.memory(&id, self.uses.as_ref(), write);
         let namespace = allowed.and_then(|()| Ok(namespace(&id, self.behind("have notes")?)));
         Ok(namespace.map_err(|denial| self.core.deny(&denial)))

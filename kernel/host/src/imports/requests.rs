@@ -18,7 +18,7 @@ const LONGEST_NAME: usize = 200;
 impl requests::Host for HostState {
     async fn install(&mut self, name: String, reason: String) -> Result<std::result::Result<String, types::Error>> {
         self.core.host_call()?;
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        let (grant, id) = (self.granted(), self.instance.id.clone());
         let allowed = grant.requests(&id, self.uses.as_ref()).and_then(|()| {
             let what = "propose an installation";
             let behind = self.behind(what)?;

@@ -12,7 +12,7 @@ impl HostState {
     /// The declared and granted secret of that name.
     fn granted_secret(&mut self, name: &str, hmac: bool) -> Result<Result<SecretName, types::Error>> {
         self.core.host_call()?;
-        let grant = self.instance.grant.load();
+        let grant = self.granted();
         Ok(grant
             .secret(&self.instance.id, self.uses.as_ref(), name, hmac)
             .map_err(|denial: Denial| self.core.deny(&denial)))

@@ -21,7 +21,7 @@ impl HostState {
     /// The caller's own conversation, and whether it may see others.
     fn reach(&mut self) -> Result<std::result::Result<(String, bool), types::Error>> {
         self.core.host_call()?;
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        let (grant, id) = (self.granted(), self.instance.id.clone());
         let reach = grant.sessions(&id, self.uses.as_ref()).and_then(|()| {
             let behind = self.behind("read conversations")?;
             Ok((behind.session.clone(), behind.origin.is_owner()))

@@ -10,7 +10,7 @@ use serde_json::Value;
 impl settings::Host for HostState {
     async fn read(&mut self, path: String) -> Result<std::result::Result<Option<String>, types::Error>> {
         self.core.host_call()?;
-        let (grant, id) = (self.instance.grant.load(), self.instance.id.clone());
+        let (grant, id) = (self.granted(), self.instance.id.clone());
         let allowed = grant.settings(&id, self.uses.as_ref()).and_then(|()| {
             let what = "read the configuration";
             if self.behind(what)?.origin.is_owner() { Ok(()) } else { Err(owners_only(&id, what)) }

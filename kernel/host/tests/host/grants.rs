@@ -3,8 +3,10 @@
 use crate::fixtures::wat;
 use crate::world::{World, grant, granted, id, tool};
 use carapace_contract::ports::Tools;
+use carapace_host::Lending;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const KV: &str = "[kv]\n";
 
@@ -89,4 +91,32 @@ async fn an_optional_capability_that_is_taken_back_is_refused_at_the_next_host_c
     world.host.refuse(&id(), &kv);
     world.call(json!({"key": "x"})).await.unwrap();
     assert!(!world.host.refuse(&"local/nobody".parse().unwrap(), &kv));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_capability_is_lent_for_one_call_or_for_a_while_and_a_revocation_ends_that() {
+    let world = World::new();
+    let package = tool(wat::KV, "\"kv\"", "[kv]\noptional = true\n");
+    let kv = BTreeSet::from(["kv".to_owned()]);
+    let mut given = grant(&package, package.capabilities().without_optional(&kv));
+    given.refused = kv.clone();
+    world.load(package, given).await.unwrap();
+    let is_refused = async || world.call(json!({"key": "x"})).await.is_err_and(|e| e.kind == "denied");
+    assert!(is_refused().await);
+
+    world.host.lend(&id(), &kv, Lending::Once).unwrap();
+    assert_eq!(world.host.lent(&id()), Some((kv.clone(), None)));
+    assert!(!is_refused().await && is_refused().await, "one call, and no second one");
+    assert_eq!(world.host.lent(&id()), None);
+
+    world.host.lend(&id(), &kv, Lending::For(Duration::from_secs(3_600))).unwrap();
+    assert!(!is_refused().await && !is_refused().await);
+    world.host.lend(&id(), &kv, Lending::For(Duration::ZERO)).unwrap();
+    assert!(is_refused().await, "its time is over");
+
+    world.host.lend(&id(), &kv, Lending::For(Duration::from_secs(3_600))).unwrap();
+    world.host.refuse(&id(), &kv);
+    assert!(is_refused().await, "what was taken back since is not had by what was lent before");
+    world.host.set_revoked(&id(), true);
+    assert_eq!(world.host.lend(&id(), &kv, Lending::Once).unwrap_err().code, "E-GRANT-001");
 }
