@@ -3,9 +3,10 @@
 #![no_main]
 
 use carapace_contract::Digest;
+use carapace_contract::manifest::SECTION;
 use carapace_registry::bundle::{self, IN_TOTO, MEDIA_TYPE, PackagePredicate};
 use carapace_registry::dsse::Envelope;
-use carapace_registry::testing::{key, trust};
+use carapace_registry::testing::{self, key, trust};
 use carapace_registry::{SigningKey, Trust, package, verify};
 use serde_json::json;
 use std::sync::LazyLock;
@@ -13,16 +14,25 @@ use std::sync::LazyLock;
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| key(1));
 static TRUST: LazyLock<Trust> = LazyLock::new(|| trust("acme", &KEY));
 
+/// A small component that keeps data and serves tools, before its manifest.
+static COMPONENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut bytes = testing::assemble(testing::component(&["kv"], &["tools"]), b"");
+    // The empty section: its kind, its length, its name's length, its name.
+    bytes.truncate(bytes.len() - 3 - SECTION.len());
+    bytes
+});
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let Some((mode, input)) = input.split_first() else { return };
-    let (package, bundle) = match mode % 3 {
+    let (package, bundle) = match mode % 4 {
         0 => {
             let Some((length, rest)) = input.split_first_chunk() else { return };
             let (bundle, package) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
             (package.to_vec(), bundle.to_vec())
         }
-        1 => {
-            let predicate = match package::read_manifest(input) {
+        1 | 3 => {
+            let input = if mode % 4 == 3 { testing::assemble(COMPONENT.as_slice(), input) } else { input.to_vec() };
+            let predicate = match package::read_manifest(&input) {
                 Ok((manifest, _)) => PackagePredicate {
                     name: manifest.component.name.to_string(),
                     version: manifest.component.version.to_string(),
@@ -30,7 +40,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
                 },
                 Err(_) => PackagePredicate { name: "any".into(), version: "1.0.0".into(), contract: "0.1".into() },
             };
-            (input.to_vec(), bundle::sign(input, &predicate, &KEY).unwrap())
+            let bundle = bundle::sign(&input, &predicate, &KEY).unwrap();
+            (input, bundle)
         }
         _ => {
             let envelope = Envelope::sign(IN_TOTO, input, &KEY);

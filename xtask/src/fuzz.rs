@@ -97,14 +97,17 @@ fn seeds_of(target: &str) -> Result<Vec<Vec<u8>>> {
             seeds.extend(built("wasm")?);
             seeds
         }
-        // The first byte says whether it is a bundle and a package, a package, or a statement; see there.
+        // The first byte says what it is: a bundle and a package, a package, a statement, or the manifest of a small component.
         "verify" => {
             let mut seeds: Vec<Vec<u8>> = BUNDLES.iter().map(|b| pair(b.as_bytes(), b"\0asm\x0d\0\x01\0")).collect();
-            for (bundle, package) in built("json")?.iter().zip(built("wasm")?) {
-                seeds.push(pair(bundle, &package));
-                seeds.push([&[1], package.as_slice()].concat());
+            for file in built_files("wasm")? {
+                let package = std::fs::read(&file)?;
+                let bundle = std::fs::read(file.with_extension("sigstore.json")).unwrap_or_default();
+                seeds.extend([pair(&bundle, &package), [&[1], package.as_slice()].concat()]);
             }
             seeds.push([&[2], STATEMENT.as_bytes()].concat());
+            seeds.push([&[3], SMALL.as_bytes()].concat());
+            seeds.extend(manifests()?.iter().map(|text| [&[3], text.as_slice()].concat()));
             seeds
         }
         // The first byte says how long the pieces are.
@@ -139,9 +142,12 @@ fn manifests() -> Result<Vec<Vec<u8>>> {
 
 /// What `cargo xtask components` left, if it ran.
 fn built(extension: &str) -> Result<Vec<Vec<u8>>> {
+    built_files(extension)?.into_iter().map(|p| Ok(std::fs::read(p)?)).collect()
+}
+
+fn built_files(extension: &str) -> Result<Vec<PathBuf>> {
     let Ok(entries) = std::fs::read_dir(target_dir()?.join("bundle")) else { return Ok(Vec::new()) };
-    let paths = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|x| x == extension));
-    paths.map(|p| Ok(std::fs::read(p)?)).collect()
+    Ok(entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|x| x == extension)).collect())
 }
 
 const CONFIGS: [&str; 3] = [
@@ -161,6 +167,10 @@ const BUNDLES: [&str; 2] = [
 const STATEMENT: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"any.wasm","digest":
     {"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}],
     "predicateType":"https://carapace.dev/attestation/package/v1","predicate":{"name":"any","version":"1.0.0","contract":"0.1"}}"#;
+
+/// What the small component of `verify` really is.
+const SMALL: &str = "[component]\nname = \"any\"\nversion = \"1.0.0\"\ncontract = \"0.1\"\ndescription = \"x\"\n[kv]\n\
+    [[tool]]\nname = \"any\"\nuses = [\"kv\"]\n";
 
 const STREAMS: [&str; 4] = [
     "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n",

@@ -153,19 +153,20 @@ impl Kept {
 
     /// Removes everything else, stages that are in use excepted.
     pub(crate) fn sweep(&self, paths: &StatePaths) {
-        let packages = |name: &str| self.files.contains(name);
-        let artefacts = |name: &str| name.get(..64).is_some_and(|digest| self.digests.contains(digest));
-        let places: [(PathBuf, &dyn Fn(&str) -> bool); 2] = [(paths.packages(), &packages), (paths.aot(), &artefacts)];
-        for (place, is_kept) in places {
-            for file in fs::read_dir(&place).into_iter().flatten().filter_map(Result::ok) {
-                let name = file.file_name().to_string_lossy().into_owned();
-                let is_ours = name.get(..64).is_some_and(|digest| digest.bytes().all(|b| b.is_ascii_hexdigit()));
-                if is_ours && !is_kept(&name) && fs::remove_file(file.path()).is_err() {
-                    tracing::warn!(file = %file.path().display(), "a package that nothing refers to could not be removed");
-                }
-            }
-        }
+        sweep_digests(&paths.packages(), |name| self.files.contains(name));
+        sweep_digests(&paths.aot(), |name| name.get(..64).is_some_and(|digest| self.digests.contains(digest)));
         sweep_stages(paths);
+    }
+}
+
+/// Removes files that are called by a digest and are not kept.
+fn sweep_digests(place: &Path, is_kept: impl Fn(&str) -> bool) {
+    for file in fs::read_dir(place).into_iter().flatten().filter_map(Result::ok) {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let is_ours = name.get(..64).is_some_and(|digest| digest.bytes().all(|b| b.is_ascii_hexdigit()));
+        if is_ours && !is_kept(&name) && fs::remove_file(file.path()).is_err() {
+            tracing::warn!(file = %file.path().display(), "a package that nothing refers to could not be removed");
+        }
     }
 }
 
