@@ -42,47 +42,80 @@ fn author(name: &str, file: &str) -> tempfile::TempDir {
 
 /// Runs a line that begins with `carapace` in a folder; what it printed.
 fn line(folder: &Path, state: &Path, line: &str) -> String {
-    let mut command = command(state, &[]);
-    command.current_dir(folder).args(line.split_whitespace().skip(1));
-    let out = command.output().unwrap();
-    let printed = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(out.status.success(), "`{line}`: {printed}{}", String::from_utf8_lossy(&out.stderr));
-    printed
+    let mut command = workshop(folder, state);
+    let out = command.args(line.split_whitespace().skip(1)).output().unwrap();
+    assert!(out.status.success(), "`{line}`: {}", printed(&out));
+    printed(&out)
 }
 
-/// The lines of a section's shell blocks that call `carapace`.
-fn lines(page: &str, section: &str) -> Vec<String> {
-    let section = page.split("\n## ").find(|s| s.starts_with(section)).unwrap();
-    let blocks = section.split("```bash\n").skip(1).map(|b| b.split("```").next().unwrap());
-    blocks.flat_map(str::lines).filter(|l| l.starts_with("carapace ")).map(str::to_owned).collect()
+/// The lines of a page's shell blocks that call `carapace`, without their comments.
+fn lines(page: &str) -> Vec<String> {
+    let blocks = page.split("```bash\n").skip(1).map(|b| b.split("```").next().unwrap());
+    let told = blocks.flat_map(str::lines).filter(|l| l.starts_with("carapace "));
+    told.map(|l| l.split(" #").next().unwrap().trim_end().to_owned()).collect()
+}
+
+/// The files of a page: each fenced block whose paragraph before begins with a file's name in backquotes.
+fn files(page: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (before, block) in
+        page.split("\n```").collect::<Vec<_>>().chunks(2).filter_map(|c| Some((c.first()?, c.get(1)?)))
+    {
+        let paragraph = before.rsplit("\n\n").find(|p| !p.trim().is_empty()).unwrap_or_default().trim_start();
+        let name = paragraph.strip_prefix('`').and_then(|p| p.split_once('`')).map(|(name, _)| name);
+        if let (Some(name), Some((_, content))) = (name.filter(|n| n.contains('.')), block.split_once('\n')) {
+            found.push((name.to_owned(), format!("{content}\n")));
+        }
+    }
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tutorial_leads_from_its_text_to_a_tool_that_answers() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/src/authors/first-tool.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let (dice, state) = (author("dice", "dice"), tempfile::tempdir().unwrap());
-    let mut key = String::new();
-    let told = lines(&page, "4.");
-    assert!(told.len() >= 6, "{told:?}");
-    for step in told {
-        let printed = line(dice.path(), state.path(), &step.replace("ed25519:…", &key));
-        if step.starts_with("carapace plugin keygen") {
+async fn the_tutorial_leads_from_nothing_to_a_published_and_installed_tool_that_answers() {
+    let page = std::fs::read_to_string(root().join("docs/src/authors/first-tool.md")).unwrap();
+    let (beside, state) =
+        (tempfile::tempdir().unwrap(), tempfile::Builder::new().prefix("carapace-e2e-").tempdir().unwrap());
+    let (folder, mut key, mut digest) = (beside.path().join("dice"), String::new(), String::new());
+    let told = lines(&page);
+    assert!(told.len() >= 14 && told[0].starts_with("carapace plugin new dice"), "{told:?}");
+    for (n, step) in told.iter().enumerate() {
+        // What goes on until somebody stops it is done in the test below.
+        if step.starts_with("carapace plugin dev") || step.starts_with("carapace start") {
+            continue;
+        }
+        let here = if n == 0 { beside.path() } else { &folder };
+        // Without a terminal the owner's yes is a digest.
+        let yes =
+            if step.starts_with("carapace plugin install") { format!(" --accept {digest}") } else { String::new() };
+        let printed = line(here, state.path(), &format!("{}{yes}", step.replace("ed25519:…", &key)));
+        if n == 0 {
+            let written = files(&page);
+            let names: Vec<&str> = written.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["carapace.toml", "src/lib.rs"]);
+            written.iter().for_each(|(name, text)| std::fs::write(folder.join(name), text).unwrap());
+            std::fs::copy(root().join("components/Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+        } else if step.starts_with("carapace plugin keygen") {
             key = printed.split_whitespace().find(|w| w.starts_with("ed25519:")).expect("a public key").to_owned();
+        } else if step.starts_with("carapace plugin test") {
+            assert_eq!(printed.matches("each_die_has_six_faces ... ok").count(), 2, "{printed}");
+        } else if step.starts_with("carapace plugin check") {
+            let used = "The most that one of";
+            assert!(printed.contains("Nothing ") && printed.contains(used), "{printed}");
+        } else if step.starts_with("carapace plugin build") {
+            digest = printed.split("sha256:").nth(1).and_then(|d| d.get(..64)).map(|d| format!("sha256:{d}")).unwrap();
         } else if step.starts_with("carapace plugin inspect") {
             assert!(printed.contains("NOT TRUSTED") && printed.contains("keeps up to 1 MiB"), "{printed}");
             let (_, imports) = printed.split_once("Imports:").unwrap();
             let imports: Vec<&str> =
                 imports.lines().filter_map(|l| l.trim().strip_prefix("carapace:plugin/")?.split('@').next()).collect();
             assert_eq!(imports, ["kv", "log", "random", "tools"], "what it calls, and what it exports: {printed}");
-        } else if step.starts_with("carapace plugin verify") {
+        } else if step.starts_with("carapace plugin verify") || step.starts_with("carapace plugin install") {
             assert!(printed.contains("me/dice"), "{printed}");
         }
     }
 
     let model = peer!("aimock", peers::aimock(&rolls(), &[]));
-    let package = std::fs::read(dice.path().join("bundle/dice.wasm")).unwrap();
-    let kernel = Kernel::start(KernelOptions::openai(&format!("{}/v1", model.base)).with_package("dice", package));
+    let kernel = Kernel::start_in(state, KernelOptions::openai(&format!("{}/v1", model.base)));
     let last = kernel.call("dice_last").await;
     let (text, is_error) = last.result();
     assert!(is_error && text.contains("nothing was rolled yet"), "{text}");
@@ -235,13 +268,15 @@ impl Dev {
         Self { child, said }
     }
 
-    /// All until a line that has this in it.
-    fn until(&self, text: &str) -> String {
+    /// All until a line that has one of these in it.
+    fn until(&self, texts: &[&str]) -> String {
         let mut all = String::new();
         loop {
-            let line = self.said.recv().unwrap_or_else(|_| panic!("it never said `{text}`: {all}"));
+            // So that one that says nothing more is named with what it said.
+            let line = self.said.recv_timeout(Duration::from_secs(600));
+            let line = line.unwrap_or_else(|_| panic!("it never said one of {texts:?}: {all}"));
             all = all + &line + "\n";
-            if line.contains(text) {
+            if texts.iter().any(|text| line.contains(text)) {
                 return all;
             }
         }
@@ -288,7 +323,7 @@ async fn a_new_tool_answers_while_it_is_written_and_what_it_was_told_becomes_a_t
 
     // From the folder to an answer, and from a change to another answer.
     let dev = Dev::start(&folder, kernel.state(), &["--yes"]);
-    let said = dev.until("Watching");
+    let said = dev.until(&["Watching"]);
     assert!(said.contains("offers the tool `forecast_find`") && said.contains("running after"), "{said}");
     assert_eq!(call("first").await, "Bergen, NO");
     let recording = beside.path().join("find.jsonl");
@@ -301,25 +336,26 @@ async fn a_new_tool_answers_while_it_is_written_and_what_it_was_told_becomes_a_t
     assert!(record.wait().unwrap().success());
 
     edit(&code, "{}, {}", "{} ({})");
-    dev.until("running after");
+    dev.until(&["running after"]);
     assert_eq!(call("changed").await, "Bergen (NO)");
 
     // What does not compile is shown, and what ran goes on.
     edit(&code, "fn find(", "fn find((");
-    let said = dev.until("runs on as it was");
+    let said = dev.until(&["runs on as it was"]);
     assert!(said.contains("src/lib.rs:") && said.contains("could not be compiled"), "{said}");
     assert_eq!(call("broken").await, "Bergen (NO)");
     edit(&code, "fn find((", "fn find(");
-    dev.until("is as it was");
+    // The same source; the quick build may not give the same bytes.
+    dev.until(&["is as it was", "running after"]);
     let end = dev.interrupt();
     assert!(end.contains("local/forecast stays installed"), "{end}");
     assert_eq!(call("after").await, "Bergen (NO)");
 
     // More than was granted is shown, and not taken unread.
     let dev = Dev::start(&folder, kernel.state(), &[]);
-    dev.until("Watching");
+    dev.until(&["Watching"]);
     edit(&folder.join("carapace.toml"), "uses = [\"http:api\"]", "uses = [\"http:api\", \"kv\"]\n\n[kv]");
-    let said = dev.until("runs on as it was");
+    let said = dev.until(&["runs on as it was"]);
     assert!(said.contains("asks for more than you granted before") && said.contains("kv"), "{said}");
     assert_eq!(call("not-grown").await, "Bergen (NO)");
     drop(dev);

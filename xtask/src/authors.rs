@@ -1,11 +1,10 @@
-//! What authors are told, built as they would build it: the tutorial's crate out of the tutorial's text, and the templates.
+//! The templates, built as authors would build them. What the tutorial says is done by its test (`tests/tests/authors.rs`).
 
 use crate::cargo::{root, run};
 use crate::wasm::{Route, TARGET};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
-const TUTORIAL: &str = "docs/src/authors/first-tool.md";
 const TEMPLATES: &str = "sdk/templates";
 /// What the test host is tested with; of the components' workspace.
 const FIXTURE: &str = "components/fixtures/misbehaving";
@@ -15,8 +14,7 @@ const BESIDE: &str = "../carapace/";
 /// Writes each crate below `out` and compiles it; the core module is then where `cargo build` would have put it. Gives the folders.
 pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
     let _ = std::fs::remove_dir_all(out);
-    let mut folders = vec![tutorial(out)?];
-    folders.extend(templates(out)?);
+    let folders = templates(out)?;
     let route = Route::find()?;
     for folder in &folders {
         // The versions that the components are tested with; cargo drops what is not needed.
@@ -65,18 +63,6 @@ pub(crate) fn host_target() -> PathBuf {
     root().join("components/target")
 }
 
-fn tutorial(out: &Path) -> Result<PathBuf> {
-    let text = read(&root().join(TUTORIAL))?;
-    let files = files(&text);
-    let (_, cargo_toml) =
-        files.iter().find(|(name, _)| name == "Cargo.toml").context("the tutorial has no Cargo.toml")?;
-    let folder = out.join(package(cargo_toml)?);
-    for (name, content) in &files {
-        write(&folder.join(name), content)?;
-    }
-    Ok(folder)
-}
-
 fn templates(out: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     let kinds = root().join(TEMPLATES);
@@ -91,34 +77,6 @@ fn templates(out: &Path) -> Result<Vec<PathBuf>> {
     }
     folders.sort();
     Ok(folders)
-}
-
-/// The files of a page: each fenced block whose paragraph before begins with a file's name in backquotes.
-fn files(page: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut name: Option<String> = None;
-    let mut begins = true;
-    let mut block: Option<String> = None;
-    for line in page.lines() {
-        if line.starts_with("```") {
-            match (block.take(), name.take()) {
-                (Some(content), Some(name)) => found.push((name, content)),
-                (None, kept) => (block, name) = (Some(String::new()), kept),
-                (Some(_), None) => {}
-            }
-        } else if let Some(content) = &mut block {
-            content.push_str(line);
-            content.push('\n');
-        } else if line.is_empty() {
-            begins = true;
-            continue;
-        } else if begins {
-            let quoted = line.strip_prefix('`').and_then(|rest| rest.split_once('`'));
-            name = quoted.map(|(name, _)| name.to_owned()).filter(|name| name.contains('.') && !name.contains(' '));
-        }
-        begins = false;
-    }
-    found
 }
 
 /// The name of a `Cargo.toml`'s package.
@@ -159,22 +117,4 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pages_files_are_the_blocks_whose_paragraph_names_them() {
-        let page = "Text\n\n`a.toml`. The first,\nand more:\n\n```toml\nx = 1\n\n```\n\nRun `b.sh`:\n\n```bash\nc\n```\n\n`call` it:\n\n```rust\nd\n```\n";
-        assert_eq!(files(page), [("a.toml".to_owned(), "x = 1\n\n".to_owned())]);
-    }
-
-    #[test]
-    fn the_tutorial_has_a_whole_crate() {
-        let names: Vec<String> =
-            files(&read(&root().join(TUTORIAL)).unwrap()).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["Cargo.toml", "carapace.toml", "src/lib.rs"]);
-    }
 }

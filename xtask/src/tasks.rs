@@ -113,7 +113,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
     let plain = plain_components(steps, &carapace)?;
     let written = target_dir()?.join("authors");
-    let samples = steps.run("build the tutorial and the templates", || authors::build(&written))?;
+    let samples = steps.run("build the templates", || authors::build(&written))?;
 
     let others = target_dir()?.join("foreign");
     let scripts = steps.run("build components in other languages", || foreign::build(&others))?;
@@ -169,7 +169,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
         command.args(["plugin", "test"]).arg(folder);
         command.arg("--component").arg(folder.join("target").join(authors::built(folder)?));
         command.args(["--", "--no-fail-fast", "--target-dir"]).arg(authors::host_target());
-        part(steps, "tests of the tutorial and the templates", Runner::Libtest, command.arg("--").args(filter));
+        part(steps, "tests of the templates", Runner::Libtest, command.arg("--").args(filter));
     }
 
     // Node's runner takes no filter by a part of a name.

@@ -138,7 +138,7 @@ impl Channels for Host {
         let timeout = request.timeout_ms.map_or(USUAL, |ms| Duration::from_millis(ms.into()).min(LONGEST));
         let request =
             Request { method: request.method, target, headers: request.headers, body, timeout: Some(timeout) };
-        let vault = Vault::new(self.services(), live.clone());
+        let vault = Vault::new(self.services(), live.clone(), None);
         let services = self.services();
         let exchange = async {
             let mut response = services.door.send(&granted.policy, &vault, request, CancellationToken::new()).await?;
@@ -219,7 +219,7 @@ impl Channels for Host {
         if !declared.methods.contains(&request.method) {
             return Err(status(405));
         }
-        let vault = Vault::new(self.services(), live.clone());
+        let vault = Vault::new(self.services(), live.clone(), None);
         crate::webhook::check(verify, &request, &live.config, &vault, crate::services::now_ms()).await.map_err(|why| {
             tracing::warn!(instance = %live.id, webhook = %declared.webhook, %why, "a request to a webhook was refused");
             metrics::counter!("carapace_webhook_refused_total", "instance" => live.id.to_string()).increment(1);

@@ -139,7 +139,7 @@ impl Host {
                 format!("carapace plugin logs {id}"),
             ));
         }
-        let vault = Vault::new(self.services(), live.clone());
+        let vault = Vault::new(self.services(), live.clone(), None);
         let mut secrets = Vec::new();
         let granted = live.grant.load();
         for name in granted.grant.capabilities.secrets.keys() {

@@ -361,13 +361,22 @@ pub(crate) async fn grants(paths: &StatePaths, config: Arc<ConfigHandle>, name: 
 /// What was refused to an instance lately, by which rule, and what would allow it.
 pub(crate) async fn why(paths: &StatePaths, config: Arc<ConfigHandle>, name: &str, json: bool) -> Outcome {
     let instance: InstanceId = instance_id(name)?;
-    crate::client::Client::needed(paths).await?;
+    let status = crate::client::Client::needed(paths).await?.get("/api/status").await?;
+    let is_it = |i: &&Value| i["instance"] == instance.to_string();
+    let Some(known) = status["instances"].as_array().into_iter().flatten().find(is_it) else {
+        let why = format!("no instance `{instance}` is installed");
+        return Err(Failure::coded(Exit::Usage, "E-PACKAGE-001", why).help("carapace plugin list"));
+    };
     let recent = carry_out(paths, config, ControlRequest::Denials { instance: instance.clone() }).await?;
     if json {
         print_json(&recent);
         return Ok(());
     }
-    if recent.as_array().is_none_or(Vec::is_empty) {
+    // One that does not run at all is refused everything, for one reason.
+    let state = text(&known["state"]);
+    if state != "ready" {
+        println!("{instance} does not run: {state}");
+    } else if recent.as_array().is_none_or(Vec::is_empty) {
         println!("Nothing was refused to {instance} since the assistant started.");
     }
     for denial in recent.as_array().into_iter().flatten() {

@@ -17,7 +17,12 @@ impl Owner {
     }
 
     pub(super) async fn logs(&self, id: &InstanceId, after: u64, wait_ms: u64) -> Result<Value, Denial> {
-        answer(&self.running(id)?.logged(id, after, wait(wait_ms)).await)
+        let host = self.running(id)?;
+        tokio::select! {
+            lines = host.logged(id, after, wait(wait_ms)) => answer(&lines),
+            // Whoever waits for something new must not keep the assistant from ending.
+            () = self.stop.cancelled() => answer(&host.logged(id, after, Duration::ZERO).await),
+        }
     }
 
     pub(super) async fn record(&self, id: &InstanceId, calls: u64) -> Result<Value, Denial> {
@@ -28,7 +33,15 @@ impl Owner {
     }
 
     pub(super) async fn recorded(&self, id: &InstanceId, from: usize, wait_ms: u64) -> Result<Value, Denial> {
-        answer(&self.running(id)?.recorded(id, from, wait(wait_ms)).await?)
+        let host = self.running(id)?;
+        if !self.stop.is_cancelled() {
+            tokio::select! {
+                new = host.recorded(id, from, wait(wait_ms)) => return answer(&new?),
+                () = self.stop.cancelled() => {}
+            }
+        }
+        host.stop_recording(id);
+        answer(&host.recorded(id, from, Duration::ZERO).await?)
     }
 }
 

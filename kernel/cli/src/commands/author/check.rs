@@ -70,24 +70,35 @@ impl Line {
         format!("{} = {}", self.key, (self.shown)(value))
     }
 
-    fn warning(&self) -> Option<String> {
-        if self.used.saturating_mul(5) > self.limit.saturating_mul(4) {
-            return Some(format!(
-                "the tests used {} of `{}`, which is close to the limit; {}",
-                (self.shown)(self.used),
-                self.toml(self.limit),
-                self.toml(self.suggested)
-            ));
-        }
-        (self.limit > self.suggested.saturating_mul(GENEROUS)).then(|| {
-            format!(
-                "`{}` could be less: a call of the tests used at most {}; {}",
-                self.toml(self.limit),
-                (self.shown)(self.used),
-                self.toml(self.suggested)
-            )
-        })
+    fn is_tight(&self) -> bool {
+        self.used.saturating_mul(5) > self.limit.saturating_mul(4)
     }
+
+    fn is_generous(&self) -> bool {
+        self.limit > self.suggested.saturating_mul(GENEROUS)
+    }
+}
+
+/// What limits a call of the tests came close to, and which are far above all of them.
+fn fitting(lines: &[Line]) -> Vec<String> {
+    let tight = |l: &&Line| l.is_tight();
+    let mut warnings: Vec<String> = lines
+        .iter()
+        .filter(tight)
+        .map(|l| {
+            let (limit, would_do) = (l.toml(l.limit), l.toml(l.suggested));
+            format!("`{limit}` is tight: a call of the tests used {}; `{would_do}` would leave room", (l.shown)(l.used))
+        })
+        .collect();
+    let generous: Vec<String> =
+        lines.iter().filter(|l| l.is_generous()).map(|l| format!("`{}`", l.toml(l.suggested))).collect();
+    if !generous.is_empty() {
+        warnings.push(format!(
+            "[limits] allows far more than the tests use, and the owner is shown it; {} would do",
+            generous.join(", ")
+        ));
+    }
+    warnings
 }
 
 fn lines(limits: &Limits, used: &Used) -> Vec<Line> {
@@ -150,7 +161,7 @@ fn report(bytes: &[u8], used: Option<Used>, args: &CheckArgs) -> Outcome {
     }
     warnings.extend(default_limits(&manifest));
     let lines = used.filter(|u| u.calls > 0).map(|used| lines(&manifest.limits, &used)).unwrap_or_default();
-    warnings.extend(lines.iter().filter_map(Line::warning));
+    warnings.extend(fitting(&lines));
     let surface = imports::decode(bytes).or_fail(args.path.display())?;
     let component = &manifest.component;
     if args.output.json {
@@ -219,8 +230,9 @@ mod tests {
     #[test]
     fn a_limit_is_called_tight_or_generous_where_it_is() {
         let line = |limit: u64, used: u64| Line { key: "memory", limit, used, suggested: 2 << 20, shown: size };
-        assert!(line(2 << 20, 1_900_000).warning().unwrap().contains("close to the limit; memory = \"2MiB\""));
-        assert!(line(64 << 20, 900_000).warning().unwrap().contains("could be less"));
-        assert_eq!(line(4 << 20, 900_000).warning(), None);
+        assert!(fitting(&[line(2 << 20, 1_900_000)])[0].contains("is tight"));
+        let generous = fitting(&[line(64 << 20, 900_000), line(65 << 20, 900_000)]);
+        assert!(generous.len() == 1 && generous[0].contains("`memory = \"2MiB\"`"), "{generous:?}");
+        assert!(fitting(&[line(4 << 20, 900_000)]).is_empty());
     }
 }

@@ -38,19 +38,26 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Dev
         session.failed(failure)?;
     }
     eprintln!("Watching {}; Ctrl-C ends.", session.folder.path.display());
+    // One for all rounds: a Ctrl-C while something is built is not lost.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
-        tokio::select! {
-            change = changed.recv() => match change {
-                Some(change) => {
-                    settle(&mut changed).await;
-                    eprintln!("\n{} has changed.", change.strip_prefix(&session.folder.path).unwrap_or(&change).display());
-                    if let Err(failure) = session.round(&client).await {
-                        session.failed(failure)?;
-                    }
-                }
-                None => return Err(Failure::new(Exit::Failed, "the folder is not watched any more")),
-            },
-            _ = tokio::signal::ctrl_c() => return session.end().await,
+        let change = tokio::select! {
+            _ = &mut interrupted => return session.end().await,
+            change = changed.recv() => change,
+        };
+        let Some(change) = change else {
+            return Err(Failure::new(Exit::Failed, "the folder is not watched any more"));
+        };
+        settle(&mut changed).await;
+        eprintln!("\n{} has changed.", change.strip_prefix(&session.folder.path).unwrap_or(&change).display());
+        let outcome = tokio::select! {
+            _ = &mut interrupted => None,
+            outcome = session.round(&client) => Some(outcome),
+        };
+        match outcome {
+            None => return session.end().await,
+            Some(Err(failure)) => session.failed(failure)?,
+            Some(Ok(())) => {}
         }
     }
 }

@@ -16,11 +16,12 @@ pub(crate) async fn run(paths: &StatePaths, args: &LogsArgs) -> Outcome {
     let instance = instance_id(&args.instance)?;
     let client = Client::needed(paths).await?;
     let (mut after, mut wait_ms) = (0, 0);
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let request = ControlRequest::Logs { instance: instance.clone(), after, wait_ms };
         let lines = tokio::select! {
             lines = client.control(&request) => lines?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
         };
         for line in lines.as_array().into_iter().flatten() {
             let n = line["n"].as_u64().unwrap_or_default();

@@ -25,8 +25,8 @@ pub(crate) async fn record(paths: &StatePaths, args: &RecordArgs) -> Outcome {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.recording.jsonl", instance.name())));
     let mut file = create(&out)?;
     let written = follow(&client, &instance, args.calls, &mut file, &out).await;
-    if !matches!(written, Ok(calls) if calls > 0) {
-        // Nothing was recorded: leave nothing behind.
+    if std::fs::read_to_string(&out).is_ok_and(|text| text.lines().count() < 2) {
+        // Nothing was recorded: leave nothing behind. What was is kept, however it ended.
         let _ = std::fs::remove_file(&out);
     }
     match written? {
@@ -62,11 +62,12 @@ async fn follow(client: &Client, instance: &InstanceId, calls: u64, file: &mut F
         if calls == 1 { "call".to_owned() } else { format!("{calls} calls") }
     );
     let (mut from, mut stopped) = (0usize, false);
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let request = ControlRequest::Recorded { instance: instance.clone(), from, wait_ms: MAX_WAIT_MS };
         let new = tokio::select! {
             new = client.control(&request) => new?,
-            _ = tokio::signal::ctrl_c(), if !stopped => {
+            _ = &mut interrupted, if !stopped => {
                 stopped = true;
                 client.control(&ControlRequest::RecordStop { instance: instance.clone() }).await?;
                 continue;

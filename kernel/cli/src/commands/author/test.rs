@@ -76,7 +76,8 @@ pub(crate) fn against(
     let mut command = tests(folder, arguments);
     command.env("CARAPACE_TEST_COMPONENT", &file).env("CARAPACE_TEST_HOST", std::env::current_exe()?);
     if let Some(measure) = measure {
-        command.env("CARAPACE_TEST_MEASURE", measure);
+        // What is measured is reported on standard output, alone.
+        command.env("CARAPACE_TEST_MEASURE", measure).stdout(std::io::stderr());
     }
     succeeds(command)
 }

@@ -18,6 +18,7 @@ pub(crate) async fn run(paths: &StatePaths, args: &TopArgs) -> Outcome {
     let client = Client::needed(paths).await?;
     let mut before: BTreeMap<String, Used> = BTreeMap::new();
     let (interval, drawn) = (Duration::from_secs(args.interval), std::io::stdout().is_terminal() && !args.once);
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let rows: Vec<Row> = Row::all(&client.get("/api/status").await?, &before);
         print(&rows, args, drawn)?;
@@ -27,7 +28,7 @@ pub(crate) async fn run(paths: &StatePaths, args: &TopArgs) -> Outcome {
         before = rows.into_iter().map(|r| (r.instance, r.total)).collect();
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
         }
     }
 }
