@@ -10,6 +10,7 @@
 
 mod convert;
 mod imports;
+mod wasi;
 
 use carapace_contract::InstanceId;
 use carapace_contract::limits::Life;
@@ -108,7 +109,9 @@ impl TestHost {
             Call::Models | Call::Complete(_) => Entry::Provider,
         };
         let plan = self.loaded.plan(self.instance.id(), granted, entry).map_err(|denial| denial.to_string())?;
-        Ok(State::new(Core::new(&self.instance, &plan, CancellationToken::new()), fake.clone()))
+        let mut core = Core::new(&self.instance, &plan, CancellationToken::new());
+        wasi::enter(&mut core, fake, granted)?;
+        Ok(State::new(core, fake.clone()))
     }
 
     async fn perform(&mut self, test: u64, call: Call, state: State) -> Outcome {
