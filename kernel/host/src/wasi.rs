@@ -73,6 +73,7 @@ impl HostState {
                 cancel: self.core.cancel().clone(),
             })),
             max_request: self.core.limits().http_request_bytes,
+            fixed: None,
             stands: Some({
                 let live = live.clone();
                 Box::new(move || live.grant.load().runnable(&live.id).is_ok())
