@@ -15,7 +15,9 @@ use carapace_registry::package;
 use carapace_tests::obedient::{call, obedient};
 use carapace_tests::{Kernel, KernelOptions, foreign, peer};
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Everything that a stranger's component can be granted, but for what `more` and the tool's `uses` add.
@@ -193,6 +195,35 @@ async fn a_directory_that_is_missing_or_the_kernels_own_keeps_the_component_from
     assert!(kernel.log().matches("E-HOST-009").count() >= 1, "{}", kernel.log());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_ends_what_a_component_is_doing_in_its_directory() {
+    let component = peer!("wasm32-wasip2", foreign::component("foreign"));
+    let notes = tempfile::tempdir().unwrap();
+    std::fs::write(notes.path().join("a.txt"), "text").unwrap();
+    let text =
+        manifest(WHOLE, "\"http:api\", \"directory:notes\", \"directory:drafts\"", &format!("{DIRECTORIES}{API}"))
+            .replace(
+                "cpu-per-call = \"1s\"\nwall-per-call = \"5s\"",
+                "cpu-per-call = \"100s\"\nwall-per-call = \"100s\"\nfuel-per-call = 50_000_000_000",
+            );
+    let stranger = Stranger::with(&component, &text, json!({"directories": {"notes": notes.path()}})).await;
+    let watching = stranger.does("watch", "/notes/a.txt");
+    let revoke = async {
+        let running = |status: &Value| {
+            let all = status["instances"].as_array().unwrap();
+            let it = all.iter().find(|i| i["instance"] == "local/foreign/main").unwrap_or_else(|| panic!("{status}"));
+            it["meter"]["calls"].as_u64().unwrap() > 1
+        };
+        while !running(&stranger.kernel.cli_json(&["status", "--json"])) {
+            tokio::task::yield_now().await;
+        }
+        stranger.kernel.cli(&["plugin", "revoke", "local/foreign/main"])
+    };
+    let (answer, revoked) = tokio::join!(watching, revoke);
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    assert!(answer.contains("E-RUNTIME-019"), "{answer}");
+}
+
 /// An API that says what it was asked.
 async fn api() -> String {
     async fn answer(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> String {
@@ -273,6 +304,43 @@ async fn a_python_component_answers_and_keeps_what_it_saw() {
     assert!(empty.contains("has no words"), "{empty}");
     let log = kernel.log();
     assert!(log.contains("counting 7 words") && log.contains("a longer word"), "print and log: {log}");
+}
+
+#[test]
+fn a_test_in_any_language_can_ask_the_test_host_about_a_component_of_wasi() {
+    let component = peer!("wasm32-wasip2", foreign::component("foreign"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("foreign.wasm");
+    std::fs::write(&file, package::build(&component, &manifest(WHOLE, "\"http:api\"", API)).unwrap()).unwrap();
+    let mut host = carapace_tests::kernel::command(folder.path(), &[])
+        .args(["plugin", "test-host"])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines().map(|l| l.unwrap());
+    let greeting: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    let mut fake = greeting["fake"].clone();
+    fake["exchanges"] = json!([{"method": "GET", "target": "api:/x", "answer":
+        {"status": 200, "headers": [], "url": null, "chunks": [[104, 105]], "breaks": null, "fails": null}}]);
+    let mut input = host.stdin.take().unwrap();
+    let mut ask = |what: &str, with: &str| -> String {
+        let arguments = json!({"do": what, "with": with}).to_string();
+        let context = json!({"call_id": "1", "session": "s", "timezone": null, "extra": []});
+        let call = json!({"Tool": {"name": "foreign_do", "arguments": arguments, "context": context}});
+        writeln!(input, "{}", json!({"Call": {"test": 1, "call": call, "fake": fake}})).unwrap();
+        let answered: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+        fake = answered["fake"].clone();
+        answered["outcome"]["Tool"]["Ok"][0]["Text"].as_str().unwrap_or_else(|| panic!("{answered}")).to_owned()
+    };
+    assert!(ask("time", "").starts_with("1782909296 "), "the test's time");
+    assert_eq!(ask("fetch", "https://api.example.com/v1/x"), "200 hi");
+    assert_eq!(ask("print", "hello"), "printed");
+    drop(input);
+    let logged: Vec<&str> = fake["logged"].as_array().unwrap().iter().map(|l| l["message"].as_str().unwrap()).collect();
+    assert_eq!(logged, ["out: hello", "err: hello"]);
+    assert!(host.wait().unwrap().success());
 }
 
 fn numbers(text: &str) -> Vec<u64> {

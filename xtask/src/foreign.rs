@@ -103,10 +103,13 @@ fn typescript(npm: &Path, source: &Path, folder: &Path) -> Result<PathBuf> {
 
 /// The folder with `componentize-py`, in the version that the example names.
 fn componentize_py() -> Result<PathBuf> {
+    if cfg!(windows) {
+        bail!("its build.sh needs a POSIX shell");
+    }
     let python = which("python3").context("there is no python3")?;
     let venv = target_dir()?.join("python");
-    let bin = venv.join(if cfg!(windows) { "Scripts" } else { "bin" });
-    if !bin.join(format!("componentize-py{}", std::env::consts::EXE_SUFFIX)).is_file() {
+    let bin = venv.join("bin");
+    if !bin.join("componentize-py").is_file() {
         if !run_bounded(program(&python).args(["-m", "venv"]).arg(&venv), PATIENCE)? {
             bail!("python3 makes no environment");
         }

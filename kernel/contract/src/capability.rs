@@ -239,6 +239,22 @@ impl CapabilitySet {
     }
 }
 
+impl CapabilitySet {
+    /// The endpoint with the longest signed base that a URL lies under, and the rest of the URL; of those that a call uses, if it says so.
+    pub fn endpoint_of(&self, uses: Option<&BTreeSet<Use>>, url: &url::Url) -> Option<(&EndpointName, String)> {
+        let rest = |http: &HttpCapability| {
+            let same = http.url.origin() == url.origin();
+            let rest = url.path().strip_prefix(http.url.path().trim_end_matches('/')).filter(|_| same)?;
+            let query = url.query().map(|q| format!("?{q}")).unwrap_or_default();
+            (rest.is_empty() || rest.starts_with('/')).then(|| format!("{rest}{query}"))
+        };
+        let used = |name: &EndpointName| uses.is_none_or(|uses| uses.contains(&Use::Http(name.clone())));
+        let fitting = self.http.iter().filter(|(name, _)| used(name));
+        let fitting = fitting.filter_map(|(name, http)| Some((http.url.path().len(), name, rest(http)?)));
+        fitting.max_by_key(|(length, _, _)| *length).map(|(_, name, path)| (name, path))
+    }
+}
+
 /// Whether a base URL is a program on the owner's own machine: plain http to 127.0.0.1 on a port that ordinary programs serve on.
 /// The one exception to https; a name such as `localhost` is none, because names can be made to lead elsewhere.
 pub fn is_this_machine(url: &url::Url) -> bool {

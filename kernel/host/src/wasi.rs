@@ -6,7 +6,6 @@ use crate::instance::Live;
 use crate::services::{Services, Vault};
 use crate::state::HostState;
 use async_trait::async_trait;
-use carapace_contract::capability::{CapabilitySet, HttpCapability};
 use carapace_contract::grant::Grant;
 use carapace_contract::manifest::Use;
 use carapace_contract::{Denial, InstanceId, Name};
@@ -74,6 +73,11 @@ impl HostState {
                 cancel: self.core.cancel().clone(),
             })),
             max_request: self.core.limits().http_request_bytes,
+            fixed: None,
+            stands: Some({
+                let live = live.clone();
+                Box::new(move || live.grant.load().runnable(&live.id).is_ok())
+            }),
         };
         self.core.enter(world).map_err(|e| {
             Denial::new("E-HOST-009", format!("`{}`: {e}", live.id), format!("carapace plugin disable {}", live.id))
@@ -109,7 +113,7 @@ impl Leaving {
         grant.runnable(id)?;
         let capabilities = &grant.grant.capabilities;
         let uses = self.uses.as_ref();
-        if let Some((name, path)) = under(capabilities, uses, url) {
+        if let Some((name, path)) = capabilities.endpoint_of(uses, url) {
             return Ok(Target::Endpoint { name: grant.endpoint(id, uses, name.as_str())?.into(), path });
         }
         if capabilities.public_http {
@@ -141,26 +145,12 @@ impl Leaving {
     }
 }
 
-/// The endpoint with the longest base that the URL lies under, and the rest of the URL.
-fn under<'a>(granted: &'a CapabilitySet, uses: Option<&BTreeSet<Use>>, url: &url::Url) -> Option<(&'a Name, String)> {
-    let rest = |http: &HttpCapability| {
-        let same = http.url.origin() == url.origin();
-        let rest = url.path().strip_prefix(http.url.path().trim_end_matches('/')).filter(|_| same)?;
-        let query = url.query().map(|q| format!("?{q}")).unwrap_or_default();
-        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{rest}{query}"))
-    };
-    let used = |name: &Name| uses.is_none_or(|uses| uses.contains(&Use::Http(name.clone())));
-    let fitting = granted.http.iter().filter(|(name, _)| used(name));
-    let fitting = fitting.filter_map(|(name, http)| Some((http.url.path().len(), name, rest(http)?)));
-    fitting.max_by_key(|(length, _, _)| *length).map(|(_, name, path)| (name, path))
-}
-
 #[async_trait]
 impl Requests for Leaving {
     async fn send(&self, request: Request) -> Result<Response, types::Error> {
         let target = self.target(&request.url).map_err(|denial| self.refused(&denial))?;
         let policy = self.live.grant.load().policy.clone();
-        let vault = Vault::new(self.services.clone(), self.live.clone());
+        let vault = Vault::new(self.services.clone(), self.live.clone(), None);
         let wall = Duration::from_millis(self.live.runtime.limits().wall_ms_per_call);
         let outgoing = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
         let request = carapace_egress::Request {
@@ -195,39 +185,5 @@ impl ResponseBody for Pulled {
         let bytes = self.response.read(usize::try_from(max).unwrap_or(1)).await.map_err(|f| http::error(&f.error))?;
         self.live.runtime.meter().received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(bytes.to_vec())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use carapace_contract::manifest::Manifest;
-
-    #[test]
-    fn a_url_belongs_to_the_endpoint_it_lies_under_and_that_the_call_uses() {
-        let text = "[component]\nname = \"w\"\nversion = \"1.0.0\"\ncontract = \"0.1\"\ndescription = \"W\"\n[wasi]\n\
-            [[http]]\nendpoint = \"api\"\nurl = \"https://a.example/v1\"\n[[http]]\nendpoint = \"deep\"\nurl = \"https://a.example/v1/deep\"\n\
-            [[tool]]\nname = \"one\"\nuses = [\"http:api\"]\n[[tool]]\nname = \"two\"\nuses = [\"http:deep\"]\n";
-        let granted = CapabilitySet::from(&Manifest::parse(text).unwrap());
-        let found = |tool: Option<&str>, url: &str| {
-            let uses = tool.map(|t| &granted.tools[t].uses);
-            under(&granted, uses, &url.parse().unwrap()).map(|(n, p)| format!("{n} {p}"))
-        };
-        assert_eq!(found(None, "https://a.example/v1/x?q=1").unwrap(), "api /x?q=1");
-        assert_eq!(found(None, "https://a.example/v1/deep/x").unwrap(), "deep /x");
-        assert_eq!(found(Some("one"), "https://a.example/v1/deep/x").unwrap(), "api /deep/x");
-        assert_eq!(found(None, "https://a.example/v1").unwrap(), "api ");
-        for elsewhere in [
-            "https://a.example/v10",
-            "https://a.example/v1/../x",
-            "https://a.example/v1/%2e%2e/x",
-            "http://a.example/v1/x",
-            "https://a.example:444/v1/x",
-            "https://b.example/v1/x",
-            "https://a.example@b.example/v1/x",
-        ] {
-            assert_eq!(found(None, elsewhere), None, "{elsewhere}");
-        }
-        assert_eq!(found(Some("two"), "https://a.example/v1/x"), None, "the other tool's");
     }
 }

@@ -44,6 +44,8 @@ pub enum TrapKind {
     Host,
     /// It ended its program (WASI) instead of answering.
     Exit,
+    /// Its grant was revoked while it ran.
+    Revoked,
 }
 
 impl TrapKind {
@@ -80,6 +82,7 @@ impl TrapKind {
             Self::NoExport => ("no-export", "E-RUNTIME-016"),
             Self::Host => ("host", "E-RUNTIME-017"),
             Self::Exit => ("exit", "E-RUNTIME-018"),
+            Self::Revoked => ("revoked", "E-RUNTIME-019"),
         }
     }
 }
@@ -127,6 +130,7 @@ impl CallError {
             TrapKind::Busy => format!("no permit came free in time: {detail}"),
             TrapKind::Depth => format!("components may call each other at most {} deep", crate::permits::MAX_DEPTH),
             TrapKind::NoExport => format!("the component does not export `{detail}`"),
+            TrapKind::Revoked => "its grant was revoked while it ran".to_owned(),
             TrapKind::Exit => format!("the component ended its program instead of answering, with status {detail}"),
             TrapKind::Host => format!("a host call failed inside the kernel: {detail}"),
         };
@@ -152,6 +156,7 @@ pub(crate) fn classify(error: &wasmtime::Error, instantiating: bool) -> (TrapKin
     if let Some(stop) = error.downcast_ref::<Stop>() {
         let kind = match stop {
             Stop::Cancelled => TrapKind::Cancelled,
+            Stop::Revoked => TrapKind::Revoked,
             Stop::Cpu => TrapKind::Cpu,
             Stop::Memory { .. } => TrapKind::Memory,
             Stop::HostCalls => TrapKind::HostCalls,

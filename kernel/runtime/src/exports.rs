@@ -24,7 +24,7 @@ impl Indices {
     pub(crate) fn new<T>(pre: &InstancePre<T>, contract: Contract) -> Self {
         let find = |interface: &str, [first, second]: [&str; 2]| {
             let component = pre.component();
-            let instance = component.get_export_index(None, &name_of(interface, contract))?;
+            let instance = component.get_export_index(None, name_of(interface, contract))?;
             let function = |name: &str| component.get_export_index(Some(&instance), name);
             Some([function(first)?, function(second)?])
         };

@@ -111,6 +111,9 @@ pub enum Stop {
     /// The run was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// What was granted was taken back.
+    #[error("revoked")]
+    Revoked,
     /// The CPU-tick budget is over.
     #[error("CPU budget exceeded")]
     Cpu,
@@ -245,6 +248,9 @@ impl Core {
     pub(crate) fn tick(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
+        }
+        if self.wasi.as_ref().is_some_and(|wasi| !wasi.stands()) {
+            return Err(Stop::Revoked);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod convert;
 mod imports;
 mod measure;
 mod replay;
+mod wasi;
 
 pub use carapace_runtime::Difference;
 pub use measure::Used;
@@ -117,7 +118,9 @@ impl TestHost {
             Call::Channel(call) => channel_entry(call),
         };
         let plan = self.loaded.plan(self.instance.id(), granted, entry).map_err(|denial| denial.to_string())?;
-        Ok(State::new(Core::new(&self.instance, &plan, CancellationToken::new()), fake.clone()))
+        let mut core = Core::new(&self.instance, &plan, CancellationToken::new());
+        wasi::enter(&mut core, fake, granted)?;
+        Ok(State::new(core, fake.clone()))
     }
 
     async fn perform(&mut self, test: u64, call: Call, state: State) -> Outcome {

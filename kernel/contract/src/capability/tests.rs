@@ -231,3 +231,31 @@ fn proposing_is_told_from_installing_and_can_be_refused() {
     assert!(!refused.requests && refused.covers(&set));
     assert_eq!(crate::diff::growth(&refused, &set)[0].capability, "requests");
 }
+
+#[test]
+fn a_url_belongs_to_the_endpoint_it_lies_under_and_that_the_call_uses() {
+    let text = "[component]\nname = \"w\"\nversion = \"1.0.0\"\ncontract = \"0.1\"\ndescription = \"W\"\n[wasi]\n\
+        [[http]]\nendpoint = \"api\"\nurl = \"https://a.example/v1\"\n[[http]]\nendpoint = \"deep\"\nurl = \"https://a.example/v1/deep\"\n\
+        [[tool]]\nname = \"one\"\nuses = [\"http:api\"]\n[[tool]]\nname = \"two\"\nuses = [\"http:deep\"]\n";
+    let granted = CapabilitySet::from(&Manifest::parse(text).unwrap());
+    let found = |tool: Option<&str>, url: &str| {
+        let uses = tool.map(|t| &granted.tools[t].uses);
+        granted.endpoint_of(uses, &url.parse().unwrap()).map(|(n, p)| format!("{n} {p}"))
+    };
+    assert_eq!(found(None, "https://a.example/v1/x?q=1").unwrap(), "api /x?q=1");
+    assert_eq!(found(None, "https://a.example/v1/deep/x").unwrap(), "deep /x");
+    assert_eq!(found(Some("one"), "https://a.example/v1/deep/x").unwrap(), "api /deep/x");
+    assert_eq!(found(None, "https://a.example/v1").unwrap(), "api ");
+    for elsewhere in [
+        "https://a.example/v10",
+        "https://a.example/v1/../x",
+        "https://a.example/v1/%2e%2e/x",
+        "http://a.example/v1/x",
+        "https://a.example:444/v1/x",
+        "https://b.example/v1/x",
+        "https://a.example@b.example/v1/x",
+    ] {
+        assert_eq!(found(None, elsewhere), None, "{elsewhere}");
+    }
+    assert_eq!(found(Some("two"), "https://a.example/v1/x"), None, "the other tool's");
+}

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx};
+use wasmtime_wasi::{Deterministic, FsPerms, HostMonotonicClock, HostWallClock, WasiCtx};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 /// Bytes of randomness a call may ask for.
@@ -36,6 +36,19 @@ pub struct World {
     pub requests: Option<Arc<dyn Requests>>,
     /// The largest body of a request, bytes.
     pub max_request: u64,
+    /// Time and chance that are the same in every run; none = the machine's.
+    pub fixed: Option<Fixed>,
+    /// Whether all this still stands; asked at every tick of the guest's, because WASI's functions do not ask. None = yes.
+    pub stands: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+}
+
+/// For tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fixed {
+    /// The time, ms since the Unix epoch.
+    pub now_ms: u64,
+    /// Chance is these bytes, over and over; at least one.
+    pub seed: Vec<u8>,
 }
 
 /// A directory of the owner's.
@@ -54,14 +67,24 @@ pub(crate) struct Entered {
     ctx: WasiCtx,
     http: WasiHttpCtx,
     hooks: http::Hooks,
+    stands: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Entered {
+    /// Whether what was granted still is.
+    pub(crate) fn stands(&self) -> bool {
+        self.stands.as_ref().is_none_or(|stands| stands())
+    }
+
     fn new(world: World) -> io::Result<Self> {
         let mut ctx = WasiCtx::builder();
         ctx.max_random_size(MAX_RANDOM);
         ctx.wall_clock(Wall).monotonic_clock(Steady(Instant::now()));
         ctx.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        if let Some(Fixed { now_ms, seed }) = world.fixed.filter(|f| !f.seed.is_empty()) {
+            let chance = || Deterministic::new(seed.clone());
+            ctx.wall_clock(Still(now_ms)).secure_random(chance()).insecure_random(chance()).insecure_random_seed(1);
+        }
         if let Some(printed) = world.printed {
             ctx.stdout(print::Stream::new(printed.clone(), false)).stderr(print::Stream::new(printed, true));
         }
@@ -72,14 +95,14 @@ impl Entered {
             })?;
         }
         let hooks = http::Hooks { requests: world.requests, max_body: world.max_request };
-        Ok(Self { ctx: ctx.build(), http: WasiHttpCtx::new(), hooks })
+        Ok(Self { ctx: ctx.build(), http: WasiHttpCtx::new(), hooks, stands: world.stands })
     }
 
     fn empty() -> Self {
         let hooks = http::Hooks { requests: None, max_body: 0 };
         let mut ctx = WasiCtx::builder();
         ctx.max_random_size(MAX_RANDOM).allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-        Self { ctx: ctx.build(), http: WasiHttpCtx::new(), hooks }
+        Self { ctx: ctx.build(), http: WasiHttpCtx::new(), hooks, stands: None }
     }
 }
 
@@ -108,6 +131,18 @@ impl HostWallClock for Wall {
     }
     fn now(&self) -> Duration {
         whole(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+/// Of a test.
+struct Still(u64);
+
+impl HostWallClock for Still {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0)
     }
 }
 

@@ -7,7 +7,7 @@ use carapace_contract::{Contract, Contracts, V0_1};
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{kv, types};
 use carapace_runtime::{Binding, How, Interface, Plain, TrapKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 use wit_parser::{PackageId, Resolve, SourceMap};
@@ -140,12 +140,18 @@ fn code_of_one_version_under_the_manifest_of_another_is_refused() {
     assert!(error.to_string().contains("its manifest says contract 0.1, which is 0.1.0-dev, not 0.2.0"), "{error}");
 }
 
+/// A contract's texts.
+fn texts(folder: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    all.map(|f| f.unwrap().path()).filter(|f| f.extension().is_some_and(|e| e == "wit")).collect()
+}
+
 /// A contract's texts under another version.
 fn push(resolve: &mut Resolve, folder: &Path, version: &str) -> PackageId {
     let mut sources = SourceMap::default();
-    for file in ["types.wit", "imports.wit", "exports.wit", "worlds.wit"] {
-        let text = std::fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-        sources.push_str(file, text.replace(V0_1.wit, version));
+    for file in texts(folder) {
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        sources.push_str(&file.display().to_string(), text.replace(V0_1.wit, version));
     }
     let group = sources.parse().unwrap_or_else(|(_, e)| panic!("{}: {e:?}", folder.display()));
     resolve.push_group(group).unwrap_or_else(|e| panic!("{}: {e:?}", folder.display()))
@@ -180,8 +186,9 @@ fn what_would_break_a_component_is_found_and_what_would_not_is_let_through() {
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let changed = |file: &str, from: &str, to: &str| {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["types.wit", "imports.wit", "exports.wit", "worlds.wit"] {
-            let text = std::fs::read_to_string(wit.join("v0.1").join(name)).unwrap();
+        for from_file in texts(&wit.join("v0.1")) {
+            let name = from_file.file_name().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&from_file).unwrap();
             let text = if name == file { text.replacen(from, to, 1) } else { text };
             assert!(name != file || text.contains(to), "{from} is not in {file}");
             std::fs::write(folder.path().join(name), text).unwrap();

@@ -78,6 +78,10 @@ fn act(what: &str, with: &str, text: &str) -> Result<String, String> {
         "spin" => loop {
             std::hint::black_box(with);
         },
+        // As long as it may.
+        "watch" => loop {
+            std::fs::read(with).map_err(said)?;
+        },
         "sleep" => {
             std::thread::sleep(std::time::Duration::from_secs(3600));
             Ok("slept".to_owned())
