@@ -44,6 +44,7 @@ fn gone(denial: &Denial) -> ChannelFailure {
 /// A call that gave no answer. A trap may come after a request had left, so what it was about may have been done.
 fn ended(e: &CallError) -> ChannelFailure {
     let kind = match e.kind {
+        TrapKind::Revoked => ChannelFailureKind::Gone,
         TrapKind::Cancelled | TrapKind::Busy | TrapKind::Depth | TrapKind::Host => ChannelFailureKind::NotNow,
         _ => ChannelFailureKind::Broken,
     };

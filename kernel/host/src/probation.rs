@@ -96,7 +96,7 @@ fn end_of(kind: TrapKind) -> End {
         | TrapKind::HostCalls
         | TrapKind::Handles
         | TrapKind::ResultBytes => End::Exhausted,
-        TrapKind::Cancelled | TrapKind::Busy | TrapKind::Depth | TrapKind::Host => End::Excused,
+        TrapKind::Cancelled | TrapKind::Revoked | TrapKind::Busy | TrapKind::Depth | TrapKind::Host => End::Excused,
     }
 }
 
