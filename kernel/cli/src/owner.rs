@@ -8,7 +8,7 @@ mod packages;
 mod requests;
 mod rollback;
 
-pub(crate) use grants::{forget_stranger, strangers};
+pub(crate) use grants::{forget_stranger, said, strangers};
 pub(crate) use lifecycle::sweep;
 
 use crate::failure::{Failure, Outcome};
