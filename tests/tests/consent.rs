@@ -13,10 +13,12 @@ use carapace_contract::manifest::Manifest;
 use carapace_registry::testing;
 use carapace_tests::components::{manifest, wat};
 use carapace_tests::gadget::{all, call, control, file, gadget, listed, stage, version};
+use carapace_tests::kernel::command;
 use carapace_tests::owner::{self, error};
-use carapace_tests::{Kernel, gadget_kernel};
+use carapace_tests::{Kernel, gadget_kernel, peers};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,6 +156,31 @@ async fn an_optional_capability_is_refused_given_and_taken_back_alone() {
     let out = kernel.cli(&["plugin", "revoke", "gadget", "limits"]);
     assert!(all(&out).contains("E-GRANT-014"), "{}", all(&out));
     owner::done(kernel.state(), &["audit", "verify"]);
+}
+
+#[test]
+fn at_a_terminal_each_optional_capability_is_asked_about_and_enter_alone_refuses_it() {
+    let state = tempfile::tempdir().unwrap();
+    let (state, dir) = (state.path(), tempfile::tempdir().unwrap());
+    let more = "[kv]\noptional = true\n[memory]\noptional = true\n";
+    let (path, _) = file(state, dir.path(), "gadget", &gadget("0.1.0", wat::KV, "\"kv\", \"memory\"", more));
+    let answers = json!([["Grant this?", "y"], ["Optional, `kv`", "y"], ["Optional, `memory`", ""]]);
+    let typed = command(state, &[]);
+    let carapace = typed.get_program().to_owned();
+    let mut python = std::process::Command::new("python3");
+    python.env_clear().envs(typed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    python.arg(peers::script("terminal.py")).arg(answers.to_string()).arg(carapace);
+    let out = python.args(["plugin", "install", &path]).stdin(Stdio::null()).output().unwrap();
+    assert!(out.status.success() && all(&out).contains("is installed"), "{}", all(&out));
+    assert!(all(&out).contains("(optional: memory)"), "{}", all(&out));
+    let grants = owner::done(state, &["plugin", "grants", "gadget"]);
+    assert!(grants.contains("optional, and granted: kv") && grants.contains("refused: memory"), "{grants}");
+    // Without a kernel, too, what was refused is given by its name, and nothing is granted for a while.
+    let out = owner::cli(state, &["plugin", "grant", "gadget", "memory", "--once", "--yes"]);
+    assert_eq!(out.status.code(), Some(4), "{}", all(&out));
+    owner::done(state, &["plugin", "grant", "gadget", "memory", "--yes"]);
+    let grants = owner::done(state, &["plugin", "grants", "gadget"]);
+    assert!(grants.contains("optional, and granted: kv, memory") && !grants.contains("refused"), "{grants}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

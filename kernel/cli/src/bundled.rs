@@ -1,7 +1,7 @@
 //! The components that come with the assistant: shown, granted, installed; and instances that the configuration names.
 
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::owner::{forget_stranger, strangers};
+use crate::owner::{forget_stranger, said, strangers};
 use crate::{assembly, installed, trust};
 use carapace_config::{Config, StatePaths};
 use carapace_contract::capability::CapabilitySet;
@@ -338,7 +338,7 @@ fn show(pending: &[Pending]) {
         match &p.growth {
             None => {
                 for s in p.package.capabilities().sentences(Some(&p.instance)) {
-                    eprintln!("    - {}{}", s.text, if s.optional { " (optional)" } else { "" });
+                    eprintln!("    - {}", said(&s));
                 }
             }
             Some(growth) => {

@@ -10,7 +10,7 @@ mod packages;
 mod requests;
 mod rollback;
 
-pub(crate) use grants::{forget_stranger, strangers};
+pub(crate) use grants::{forget_stranger, said, strangers};
 pub(crate) use lifecycle::sweep;
 pub(crate) use lock::write as write_lock;
 

@@ -100,7 +100,7 @@ pub(crate) fn inspect(paths: &StatePaths, file: &Path, as_json: bool) -> Outcome
     }
     println!("\nIt asks to:");
     for s in &sentences {
-        println!("  - {}{}", s.text, if s.optional { " (optional)" } else { "" });
+        println!("  - {}", crate::owner::said(s));
     }
     list("Imports", surface.imports.iter());
     list("Exports", surface.exports.iter());

@@ -169,8 +169,13 @@ impl Owner {
         let lending = seconds.map_or(Lending::Once, |s| Lending::For(LONGEST.min(Duration::from_secs(s))));
         let detail = json!({ "capabilities": capabilities, "seconds": seconds });
         let fact = AuditRow { detail, ..audit("capability-lent", id) };
-        self.commit(Batch::new().audit(fact), "nothing was granted").await?;
-        host.lend(id, capabilities, lending)
+        host.lend(id, capabilities, lending)?;
+        let recorded = self.commit(Batch::new().audit(fact), "nothing was granted").await;
+        if recorded.is_err() {
+            // Any change of the grant ends what was lent; what is refused already stays so.
+            host.refuse(id, capabilities);
+        }
+        recorded
     }
 
     pub(super) async fn grant_list(&self) -> Result<Value, Denial> {
@@ -197,8 +202,12 @@ const UNRECORDED: &str = "the revocation holds until the next start, but was not
 
 /// The lines of a consent screen.
 pub(super) fn lines(capabilities: &CapabilitySet, id: Option<&InstanceId>) -> Vec<String> {
-    let optional = |s: &Sentence| if s.optional { format!(" (optional: {})", s.capability) } else { String::new() };
-    capabilities.sentences(id).iter().map(|s| format!("{}{}", s.text, optional(s))).collect()
+    capabilities.sentences(id).iter().map(said).collect()
+}
+
+/// One of them: what can be refused alone says by which name.
+pub(crate) fn said(s: &Sentence) -> String {
+    if s.optional { format!("{} (optional: {})", s.text, s.capability) } else { s.text.clone() }
 }
 
 /// What the owner agreed to is what is there now.

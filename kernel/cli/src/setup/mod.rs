@@ -168,7 +168,7 @@ async fn planned(args: &SetupArgs, choice: Choice, reader: &carapace_store::Read
             instance.component()
         );
         for line in choice.provider.package.capabilities().sentences(Some(&instance)) {
-            eprintln!("  - {}{}", line.text, if line.optional { " (optional)" } else { "" });
+            eprintln!("  - {}", crate::owner::said(&line));
         }
         if let Some((endpoint, base)) = &choice.endpoint {
             eprintln!("and its `{endpoint}` is {base}.");
