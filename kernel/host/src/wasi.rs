@@ -38,10 +38,10 @@ pub(crate) fn directories(
             }
             let text =
                 format!("`{instance}` needs the directory `{name}` ({}), and none is configured", capability.prompt);
-            return Err(Denial::new("E-HOST-008", text, line));
+            return Err(Denial::new("E-HOST-020", text, line));
         };
         let directory = Directory::new(name, path, capability.write, private)
-            .map_err(|e| Denial::new("E-HOST-009", format!("the directory `{name}` of `{instance}`: {e}"), line))?;
+            .map_err(|e| Denial::new("E-HOST-021", format!("the directory `{name}` of `{instance}`: {e}"), line))?;
         found.insert(name.clone(), directory);
     }
     Ok(found)
@@ -80,7 +80,7 @@ impl HostState {
             }),
         };
         self.core.enter(world).map_err(|e| {
-            Denial::new("E-HOST-009", format!("`{}`: {e}", live.id), format!("carapace plugin disable {}", live.id))
+            Denial::new("E-HOST-021", format!("`{}`: {e}", live.id), format!("carapace plugin disable {}", live.id))
         })
     }
 }
