@@ -107,7 +107,7 @@ async fn a_component_that_imports_what_its_manifest_does_not_ask_for_is_not_run(
     // The test's process is told, too.
     let mut output = Vec::new();
     let served = tokio::task::spawn_blocking(move || {
-        let served = serve(package, &b""[..], &mut output);
+        let served = serve(package, &b""[..], &mut output, |_| Ok(()));
         (served, output)
     });
     let (served, output) = served.await.unwrap();
@@ -121,7 +121,13 @@ fn it_greets_with_its_version_and_answers_until_the_input_ends() {
     let ask = Ask::Call { test: 1, call: Box::new(Call::List), fake: Box::new(FakeHost::of(&MANIFEST)) };
     let input = format!("{}\n{}\n", serde_json::to_string(&ask).unwrap(), "{\"Over\":{\"test\":1}}");
     let mut output = Vec::new();
-    serve(misbehaving(), input.as_bytes(), &mut output).unwrap();
+    let used = std::cell::Cell::new(carapace_test_host::Used::default());
+    let note = |so_far| {
+        used.set(so_far);
+        Ok(())
+    };
+    serve(misbehaving(), input.as_bytes(), &mut output, note).unwrap();
+    assert!(used.get().calls > 0 && used.get().fuel > 0 && used.get().memory > 0, "{used:?}");
     let output = String::from_utf8(output).unwrap();
     let lines: Vec<&str> = output.lines().collect();
     let greeting: Greeting = serde_json::from_str(lines[0]).unwrap();
@@ -134,7 +140,7 @@ fn it_greets_with_its_version_and_answers_until_the_input_ends() {
 
 #[test]
 fn a_message_of_another_version_ends_it_with_an_error_that_says_so() {
-    let error = serve(misbehaving(), &b"{\"Dream\":{}}\n"[..], Vec::new()).unwrap_err();
+    let error = serve(misbehaving(), &b"{\"Dream\":{}}\n"[..], Vec::new(), |_| Ok(())).unwrap_err();
     assert!(matches!(error, HostError::Protocol(_)));
     assert!(error.to_string().contains("must be of one version (test protocol 1)"), "{error}");
 }

@@ -67,6 +67,9 @@ fn render(m: &Manifest) -> String {
     if m.public_http && !m.http.is_empty() {
         out.push_str("[[http]]\npublic = true\n");
     }
+    if let Some(build) = &m.build {
+        writeln!(out, "[build]\ncompiler = {}", q(&build.compiler)).unwrap();
+    }
     if let Some(kv) = m.kv {
         writeln!(out, "[kv]\noptional = {}", kv.optional).unwrap();
     }
@@ -190,6 +193,7 @@ prop_compose! {
             settings: settings.map(|optional| PlainDecl { optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             tools: Vec::new(),
+            build: env.map(|compiler| BuildInfo { compiler }),
         };
         for i in 0..tools {
             let mut uses: Vec<Use> = m.http.iter().map(|e| Use::Http(e.endpoint.clone())).collect();
