@@ -212,9 +212,9 @@ impl Replay {
                 Ok(called) => {
                     let played = tape(script);
                     let got = called.perform(loaded, instance, warm.as_ref(), &played).await;
-                    played.script().over(&got);
-                    let difference = played.script().difference.take();
-                    difference
+                    let mut script = played.script();
+                    script.over(&got);
+                    script.difference.take()
                 }
                 Err(why) => {
                     script.differs(json!({ "export": export, "arguments": arguments }), json!(why));

@@ -182,8 +182,8 @@ fn is_source(root: &Path, path: &Path) -> bool {
     let file = below.file_name().unwrap_or_default().to_string_lossy();
     // What editors put beside a file while they write it.
     let passing = file.starts_with(".#") || file.ends_with('~') || file.ends_with(".swp") || file.ends_with(".tmp");
-    let source =
-        ["rs", "toml", "wit", "json", "txt", "md", "html"].iter().any(|e| below.extension().is_some_and(|x| x == *e));
+    // Any file may be included in the code; folders have no extension, and recordings are for tests.
+    let source = below.extension().is_some_and(|e| e != "jsonl" && e != "wasm");
     source && !passing
 }
 
@@ -199,13 +199,26 @@ mod tests {
     #[test]
     fn a_build_is_no_change_and_a_source_file_is() {
         let is = |path: &str| is_source(Path::new("/c"), &Path::new("/c").join(path));
-        for path in ["src/lib.rs", "carapace.toml", "Cargo.toml", "vendor/carapace/sdk/rust/src/kv.rs", "src/page.html"]
-        {
+        for path in [
+            "src/lib.rs",
+            "carapace.toml",
+            "Cargo.toml",
+            "vendor/carapace/sdk/rust/src/kv.rs",
+            "src/page.html",
+            "src/data.bin",
+        ] {
             assert!(is(path), "{path}");
         }
-        for path in
-            ["target/x.rs", "bundle/a.json", "Cargo.lock", "src/.#lib.rs", "src/lib.rs~", "src", "../else/lib.rs"]
-        {
+        for path in [
+            "target/x.rs",
+            "bundle/a.json",
+            "Cargo.lock",
+            "src/.#lib.rs",
+            "src/lib.rs~",
+            "tests/recordings/a.jsonl",
+            "src",
+            "/else/lib.rs",
+        ] {
             assert!(!is(path), "{path}");
         }
     }
