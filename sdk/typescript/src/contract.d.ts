@@ -152,6 +152,13 @@ declare module "carapace:plugin/kv" {
     keys(prefix: string, after: string | null, limit: number): Array<string>;
     /** Writes only if the stored version is `expected` (none = the key does not exist); says whether it did. */
     swap(key: string, expected: number | null, value: Uint8Array, ttlMs: number | null): boolean;
+    /**
+     * In which form the pairs are kept: the number (`[kv] schema`) of the version that wrote the first of them, or that last said
+     * `migrated`. The running version's own if there are none.
+     */
+    schema(): number;
+    /** Says that the pairs are in the running version's form now. */
+    migrated(): void;
   }
   const functions: Functions;
   export default functions;
@@ -197,6 +204,207 @@ declare module "carapace:plugin/http" {
   }
   export interface Functions {
     send(request: Request): Response;
+  }
+  const functions: Functions;
+  export default functions;
+}
+
+/**
+ * A chat platform, as a reducer. The kernel owns polls, timers and the webhook listener, and says what happened; what the component
+ * answers is committed in one transaction, and only then do the effects leave. So whatever is acknowledged upstream is durable here.
+ * A fresh instance serves each call: what must last is in `state`.
+ */
+declare module "carapace:plugin/channel" {
+  export type { Pairs } from "carapace:plugin/types";
+  import type { Pairs } from "carapace:plugin/types";
+  export type { Request } from "carapace:plugin/http";
+  import type { Request } from "carapace:plugin/http";
+  export type TextUnit = "bytes" | "utf16" | "scalars";
+  /** How the platform shows that somebody is writing. */
+  export interface TypingSupport {
+    /** Shown for so long; the kernel repeats it before. */
+    lastsMs: number;
+    /** It can be taken back. */
+    stops: boolean;
+  }
+  export interface Description {
+    /** Longest text of one message, in `text-unit`s. */
+    textLimit: number;
+    textUnit: TextUnit;
+    /** For so many seconds the platform drops a second message with the same key; 0 = it does not. */
+    keyWindowS: number;
+    typing: TypingSupport | null;
+    extra: Pairs;
+  }
+  export type ConversationKind = "direct" | "group" | "broadcast";
+  export interface Conversation {
+    /** The platform's: 1 to 256 bytes, unique within the instance. */
+    id: string;
+    kind: ConversationKind;
+    thread: string | null;
+    title: string | null;
+  }
+  export interface Sender {
+    /** The platform's. Without one nobody is answered. */
+    id: string;
+    name: string;
+    isBot: boolean;
+    /** The account that this component speaks with. */
+    isMe: boolean;
+  }
+  /** A file by reference; it is fetched later, if at all. */
+  export interface Attachment {
+    reference: string;
+    name: string | null;
+    mime: string | null;
+    /** Bytes, as the platform says. */
+    size: number | null;
+    extra: Pairs;
+  }
+  export interface Message {
+    /** The same key is the same message, however often it comes: 1 to 256 bytes. */
+    key: string;
+    /** The platform's id of it, for replies. */
+    id: string;
+    conversation: Conversation;
+    sender: Sender;
+    text: string;
+    /** It names the assistant, or answers something that the assistant said. */
+    mentionsMe: boolean;
+    replyTo: string | null;
+    /** When it was written, by the platform's clock. */
+    atMs: number | null;
+    attachments: Array<Attachment>;
+    extra: Pairs;
+  }
+  export type Inbound =
+    | { tag: "message"; val: Message }
+    /** What a message says now; its key differs from the first one's. */
+    | { tag: "edited"; val: Message }
+    | { tag: "other"; val: [string, string] };
+  /** One thing out of a poll's response. */
+  export interface Item {
+    /** Tells it from its neighbours. */
+    cursor: string;
+    data: Uint8Array;
+  }
+  export interface WebhookRequest {
+    /** Which of the manifest's webhooks. Its recipe has been checked: the request is authentic. */
+    webhook: string;
+    method: string;
+    /** Without `?`; may be empty. */
+    query: string;
+    headers: Pairs;
+    body: Uint8Array;
+  }
+  export interface WebhookResponse {
+    status: number;
+    headers: Pairs;
+    body: Uint8Array;
+  }
+  export type Event =
+    | { tag: "item"; val: Item }
+    /** The kernel gave up on the item of this cursor: move past it. */
+    | { tag: "passed-over"; val: string }
+    /** A timer has run down. */
+    | { tag: "timer"; val: string }
+    | { tag: "webhook"; val: WebhookRequest }
+    | { tag: "other"; val: [string, string] };
+  export interface Timer {
+    id: string;
+    /** From now; none = it is not wanted any more. A timer of the same id is replaced. */
+    afterMs: number | null;
+    /** At most so much later, by chance. */
+    jitterMs: number;
+  }
+  /** The kernel repeats the request until it is given another link. */
+  export interface Poll {
+    request: Request;
+    /** From the end of one to the beginning of the next, when there was nothing. */
+    minIntervalMs: number;
+  }
+  export type Link =
+    | { tag: "poll"; val: Poll }
+    /** Nothing is fetched: what there is comes by webhook. */
+    | { tag: "idle" }
+    /** It cannot go on without the owner; the text says what to do. */
+    | { tag: "fatal"; val: string }
+    | { tag: "other"; val: string };
+  export type Effect =
+    /** Sent after the commit, in order. Its response is not seen. */
+    | { tag: "request"; val: Request }
+    | { tag: "other"; val: [string, string] };
+  export interface Outcome {
+    /** At most 64 KiB. */
+    state: Uint8Array;
+    /** At most 256. */
+    inbound: Array<Inbound>;
+    /** At most 64. */
+    effects: Array<Effect>;
+    /** At most 64. */
+    timers: Array<Timer>;
+    /** None = as before. */
+    link: Link | null;
+    /** To a webhook; none = 200 without a body. */
+    response: WebhookResponse | null;
+    extra: Pairs;
+  }
+  export interface PollResponse {
+    status: number;
+    headers: Pairs;
+    body: Uint8Array;
+  }
+  export type Scope = "conversation" | "account";
+  export interface Failure {
+    message: string;
+    /** The same may succeed later. */
+    retryable: boolean;
+    retryAfterMs: number | null;
+    /** What has to wait. */
+    scope: Scope;
+    /** It may have been done all the same. */
+    uncertain: boolean;
+  }
+  /** What is to be said. */
+  export interface Content {
+    /** Markdown (CommonMark). */
+    text: string;
+    replyTo: string | null;
+    extra: Pairs;
+  }
+  /** One message of the platform, ready to be sent. */
+  export interface Part {
+    /** What a person will read, for lists. */
+    text: string;
+    /** For `send`; at most 256 KiB. */
+    data: Uint8Array;
+  }
+  export interface Outgoing {
+    conversation: Conversation;
+    part: Part;
+    /** The same each time this part is tried. */
+    key: string;
+    /** From 1. */
+    attempt: number;
+  }
+  export interface Receipt {
+    /** The platform's id of what was sent. */
+    id: string;
+    extra: Pairs;
+  }
+  export interface Functions {
+    /** Pure: no import is called. */
+    describe(): Description;
+    /** The first thing after a start, an update, or a change of the configuration. `state` is empty the first time. */
+    start(state: Uint8Array): Outcome;
+    /** `attempt`: from 1; after the third that traps the event is put aside. */
+    onEvent(state: Uint8Array, event: Event, attempt: number): Outcome;
+    /** Pure: what a poll brought, in order. */
+    split(response: PollResponse): Array<Item>;
+    /** Pure: converts the markup and splits at the platform's limit. At most 64 parts. */
+    render(conversation: Conversation, content: Content): Array<Part>;
+    send(outgoing: Outgoing): Receipt;
+    typing(conversation: Conversation, on: boolean): void;
   }
   const functions: Functions;
   export default functions;
@@ -444,6 +652,22 @@ declare module "carapace:plugin/settings" {
   export interface Functions {
     /** The part at a dotted path (`agent.route`; empty = all) as JSON; none if nothing stands there. */
     read(path: string): string | null;
+  }
+  const functions: Functions;
+  export default functions;
+}
+
+/** What only the owner can give. Asking changes nothing: it is recorded, and waits for a person. */
+declare module "carapace:plugin/requests" {
+  export type { Error } from "carapace:plugin/types";
+  import type { Error } from "carapace:plugin/types";
+  export interface Functions {
+    /**
+     * Proposes that a component be installed. `name`: as in a registry, `name` or `publisher/name`, perhaps with `@requirement`; no file
+     * and no address. `reason`: why, for the owner to read; at most 500 characters, quoted to them as the component's words. Gives the request's
+     * id. `limit` if too many wait already; `invalid` if this one does.
+     */
+    install(name: string, reason: string): string;
   }
   const functions: Functions;
   export default functions;
