@@ -253,7 +253,7 @@ async fn what_runs_is_verified_anew_when_the_root_is_replaced() {
 /// The folder of public bundles in the sources of `sigstore-verify`, where cargo put them.
 fn public_bundles() -> PathBuf {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let args = ["metadata", "--offline", "--format-version", "1", "--manifest-path", manifest];
+    let args = ["metadata", "--locked", "--format-version", "1", "--manifest-path", manifest];
     let out = Command::new(env!("CARGO")).args(args).output().unwrap();
     let metadata: Value = serde_json::from_slice(&out.stdout).unwrap();
     let all = metadata["packages"].as_array().unwrap();

@@ -13,7 +13,7 @@
 //! assert_eq!(config.gateway.port, 0);
 //!
 //! let error = Config::parse("{ gateway: { prot: 0 } }", "carapace.json5".as_ref(), &NoEnv).unwrap_err();
-//! assert!(error.to_string().contains("did you mean `gateway.port`?"));
+//! assert!(error.to_string().contains("did you mean `gateway.port`"));
 //! # Ok::<(), carapace_config::ConfigError>(())
 //! ```
 #![allow(clippy::disallowed_methods, reason = "this room owns the configuration files and the environment")]

@@ -120,7 +120,7 @@ fn unknown(root: &Node, parent: &[Step], key: &str, known: &[&str]) -> Problem {
         return crate::check::secret(file, &path);
     }
     if let Some(elsewhere) = elsewhere(key) {
-        return problem.fix(format!("did you mean `{elsewhere}`?"));
+        return problem.fix(format!("did you mean {elsewhere}?"));
     }
     problem.fix(format!("known here: {}", known.join(", ")))
 }
@@ -141,16 +141,16 @@ fn nearest<'k>(key: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, k)| k)
 }
 
-/// The same key in one of the sections, where exactly one has it.
+/// The same key in a section, or in two; where more have it, nobody knows.
 fn elsewhere(key: &str) -> Option<String> {
     let wanted = folded(key);
     let sections = schema().get("properties")?.as_object()?;
-    let mut found = sections.iter().flat_map(|(section, s)| {
+    let found = sections.iter().flat_map(|(section, s)| {
         s.get("properties").and_then(Value::as_object).into_iter().flatten().map(move |(k, _)| (section, k))
     });
-    let mut hits = found.by_ref().filter(|(_, k)| folded(k) == wanted);
-    let (section, k) = hits.next()?;
-    hits.next().is_none().then(|| format!("{section}.{k}"))
+    let hits: Vec<String> =
+        found.filter(|(_, k)| folded(k) == wanted).map(|(section, k)| format!("`{section}.{k}`")).take(3).collect();
+    (1..=2).contains(&hits.len()).then(|| hits.join(" or "))
 }
 
 /// A value in a message: short, and only its kind where it is large.

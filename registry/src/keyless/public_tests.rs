@@ -18,7 +18,8 @@ const CONDA: &str = "https://schemas.conda.org/attestations-publish-1.schema.jso
 /// The folder of bundles in the sources of `sigstore-verify`.
 fn bundles() -> PathBuf {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let command = ["metadata", "--offline", "--format-version", "1", "--manifest-path", root];
+    // Cargo brings what only other platforms need, if nobody has asked before.
+    let command = ["metadata", "--locked", "--format-version", "1", "--manifest-path", root];
     let out = Command::new(env!("CARGO")).args(command).output().unwrap();
     let metadata: Value = serde_json::from_slice(&out.stdout).unwrap();
     let all = metadata["packages"].as_array().unwrap();

@@ -124,7 +124,8 @@ impl CapabilitySet {
             }
         }
         for (webhook, verify) in self.webhooks.iter().filter(|(_, v)| v.secret() == Some(name)) {
-            let how = if matches!(verify, Verify::Header { .. }) { "compares it" } else { "checks signatures" };
+            let how =
+                if matches!(verify, Verify::Header { .. }) { "compares what is sent" } else { "checks signatures" };
             lines.push(format!("{how} with the secret `{name}` ({source}) at the webhook `{webhook}`, in the kernel"));
         }
         if s.hmac {

@@ -65,7 +65,11 @@ fn an_owner_is_told_who_can_claim_to_be_whom() {
     let asks = CapabilitySet::from(&Manifest::parse(&with(&text)).unwrap());
     let lines: Vec<String> =
         asks.sentences(None).into_iter().map(|s| format!("{}: {}", s.capability, s.text)).collect();
-    insta::assert_snapshot!(lines[..3].join("\n"), @r"");
+    insta::assert_snapshot!(lines[..3].join("\n"), @r"
+    secret:s: compares what is sent with the secret `s` (from `carapace secrets set`) at the webhook `events`, in the kernel
+    channel: speaks with people as your assistant, and reads what they write; it can claim that anyone, you included, wrote something
+    webhook:events: takes requests at its address `…/events` on the webhook port, whose header `X-Token` holds the secret
+    ");
     // A refused secret takes the webhook that needs it along; nothing unchecked is left.
     let optional = text.replace("prompt = \"Signing secret\"", "prompt = \"Signing secret\"\noptional = true");
     let asks = CapabilitySet::from(&Manifest::parse(&with(&optional)).unwrap());
