@@ -131,6 +131,11 @@ async fn a_stranger_gets_a_code_and_nothing_else_and_talks_once_the_owner_agrees
     // More words of a stranger's bring nothing more.
     telegram.private(7, "hello?").await;
     telegram.private(7, "HELLO?").await;
+    until("both being passed over", &kernel, async || {
+        let counted = |line: &str| line.contains("carapace_channel_messages_total") && line.contains("\"waiting\"");
+        kernel.metrics().await.lines().find(|l| counted(l) && l.ends_with(" 2")).map(drop)
+    })
+    .await;
     let out = owner::done(kernel.state(), &["pairing", "approve", &code.to_lowercase()]);
     assert!(out.contains("7 \"Person 7\"") && out.contains("pairing remove"), "{out}");
     telegram.private(7, "and now?").await;
@@ -260,10 +265,28 @@ async fn a_wrong_token_is_told_with_what_to_do_and_a_right_one_is_taken_up_at_on
     let stopped = stands(&kernel, "local/telegram/main", "stopped").await;
     assert!(stopped["why"].as_str().unwrap().contains("carapace secrets set bot-token"), "{stopped}");
     assert!(!stopped.to_string().contains("wrong-token"));
+    // It was set up, and is missed.
+    assert!(ready(&kernel).await.contains("the channel local/telegram/main has stopped"));
     owner::set_secret(kernel.state(), "bot-token", "local/telegram/main", TOKEN);
     stands(&kernel, "local/telegram/main", "running").await;
     telegram.private(1, "hello").await;
     assert_eq!(telegram.sent(1).await[0]["text"], "Here.");
+}
+
+async fn ready(kernel: &Kernel) -> String {
+    kernel.http().get(format!("{}/health/ready", kernel.base)).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_nobody_has_set_up_says_so_and_is_not_missed() {
+    let model = peer!("aimock", peers::aimock(&answers("Here."), &[]));
+    let kernel = Kernel::start(KernelOptions::openai(&format!("{}/v1", model.base)));
+    let stopped = stands(&kernel, "local/telegram/main", "stopped").await;
+    assert!(stopped["why"].as_str().unwrap().contains("carapace secrets set bot-token"), "{stopped}");
+    let ready = ready(&kernel).await;
+    assert!(!ready.contains("telegram"), "{ready}");
+    // Nor is a port open that nothing could be taken on.
+    assert!(!kernel.log().contains("webhooks are taken"), "{}", kernel.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +294,7 @@ async fn somebody_elses_telegram_takes_what_we_send() {
     let mockpost = peer!("mockpost", peers::mockpost());
     let model = peer!("aimock", peers::aimock(&answers("Hello, _mockpost_."), &[]));
     let config = format!(
-        "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}/telegram' }}, channel: {{ owner: ['7'] }} }} }} }}",
+        "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}/telegram' }}, channel: {{ owner: ['0'] }} }} }} }}",
         mockpost.base
     );
     let options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN);

@@ -178,7 +178,7 @@ impl Kernel {
             clock: Arc::new(carapace_courier::SystemClock::default()),
         });
         let port = Arc::new(Port::default());
-        let desk = Arc::new(Desk { owner, courier: courier.clone(), port: port.clone() });
+        let desk = Arc::new(Desk { owner, courier: courier.clone(), host: host.clone(), port: port.clone() });
         let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), desk.clone());
         gateway.bind = current.gateway.bind;
         gateway.port = options.port.unwrap_or(current.gateway.port);

@@ -1,5 +1,5 @@
 //! What a running kernel answers to its owner: about channels the courier, about everything else the owner's desk; and the webhook port,
-//! which is open while there is a channel that has webhooks.
+//! which is open while a channel has a webhook that could take a request.
 
 use crate::owner::Owner;
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use carapace_contract::ports::{Channels, Control, Status, Webhooks};
 use carapace_contract::turn::KernelStatus;
 use carapace_courier::Courier;
 use carapace_gateway::WebhookServer;
+use carapace_host::Host;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Desk {
     pub(crate) owner: Arc<Owner>,
     pub(crate) courier: Arc<Courier>,
+    pub(crate) host: Arc<Host>,
     pub(crate) port: Arc<Port>,
 }
 
@@ -36,7 +38,12 @@ impl Control for Desk {
 impl Status for Desk {
     async fn status(&self) -> KernelStatus {
         let mut status = self.owner.status().await;
-        status.not_ready.extend(self.courier.not_ready());
+        for (id, why) in self.courier.not_ready() {
+            // One that nobody has set up is not missed: it came with the others.
+            if !self.host.lacks_a_secret(&id).await {
+                status.not_ready.push(why);
+            }
+        }
         status.not_ready.extend(self.port.problem());
         status
     }
@@ -54,19 +61,19 @@ impl Port {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Opens the port when the first channel with webhooks comes, and closes it when the last one goes. Ends with `stop`.
+    /// Opens the port when there is a webhook whose secret is set, and closes it when there is none any more. Ends with `stop`.
     pub(crate) async fn keep(
         self: Arc<Self>,
-        channels: Arc<dyn Channels>,
+        host: Arc<Host>,
         webhooks: Arc<dyn Webhooks>,
         config: Arc<ConfigHandle>,
         stop: CancellationToken,
     ) {
-        let mut changed = channels.changed();
+        let mut changed = host.changed();
         let mut open: Option<WebhookServer> = None;
         loop {
             changed.mark_unchanged();
-            let wanted = channels.channels().iter().any(|c| !c.webhooks.is_empty());
+            let wanted = host.takes_webhooks().await;
             match open.take() {
                 Some(server) if wanted => open = Some(server),
                 Some(server) => server.shutdown(Duration::from_secs(1)).await,

@@ -70,7 +70,7 @@ impl Default for Gateway {
     }
 }
 
-/// `webhooks`: a port of its own, so that a tunnel to it exposes neither the API nor the page. It listens while a channel with webhooks is loaded.
+/// `webhooks`: a port of its own, so that a tunnel to it exposes neither the API nor the page. It listens while a secret of a webhook is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Webhooks {

@@ -2,6 +2,7 @@
 
 use crate::courier::Courier;
 use crate::slot::Slot;
+use carapace_contract::InstanceId;
 use carapace_contract::channel::{ChannelState, ChannelStatus};
 use carapace_store::StoreError;
 
@@ -40,13 +41,16 @@ impl Courier {
         })
     }
 
-    /// What keeps channels from being ready, for people; empty = nothing. Cheap: asks nobody.
-    pub fn not_ready(&self) -> Vec<String> {
+    /// The channels that have stopped, and why, for people. Cheap: asks nobody.
+    pub fn not_ready(&self) -> Vec<(InstanceId, String)> {
         let slots = self.inner.all_slots();
         let stopped =
             slots.iter().map(|slot| (slot, slot.standing())).filter(|(_, s)| s.state == ChannelState::Stopped);
         stopped
-            .map(|(slot, s)| format!("the channel {} has stopped: {}", slot.instance, s.why.unwrap_or_default()))
+            .map(|(slot, s)| {
+                let why = format!("the channel {} has stopped: {}", slot.instance, s.why.unwrap_or_default());
+                (slot.instance.clone(), why)
+            })
             .collect()
     }
 }

@@ -10,8 +10,9 @@ use carapace_contract::channel::{
     ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event, FailureScope,
     HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, WebhookRequest,
 };
+use carapace_contract::manifest::Verify;
 use carapace_contract::ports::Channels;
-use carapace_contract::{Denial, InstanceId};
+use carapace_contract::{Denial, InstanceId, SecretName};
 use carapace_egress::{EgressError, Request};
 use carapace_runtime::bindings::channel as wit;
 use carapace_runtime::{Admission, CallError, Class, Entry, TrapKind};
@@ -59,6 +60,42 @@ impl Host {
         let described = described.map_err(|e| Denial::new(e.kind.code(), e.message, e.fix))?;
         convert::description(described)
             .map_err(|e| Denial::new("E-HOST-011", format!("`{}` does not describe its platform: {e}", live.id), ""))
+    }
+
+    /// Whether a secret that the instance cannot do without is not set: nobody has set it up yet.
+    pub async fn lacks_a_secret(&self, id: &InstanceId) -> bool {
+        let Ok(live) = self.instance(id) else { return false };
+        let vault = Vault::new(self.services(), live.clone(), None);
+        let granted = live.grant.load();
+        let capabilities = &granted.grant.capabilities;
+        let needed = |name: &&SecretName| !capabilities.optional.contains(&format!("secret:{name}"));
+        for name in capabilities.secrets.keys().filter(needed) {
+            if matches!(vault.find(name).await, Ok(None)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether any webhook of any channel could take a request: what proves where it comes from is set.
+    pub async fn takes_webhooks(&self) -> bool {
+        let slots: Vec<Arc<Live>> = self.instances.load().values().map(|slot| slot.now.clone()).collect();
+        for live in slots.into_iter().filter(|l| l.description.is_some()) {
+            let vault = Vault::new(self.services(), live.clone(), None);
+            let granted = live.grant.load();
+            for verify in granted.grant.capabilities.webhooks.values() {
+                let open = match verify {
+                    Verify::Ed25519 { config, .. } => live.config.pointer(config).is_some(),
+                    Verify::Header { secret, .. } | Verify::HmacSha256 { secret, .. } => {
+                        matches!(vault.find(secret).await, Ok(Some(_)))
+                    }
+                };
+                if open {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// One call of a channel, from its state to what it says.
@@ -228,7 +265,7 @@ impl Channels for Host {
         })?;
         // What proves where it comes from is the kernel's; a component that saw it could use it.
         let secret_header = match verify {
-            carapace_contract::manifest::Verify::Header { name, .. } => Some(name.to_ascii_lowercase()),
+            Verify::Header { name, .. } => Some(name.to_ascii_lowercase()),
             _ => None,
         };
         let headers = request.headers.into_iter();

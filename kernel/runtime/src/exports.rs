@@ -30,7 +30,7 @@ impl Indices {
         };
         let channel = || {
             let component = pre.component();
-            let instance = component.get_export_index(None, &name_of("channel", contract))?;
+            let instance = component.get_export_index(None, name_of("channel", contract))?;
             let mut all = Vec::with_capacity(CHANNEL.len());
             for name in CHANNEL {
                 all.push(component.get_export_index(Some(&instance), name)?);

@@ -185,7 +185,7 @@ fn what_cannot_go_on_stops_until_something_changes() {
             life.idle().await;
             let status = &life.courier.statuses().await.unwrap()[0];
             assert_eq!((status.state, status.why.as_deref()), (ChannelState::Stopped, Some(why)));
-            assert!(life.courier.not_ready()[0].contains(why));
+            assert!(life.courier.not_ready()[0].1.contains(why));
             let requests = world.plug.passed.load(std::sync::atomic::Ordering::SeqCst);
             life.pass(1_000_000).await;
             assert_eq!(world.plug.passed.load(std::sync::atomic::Ordering::SeqCst), requests, "nothing is asked");
