@@ -2,7 +2,7 @@
 chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery).
 
 An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
-message), GET /control/sent (what was sent), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
+message), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was sent), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
 
 Usage: telegram_bot_api.py TOKEN
 """
@@ -121,6 +121,8 @@ class Api(BaseHTTPRequestHandler):
                 updates.append({"update_id": last["update"], "message": said})
                 changed.notify_all()
                 return self.ok(said)
+            if what == "waiting":
+                return self.ok(len(updates))
             if what == "fail":
                 failures.append((p["status"], p["body"]))
                 return self.ok(True)

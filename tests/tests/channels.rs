@@ -196,10 +196,12 @@ async fn killed_again_and_again_no_message_is_lost_and_none_is_answered_twice() 
     let all = 12 * rounds;
     // What was in flight at a kill may or may not have arrived: such a part is shown, and not sent again by itself.
     let uncertain = until("everything being settled", &kernel, async || {
+        // In this order: what is not unread any more has been accepted.
+        let unread = get(format!("{}/control/waiting", telegram.0.base)).await["result"].as_u64().unwrap();
         let list = owner::done(kernel.state(), &["outbox", "list", "--json"]);
         let list: Vec<Value> = serde_json::from_str(&list).unwrap();
         let waiting: u64 = channels(&kernel)[0]["waiting"].as_u64().unwrap_or(1);
-        (waiting == 0 && list.iter().all(|p| p["state"] == "uncertain")).then_some(list.len())
+        (unread == 0 && waiting == 0 && list.iter().all(|p| p["state"] == "uncertain")).then_some(list.len())
     })
     .await;
     assert!(
