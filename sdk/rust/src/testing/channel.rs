@@ -28,7 +28,7 @@ pub enum ChannelCall {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ChannelAnswer {
     Description(Description),
-    Outcome(Result<wit::Outcome, Failure>),
+    Outcome(Box<Result<wit::Outcome, Failure>>),
     Items(Result<Vec<Item>, Failure>),
     Parts(Result<Vec<Part>, Failure>),
     Receipt(Result<Receipt, Failure>),
@@ -112,8 +112,10 @@ fn shown(r: &crate::bindings::imports::carapace::plugin::http::Request) -> Strin
 fn perform(channel: &dyn AnyChannel, call: ChannelCall) -> ChannelAnswer {
     match call {
         ChannelCall::Describe => ChannelAnswer::Description(channel.describe()),
-        ChannelCall::Start { state } => ChannelAnswer::Outcome(channel.start(state)),
-        ChannelCall::Event { state, event, attempt } => ChannelAnswer::Outcome(channel.on_event(state, event, attempt)),
+        ChannelCall::Start { state } => ChannelAnswer::Outcome(Box::new(channel.start(state))),
+        ChannelCall::Event { state, event, attempt } => {
+            ChannelAnswer::Outcome(Box::new(channel.on_event(state, event, attempt)))
+        }
         ChannelCall::Split(response) => ChannelAnswer::Items(channel.split(response)),
         ChannelCall::Render(conversation, content) => ChannelAnswer::Parts(channel.render(&conversation, content)),
         ChannelCall::Send(outgoing) => ChannelAnswer::Receipt(channel.send(outgoing)),
@@ -167,7 +169,7 @@ impl TestHost {
 
     fn led(&mut self, call: ChannelCall) -> Result<Led, Failure> {
         match self.channel(call) {
-            ChannelAnswer::Outcome(result) => result.map(|outcome| Led { outcome }),
+            ChannelAnswer::Outcome(result) => (*result).map(|outcome| Led { outcome }),
             other => unexpected(&other),
         }
     }

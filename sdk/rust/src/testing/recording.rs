@@ -1,5 +1,7 @@
 //! Answers out of what `carapace plugin record` wrote.
 
+#![allow(clippy::indexing_slicing, reason = "only JSON is indexed, and that gives null where there is nothing")]
+
 use super::answer::{Answer, Exchange};
 use crate::Error;
 use serde_json::Value;

@@ -114,11 +114,11 @@ pub(crate) async fn call(
         }
         ChannelCall::Start { state: kept } => {
             let answer = loaded.start_channel(state, admission, kept).await?;
-            ChannelAnswer::Outcome(answer.map(outcome).map_err(failure))
+            ChannelAnswer::Outcome(Box::new(answer.map(outcome).map_err(failure)))
         }
         ChannelCall::Event { state: kept, event: e, attempt } => {
             let answer = loaded.channel_event(state, admission, kept, event(e), attempt).await?;
-            ChannelAnswer::Outcome(answer.map(outcome).map_err(failure))
+            ChannelAnswer::Outcome(Box::new(answer.map(outcome).map_err(failure)))
         }
         ChannelCall::Split(r) => {
             let response = same!(r => wit::PollResponse { status, headers, body });
