@@ -140,7 +140,7 @@ impl Slot {
         }
         let (instance, word) = (&self.instance, state.as_str());
         match (state, &why) {
-            (ChannelState::Stopped, why) => tracing::error!(%instance, why, "the channel has stopped"),
+            (ChannelState::Stopped, why) => tracing::warn!(%instance, why, "the channel has stopped"),
             (ChannelState::Degraded, why) => tracing::warn!(%instance, why, "the channel is degraded"),
             _ => tracing::info!(%instance, "the channel is {word}"),
         }
