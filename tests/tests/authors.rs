@@ -208,7 +208,7 @@ fn a_folder_is_made_only_for_a_good_name_and_only_where_nothing_is() {
     };
     refused(&["Dice", "--kind", "tool"], "is not a name");
     refused(&["async", "--kind", "tool"], "cannot be the name of a crate");
-    refused(&["dice", "--kind", "channel"], "no channels yet");
+    refused(&["dice", "--kind", "channel"], "no template for a channel yet");
     refused(&["dice", "--kind", "tool", "--sdk", "."], "is not the SDK");
     assert_eq!(std::fs::read_dir(beside.path()).unwrap().count(), 0, "what is refused leaves nothing");
 

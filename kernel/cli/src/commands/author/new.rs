@@ -28,7 +28,7 @@ pub(crate) fn run(args: &NewArgs) -> Outcome {
         Kind::Channel => {
             return Err(Failure::new(
                 Exit::Usage,
-                "this kernel has no channels yet: its contract has tools and model providers, and nothing that a channel could export",
+                "there is no template for a channel yet: make a tool's folder, declare [channel] in its manifest, and implement the SDK's `Channel` in place of `Tools`",
             )
             .help("--kind tool or --kind provider"));
         }
