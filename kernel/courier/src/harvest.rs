@@ -8,7 +8,7 @@ use crate::policy::{Ruling, rule};
 use crate::slot::Slot;
 use crate::timers::Timers;
 use carapace_config::ChannelPolicy;
-use carapace_contract::channel::{ChannelMessage, Inbound, KernelRequest, Link, MAX_ID, Outcome};
+use carapace_contract::channel::{ChannelMessage, Effect, Inbound, Link, MAX_ID, Outcome};
 use carapace_store::{Batch, InboxMessage, InboxRow, InboxTaken, Receipt, Ulid};
 
 /// A row that was taken in, if it turns out to be new.
@@ -23,7 +23,7 @@ pub(crate) struct Harvest<'a> {
     slot: &'a Slot,
     policy: ChannelPolicy,
     batch: Batch,
-    effects: Vec<KernelRequest>,
+    effects: Vec<Effect>,
     link: Option<Link>,
     taken: Vec<Taken>,
     /// Timers that an outcome set or cleared.
@@ -143,7 +143,7 @@ impl<'a> Harvest<'a> {
 pub(crate) struct Gathered {
     pub(crate) batch: Batch,
     pub(crate) taken: Vec<Taken>,
-    pub(crate) effects: Vec<KernelRequest>,
+    pub(crate) effects: Vec<Effect>,
     pub(crate) link: Option<Link>,
 }
 

@@ -12,7 +12,8 @@ use crate::slot::Slot;
 use crate::timers::Timers;
 use carapace_contract::Digest;
 use carapace_contract::channel::{
-    ChannelFailure, ChannelFailureKind, ChannelInfo, ChannelState, Event, Item, KernelRequest, Link, MAX_ATTEMPTS,
+    ChannelFailure, ChannelFailureKind, ChannelInfo, ChannelState, Effect, Event, Item, KernelRequest, Link,
+    MAX_ATTEMPTS,
 };
 use carapace_store::{Batch, ChannelEventRow, ChannelEventState, ChannelRow, Lease, StoreError};
 use std::collections::VecDeque;
@@ -194,8 +195,12 @@ impl Session {
 
     /// Looks at the link: a fatal one ends the session.
     pub(crate) fn go_on(&mut self) -> Result<(), End> {
-        if let Some(Link::Fatal(why)) = &self.link {
-            return Err(End::Stopped(why.clone()));
+        match &self.link {
+            Some(Link::Fatal(why)) => return Err(End::Stopped(why.clone())),
+            Some(Link::Socket { .. }) => {
+                return Err(End::Stopped("it wants a socket, and this kernel opens none yet".to_owned()));
+            }
+            _ => {}
         }
         if self.failures == 0 && self.polls.failures == 0 {
             self.slot.stands(self.inner.clock.as_ref(), ChannelState::Running, None);
@@ -250,6 +255,9 @@ impl Session {
             self.inner.enqueue(new.id, self.info.instance.clone(), new.session);
         }
         for effect in effects {
+            let Effect::Request(effect) = effect else {
+                return Err(End::Stopped("it wants a socket, and this kernel opens none yet".to_owned()));
+            };
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(End::Cancelled),

@@ -6,12 +6,13 @@ use crate::imports::http::target;
 use crate::instance::Live;
 use crate::services::Vault;
 use async_trait::async_trait;
+use carapace_contract::capability::SocketCapability;
 use carapace_contract::channel::{
     ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event, FailureScope,
-    HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, WebhookRequest,
+    HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, SocketInfo, SocketTarget, WebhookRequest,
 };
 use carapace_contract::manifest::Verify;
-use carapace_contract::ports::Channels;
+use carapace_contract::ports::{Channels, ConnectFailure, Socket};
 use carapace_contract::{Denial, InstanceId, SecretName};
 use carapace_egress::{EgressError, Request};
 use carapace_runtime::bindings::channel as wit;
@@ -123,6 +124,10 @@ impl Host {
     }
 }
 
+fn socket(s: &SocketCapability) -> SocketInfo {
+    SocketInfo { spool: s.spool, logins_per_day: s.logins_per_day, login_frames: s.inject.iter().any(|i| i.login) }
+}
+
 fn ingress() -> Admission {
     Admission::new(Class::Ingress)
 }
@@ -139,6 +144,7 @@ impl Channels for Host {
                 description: live.description.clone().filter(|_| open)?,
                 webhooks: granted.grant.capabilities.webhooks.keys().map(ToString::to_string).collect(),
                 spool: live.package.manifest().channel.is_some_and(|c| c.spool),
+                sockets: granted.grant.capabilities.sockets.iter().map(|(name, s)| (name.clone(), socket(s))).collect(),
             })
         };
         self.instances.load().values().filter_map(|slot| info(&slot.now)).collect()
@@ -212,6 +218,12 @@ impl Channels for Host {
             };
             ChannelFailure { uncertain: f.sent, ..failure(kind, f.error.to_string()) }
         })
+    }
+
+    async fn connect(&self, instance: &InstanceId, target: SocketTarget) -> Result<Box<dyn Socket>, ConnectFailure> {
+        let _ = target;
+        let why = format!("this kernel opens no sockets yet, and `{instance}` wants one");
+        Err(ConnectFailure { failure: failure(ChannelFailureKind::Final, why), status: None })
     }
 
     async fn split(&self, instance: &InstanceId, response: HttpAnswer) -> Result<Vec<Item>, ChannelFailure> {

@@ -3,10 +3,10 @@
 use crate::sim::{Plug, SimClock};
 use async_trait::async_trait;
 use carapace_contract::channel::*;
-use carapace_contract::ports::Channels;
+use carapace_contract::ports::{Channels, ConnectFailure, Socket};
 use carapace_contract::{Digest, InstanceId};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -193,7 +193,7 @@ impl Component {
             "effect" => {
                 let Some(Link::Poll { request, .. }) = Some(poll(0)) else { unreachable!() };
                 let target = KernelTarget::Endpoint("api".into(), format!("ack/{}", update.id));
-                outcome.effects.push(KernelRequest { method: "POST".into(), target, ..request });
+                outcome.effects.push(Effect::Request(KernelRequest { method: "POST".into(), target, ..request }));
             }
             timer if timer.starts_with("timer:") => outcome.timers.push(TimerChange {
                 id: format!("t{}", update.id),
@@ -225,6 +225,7 @@ impl Channels for Component {
             },
             webhooks: vec!["hook".into()],
             spool: *self.platform.spool.lock().unwrap(),
+            sockets: BTreeMap::new(),
         }]
     }
     fn changed(&self) -> watch::Receiver<u64> {
@@ -268,6 +269,7 @@ impl Channels for Component {
                 outcome.response = Some(HttpAnswer { status: 200, headers: vec![], body: b"taken".to_vec() });
                 Ok(outcome)
             }
+            Event::Dial(_) | Event::Opened(_) | Event::Frame(_) | Event::Closed(_) => unreachable!(),
         };
         self.plug.point().await;
         outcome
@@ -290,6 +292,9 @@ impl Channels for Component {
             self.platform.updates.lock().unwrap().retain(|u| !updates.iter().any(|o| o.id == u.id));
         }
         Ok(HttpAnswer { status: 200, headers: vec![], body: serde_json::to_vec(&updates).unwrap() })
+    }
+    async fn connect(&self, _: &InstanceId, _: SocketTarget) -> Result<Box<dyn Socket>, ConnectFailure> {
+        unreachable!()
     }
     async fn split(&self, _: &InstanceId, response: HttpAnswer) -> Result<Vec<Item>, ChannelFailure> {
         {
