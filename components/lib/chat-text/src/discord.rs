@@ -47,7 +47,8 @@ fn spelled_out(text: &Text) -> Text {
         at + before.map(|(_, length)| length).sum::<usize>()
     };
     let keep = |s: &&Span| !matches!(&s.style, Style::Link(_)) || !added.iter().any(|(place, _)| *place == s.range.end);
-    let there = |s: &Span| Span { range: moved(s.range.start, false)..moved(s.range.end, true), style: s.style.clone() };
+    let there =
+        |s: &Span| Span { range: moved(s.range.start, false)..moved(s.range.end, true), style: s.style.clone() };
     out.spans = text.spans.iter().filter(keep).map(there).collect();
     out
 }
@@ -309,7 +310,10 @@ mod tests {
         assert_eq!(shown("`` a`b ``"), "`` a`b ``");
         assert_eq!(shown("````\n```\n````"), "```\n`\u{200b}`\u{200b}`\n```");
         assert_eq!(shown("[click](javascript:x)"), "click");
-        assert_eq!(shown("[https://good.example](https://evil.example)"), "https://good.example (https://evil.example)");
+        assert_eq!(
+            shown("[https://good.example](https://evil.example)"),
+            "https://good.example (https://evil.example)"
+        );
     }
 
     #[test]
