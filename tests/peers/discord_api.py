@@ -34,7 +34,7 @@ GUILD = "8000000000000000001"
 signing = SigningKey.generate()
 
 numbers = itertools.count(1)
-users, channels, sessions, tickets = {ME["id"]: ME}, {}, {}, []
+users, channels, sessions, commands = {ME["id"]: ME}, {}, {}, {}
 calls, sent, failures, sockets, identifies, resumes, heartbeats, ignored = [], [], [], [], [], [], [], []
 bucket = {"limit": 5, "per": 5.0, "used": {}}
 deaf = {"on": False}
@@ -392,6 +392,14 @@ async def get_gateway(_, __):
     return {"url": f"{ws_base()}/gateway", "shards": 1, "session_start_limit": {"total": 1000, "remaining": 1000 - len(identifies), "reset_after": 86_400_000, "max_concurrency": 1}}
 
 
+async def put_up_command(_, p):
+    """https://docs.discord.com/developers/interactions/application-commands#create-global-application-command"""
+    if not re.fullmatch(r"[-_\w]{1,32}", p.get("name", "")) or not 1 <= len(p.get("description", "")) <= 100:
+        raise invalid("name", "This field is required")
+    commands[p["name"]] = {**p, "id": snowflake(), "application_id": ME["id"]}
+    return commands[p["name"]]
+
+
 async def respond(request, p):
     """https://docs.discord.com/developers/interactions/receiving-and-responding#create-interaction-response"""
     sent.append({"interaction": request.match_info["iid"], "type": p["type"], "content": (p.get("data") or {}).get("content")})
@@ -402,7 +410,8 @@ ROUTES = [("GET", "/gateway/bot", get_gateway), ("GET", "/gateway", get_gateway)
           ("POST", "/channels/{cid}/messages", create_message), ("GET", "/channels/{cid}/messages/{mid}", get_message),
           ("PATCH", "/channels/{cid}/messages/{mid}", edit_message), ("DELETE", "/channels/{cid}/messages/{mid}", delete_message),
           ("PUT", "/channels/{cid}/messages/{mid}/reactions/{emoji}/@me", react), ("POST", "/channels/{cid}/messages/{mid}/threads", start_thread),
-          ("POST", "/channels/{cid}/typing", typing), ("POST", "/interactions/{iid}/{token}/callback", respond)]
+          ("POST", "/channels/{cid}/typing", typing), ("POST", "/applications/{aid}/commands", put_up_command),
+          ("POST", "/interactions/{iid}/{token}/callback", respond)]
 
 
 async def parameters(request):
@@ -546,7 +555,7 @@ async def control(request):
     elif what == "calls":
         answer = [c for c in calls if re.search(p.get("path", ""), c["path"])]
     elif what == "state":
-        answer = {"sockets": len(sockets), "identifies": len(identifies), "resumes": resumes, "heartbeats": heartbeats, "ignored": ignored, "me": ME["id"],
+        answer = {"sockets": len(sockets), "identifies": len(identifies), "resumes": resumes, "heartbeats": heartbeats, "ignored": ignored, "me": ME["id"], "commands": list(commands),
                   "sessions": [{"id": s.id, "seq": s.seq, "connected": s.socket is not None} for s in sessions.values()], "public_key": signing.verify_key.encode().hex()}
     else:
         return reply({}, status=404)
