@@ -519,6 +519,22 @@ pub struct ChannelStatus {
     pub events_dead: u64,
     /// Strangers who wait for an approval.
     pub pairing: u64,
+    /// Its sockets that are open.
+    #[serde(default)]
+    pub sockets: Vec<SocketStatus>,
+}
+
+/// A socket that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStatus {
+    /// Which `[[socket]]` of the manifest's.
+    pub endpoint: EndpointName,
+    /// Its number.
+    pub socket: u32,
+    /// Since when, ms since the epoch.
+    pub since_ms: u64,
+    /// When something last came through it, ms since the epoch.
+    pub last_frame_ms: Option<u64>,
 }
 
 /// See [`ChannelStatus`].
