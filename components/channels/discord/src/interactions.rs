@@ -92,8 +92,9 @@ fn with(outcome: Outcome<State>, i: Interaction, text: String, me: &str) -> Outc
         (Some(_), Some(place)) => place.conversation(&i.channel_id),
         (Some(_), None) => places::plain(&i.channel_id, false),
     };
-    // There is no message of theirs that could be answered.
-    let mut message = Message::new(format!("interaction:{}", i.id), "", conversation, user.sender(nick, me), text);
+    // No message has this id, so that the answer will be none to one.
+    let key = format!("interaction:{}", i.id);
+    let mut message = Message::new(key, i.id, conversation, user.sender(nick, me), text);
     message.mentions_me = true;
     outcome.message(message)
 }

@@ -131,7 +131,9 @@ impl Channel for Slack {
         if let (Value::Object(body), Some(thread)) = (&mut body, outgoing.conversation.thread) {
             body.insert("thread_ts".to_owned(), thread.into());
         }
-        let request = http::post("api", "/chat.postMessage").json(&body);
+        // With the character set, or Slack warns each time that it is missing.
+        let request = http::post("api", "/chat.postMessage").header("content-type", "application/json; charset=utf-8");
+        let request = request.body(body.to_string());
         let sent: Sent = api::call(request, "bot-token")?;
         Ok(Receipt::new(sent.ts))
     }
