@@ -53,12 +53,14 @@ async def receive(request):
     # The real one reads frames of at most 512 bytes, and ignores them.
     ws = web.WebSocketResponse(max_msg_size=512)
     await ws.prepare(request)
-    await note(lambda: sockets.append((ws, request.transport)))
+    # The request forgets its transport when that is gone.
+    here = (ws, request.transport)
+    await note(lambda: sockets.append(here))
     try:
         async for _ in ws:
             pass
     finally:
-        await note(lambda: sockets.remove((ws, request.transport)))
+        await note(lambda: sockets.remove(here))
     return ws
 
 

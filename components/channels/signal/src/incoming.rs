@@ -59,7 +59,7 @@ fn said(envelope: &Value, data: &Value, number: &str) -> Option<Message> {
     let at = data.get("timestamp").or_else(|| envelope.get("timestamp")).and_then(Value::as_u64)?;
     let who = who(envelope)?;
     let words = text(data, "message").unwrap_or_default();
-    let files: Vec<Attachment> = list(data, "attachments").iter().filter_map(|f| file(f)).collect();
+    let files: Vec<Attachment> = list(data, "attachments").iter().filter_map(file).collect();
     let sticker = data.get("sticker").is_some_and(Value::is_object);
     if words.is_empty() && files.is_empty() && !sticker {
         // A reaction, a deletion, a change of the group.
