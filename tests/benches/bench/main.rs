@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "starts processes, reads /proc, keeps temporary files")]
 
+mod channels;
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
@@ -53,6 +54,9 @@ fn main() {
         }
         if wanted("turns") {
             turns::measure(&mut report).await;
+        }
+        if wanted("channels") {
+            channels::measure(&mut report).await;
         }
     });
     report.end();
