@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import type { Writable } from "node:stream";
 
 /** The test protocol that this version speaks. */
-const PROTOCOL = 2;
+const PROTOCOL = 3;
 
 /** What a server answers. */
 export interface Answer {
