@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
 
 pub mod cable;
+pub mod chat;
 pub mod components;
+pub mod discord;
 pub mod foreign;
 pub mod gadget;
 pub mod keeper;
@@ -19,6 +21,7 @@ pub mod owner;
 pub mod peers;
 pub mod registries;
 pub mod server;
+pub mod slack;
 pub mod socket;
 pub mod turns;
 
