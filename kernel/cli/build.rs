@@ -8,7 +8,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-const PARTS: [&str; 4] = ["sdk/rust", "sdk/templates/tool", "sdk/templates/provider", "components/Cargo.toml"];
+const PARTS: [&str; 5] =
+    ["sdk/rust", "sdk/templates/tool", "sdk/templates/provider", "sdk/templates/channel", "components/Cargo.toml"];
 /// Of the SDK's own development.
 const LEFT_OUT: [&str; 4] = ["target", "tests", "Cargo.lock", ".DS_Store"];
 

@@ -160,6 +160,16 @@ fn the_template_of_a_provider_is_a_package_that_asks_for_what_it_says() {
     assert!(shown.contains("https://api.example.com/v1") && shown.contains("api-key"), "{shown}");
 }
 
+#[test]
+fn the_template_of_a_channel_is_a_package_that_asks_for_what_it_says() {
+    let (folder, state) = (author("template-channel", "my_channel"), tempfile::tempdir().unwrap());
+    let core = "target/wasm32-unknown-unknown/release/my_channel.wasm";
+    let build = format!("carapace plugin build --core {core} --manifest carapace.toml --out bundle/my-channel.wasm");
+    line(folder.path(), state.path(), &build);
+    let shown = line(folder.path(), state.path(), "carapace plugin inspect bundle/my-channel.wasm");
+    assert!(shown.contains("https://chat.example.com/v1") && shown.contains("speaks with people"), "{shown}");
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
@@ -208,7 +218,6 @@ fn a_folder_is_made_only_for_a_good_name_and_only_where_nothing_is() {
     };
     refused(&["Dice", "--kind", "tool"], "is not a name");
     refused(&["async", "--kind", "tool"], "cannot be the name of a crate");
-    refused(&["dice", "--kind", "channel"], "no template for a channel yet");
     refused(&["dice", "--kind", "tool", "--sdk", "."], "is not the SDK");
     assert_eq!(std::fs::read_dir(beside.path()).unwrap().count(), 0, "what is refused leaves nothing");
 

@@ -75,7 +75,7 @@ pub(crate) enum Language {
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
     /// Its name: 1 to 64 of `a-z 0-9 -`.
-    #[arg(default_value_ifs = [("kind", "tool", "my-tool"), ("kind", "provider", "my-provider")])]
+    #[arg(default_value_ifs = [("kind", "tool", "my-tool"), ("kind", "provider", "my-provider"), ("kind", "channel", "my-channel")])]
     pub name: Option<String>,
     /// What it is.
     #[arg(long, value_enum)]

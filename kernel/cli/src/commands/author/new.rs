@@ -25,13 +25,7 @@ pub(crate) fn run(args: &NewArgs) -> Outcome {
     let template = match args.kind {
         Kind::Tool => "tool",
         Kind::Provider => "provider",
-        Kind::Channel => {
-            return Err(Failure::new(
-                Exit::Usage,
-                "there is no template for a channel yet: make a tool's folder, declare [channel] in its manifest, and implement the SDK's `Channel` in place of `Tools`",
-            )
-            .help("--kind tool or --kind provider"));
-        }
+        Kind::Channel => "channel",
     };
     let given = args.name.clone().unwrap_or_else(|| format!("my-{template}"));
     let name = checked(&given)?;
@@ -167,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_a_template_becomes_is_a_good_manifest_that_names_no_template() {
-        for kind in ["tool", "provider"] {
+        for kind in ["tool", "provider", "channel"] {
             for (path, text) in sdk::template(kind) {
                 let text = named(text, kind, &"rain-radar".parse().unwrap());
                 assert!(
