@@ -20,8 +20,6 @@ use tokio::sync::mpsc;
 
 /// An editor writes a file in several steps; what changes within so long is one change.
 const SETTLES: Duration = Duration::from_millis(60);
-/// What builds write, and what nobody compiles.
-const NOT_SOURCE: [&str; 4] = ["target", "bundle", ".git", "node_modules"];
 
 pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: DevArgs) -> Outcome {
     let folder = Folder::at(&args.folder)?;
@@ -29,7 +27,7 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Dev
     let mut session = Session { paths, config, args, folder, component: None, was_here: true };
     let (changes, mut changed) = mpsc::unbounded_channel();
     // Watched before the first build: what changes meanwhile is built next.
-    let _watcher = watch(&session.folder.path, changes)?;
+    let _watcher = watch(session.folder.clone(), changes)?;
     let first = session.round(&client).await;
     if session.args.once {
         return first;
@@ -154,29 +152,28 @@ impl Session<'_> {
 }
 
 /// Tells of every change of a source file below a folder.
-fn watch(folder: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> Outcome<notify::RecommendedWatcher> {
-    let root = folder.to_path_buf();
+fn watch(folder: Folder, changes: mpsc::UnboundedSender<PathBuf>) -> Outcome<notify::RecommendedWatcher> {
+    let path = folder.path.clone();
     let tell = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         if matches!(event.kind, EventKind::Access(_)) {
             return;
         }
-        if let Some(path) = event.paths.into_iter().find(|path| is_source(&root, path)) {
+        if let Some(path) = event.paths.into_iter().find(|path| is_source(&folder, path)) {
             // Nobody listens any more only when the command ends.
             let _ = changes.send(path);
         }
     };
-    let failed = |e: notify::Error| Failure::new(Exit::Failed, format!("cannot watch {}: {e}", folder.display()));
+    let failed = |e: notify::Error| Failure::new(Exit::Failed, format!("cannot watch {}: {e}", path.display()));
     let mut watcher = notify::recommended_watcher(tell).map_err(failed)?;
-    watcher.watch(folder, RecursiveMode::Recursive).map_err(failed)?;
+    watcher.watch(&path, RecursiveMode::Recursive).map_err(failed)?;
     Ok(watcher)
 }
 
-fn is_source(root: &Path, path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix(root) else { return false };
+fn is_source(folder: &Folder, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(&folder.path) else { return false };
     let Some(first) = below.components().next() else { return false };
-    let named = |names: &[&str], part: &std::ffi::OsStr| names.iter().any(|n| part == *n);
-    if named(&NOT_SOURCE, first.as_os_str()) || named(&["Cargo.lock"], first.as_os_str()) {
+    if folder.is_built(first.as_os_str()) {
         return false;
     }
     let file = below.file_name().unwrap_or_default().to_string_lossy();
@@ -195,10 +192,12 @@ async fn settle(changed: &mut mpsc::UnboundedReceiver<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Language;
 
     #[test]
     fn a_build_is_no_change_and_a_source_file_is() {
-        let is = |path: &str| is_source(Path::new("/c"), &Path::new("/c").join(path));
+        let folder = |language| Folder { path: "/c".into(), language };
+        let is = |path: &str| is_source(&folder(Language::Rust), &Path::new("/c").join(path));
         for path in [
             "src/lib.rs",
             "carapace.toml",
@@ -219,6 +218,13 @@ mod tests {
             "src",
             "/else/lib.rs",
         ] {
+            assert!(!is(path), "{path}");
+        }
+        let is = |path: &str| is_source(&folder(Language::TypeScript), &Path::new("/c").join(path));
+        for path in ["src/index.ts", "package.json", "vendor/carapace-sdk/src/kv.ts", "carapace.toml"] {
+            assert!(is(path), "{path}");
+        }
+        for path in ["build/component.js", "node_modules/esbuild/a.js", "package-lock.json", "bundle/a.json"] {
             assert!(!is(path), "{path}");
         }
     }
