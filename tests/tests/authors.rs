@@ -14,7 +14,7 @@ use carapace_tests::kernel::command;
 use carapace_tests::model::{Model, Piece};
 use carapace_tests::{Kernel, KernelOptions, owner, peer, peers, turns};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -285,4 +285,55 @@ async fn a_new_tool_answers_while_it_is_written_and_what_it_was_told_becomes_a_t
     assert!(report["used"]["fuel"].as_u64().unwrap() > 0 && report["used"]["calls"].as_u64().unwrap() >= 5, "{report}");
     let memory = report["limits"].as_array().unwrap().iter().find(|l| l["key"] == "memory").unwrap();
     assert!(memory["line"].as_str().unwrap().starts_with("memory = \""), "{report}");
+}
+
+/// A person who answers what `carapace plugin dev` asks; see `terminal.py`.
+fn at_a_terminal(folder: &Path, state: &Path, script: &Value) -> Command {
+    let dev = workshop(folder, state);
+    let mut python = Command::new("python3");
+    python.env_clear().envs(dev.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(folder);
+    python.arg(peers::script("terminal.py")).arg(script.to_string()).arg(dev.get_program());
+    python.args(["plugin", "dev"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    python
+}
+
+#[test]
+fn an_author_at_a_terminal_is_asked_and_a_question_about_what_has_changed_is_withdrawn() {
+    let kernel = Kernel::start(KernelOptions::openai("http://127.0.0.1:2"));
+    let beside = tempfile::tempdir().unwrap();
+    let folder = new(kernel.state(), beside.path(), "asked", "tool");
+    // The first question stands until the manifest changes; the second is answered; Ctrl-C ends it.
+    let script =
+        json!([["Grant this?", null], ["Not asked any more", null], ["Grant this?", "y"], ["running after", "\u{3}"]]);
+    let mut terminal = at_a_terminal(&folder, kernel.state(), &script).spawn().unwrap();
+    let mut shown = terminal.stdout.take().unwrap();
+    let (mut all, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&all).contains("Grant this?") {
+        shown.read_exact(&mut byte).unwrap();
+        all.push(byte[0]);
+    }
+    edit(&folder.join("carapace.toml"), "uses = [\"http:api\"]", "uses = [\"http:api\", \"kv\"]\n\n[kv]");
+    shown.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    assert!(terminal.wait().unwrap().success() && all.trim_end().ends_with("\n0"), "{all}");
+    let (_, second) = all.split_once("Not asked any more").unwrap();
+    assert!(
+        second.contains("carapace.toml has changed") && second.contains("kv") && second.contains("running after"),
+        "{all}"
+    );
+    assert!(second.contains("local/asked stays installed"), "{all}");
+    let granted = owner::done(kernel.state(), &["plugin", "grants", "asked"]);
+    assert!(granted.contains("keeps"), "{granted}");
+
+    // A no is one, and what runs goes on; Ctrl-C at a question ends it, too.
+    edit(&folder.join("carapace.toml"), "\"kv\"]", "\"kv\", \"memory\"]\n\n[memory]");
+    let script = json!([["Grant this?", "n"], ["Watching", "\u{3}"]]);
+    let out = at_a_terminal(&folder, kernel.state(), &script).output().unwrap();
+    let said = printed(&out);
+    assert!(out.status.success() && said.contains("you said no"), "{said}");
+    let script = json!([["Grant this?", "\u{3}"]]);
+    let out = at_a_terminal(&folder, kernel.state(), &script).output().unwrap();
+    assert!(out.status.success() && !printed(&out).contains("running after"), "{}", printed(&out));
+    let granted = owner::done(kernel.state(), &["plugin", "grants", "asked"]);
+    assert!(granted.contains("using http:api and kv\n"), "{granted}");
 }

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::commands::packages::{self, Bring};
 use crate::commands::plugin;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::trust;
+use crate::{question, trust};
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::control::ControlRequest;
 use carapace_contract::{ComponentId, Digest};
@@ -28,36 +28,50 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Dev
     let (changes, mut changed) = mpsc::unbounded_channel();
     // Watched before the first build: what changes meanwhile is built next.
     let _watcher = watch(session.folder.clone(), changes)?;
-    let first = session.round(&client).await;
     if session.args.once {
-        return first;
+        return session.round(&client).await;
     }
-    if let Err(failure) = first {
-        session.failed(failure)?;
-    }
-    eprintln!("Watching {}; Ctrl-C ends.", session.folder.path.display());
-    // One for all rounds: a Ctrl-C while something is built is not lost.
+    // One for all rounds: a Ctrl-C while something is built, or while a question stands, is not lost.
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut begun = false;
+    let mut next = None;
     loop {
-        let change = tokio::select! {
-            _ = &mut interrupted => return session.end().await,
-            change = changed.recv() => change,
+        let ended = tokio::select! {
+            _ = &mut interrupted => End::Interrupted,
+            ended = session.until_changed(&client, &mut changed, &mut next) => ended,
+        };
+        match ended {
+            End::Interrupted => return session.end().await,
+            End::Unwatched => return Err(Failure::new(Exit::Failed, "the folder is not watched any more")),
+            End::Round(Err(failure)) => session.failed(failure)?,
+            End::Round(Ok(())) => {}
+            End::Overtaken => eprintln!("\nNot asked any more: what the question was about has changed."),
+        }
+        if !std::mem::replace(&mut begun, true) {
+            eprintln!("Watching {}; Ctrl-C ends.", session.folder.path.display());
+        }
+        let change = match next.take() {
+            Some(change) => Some(change),
+            None => tokio::select! {
+                _ = &mut interrupted => return session.end().await,
+                change = changed.recv() => change,
+            },
         };
         let Some(change) = change else {
             return Err(Failure::new(Exit::Failed, "the folder is not watched any more"));
         };
         settle(&mut changed).await;
         eprintln!("\n{} has changed.", change.strip_prefix(&session.folder.path).unwrap_or(&change).display());
-        let outcome = tokio::select! {
-            _ = &mut interrupted => None,
-            outcome = session.round(&client) => Some(outcome),
-        };
-        match outcome {
-            None => return session.end().await,
-            Some(Err(failure)) => session.failed(failure)?,
-            Some(Ok(())) => {}
-        }
     }
+}
+
+/// How a round ended.
+enum End {
+    Round(Outcome),
+    /// While a question stood, or before it could be asked, something changed that it would have been about.
+    Overtaken,
+    Interrupted,
+    Unwatched,
 }
 
 struct Session<'a> {
@@ -72,6 +86,27 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// A round. A change while it builds is the next round's; no question is asked, or left standing, about what is not there any more.
+    async fn until_changed(
+        &mut self,
+        client: &Client,
+        changed: &mut mpsc::UnboundedReceiver<PathBuf>,
+        next: &mut Option<PathBuf>,
+    ) -> End {
+        let mut round = std::pin::pin!(self.round(client));
+        loop {
+            tokio::select! {
+                biased;
+                () = question::stands(), if next.is_some() => return End::Overtaken,
+                outcome = &mut round => return End::Round(outcome),
+                change = changed.recv(), if next.is_none() => match change {
+                    Some(change) => *next = Some(change),
+                    None => return End::Unwatched,
+                },
+            }
+        }
+    }
+
     /// Builds, signs and brings in what stands in the folder now. What runs stays until all of it is done.
     async fn round(&mut self, client: &Client) -> Outcome {
         let begin = Instant::now();
