@@ -12,6 +12,7 @@
 )]
 
 use carapace_store::{RunPhase, Store, StoreOptions};
+use carapace_tests::chat::{TOKEN, Telegram, get};
 use carapace_tests::model::{Model, Piece};
 use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
 use serde_json::{Value, json};
@@ -20,7 +21,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-const TOKEN: &str = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// People who talk on each platform.
 const PEOPLE: usize = 4;
@@ -32,10 +32,6 @@ fn number(name: &str, default: usize) -> usize {
 
 fn client() -> reqwest::Client {
     carapace_tests::kernel::client(reqwest::header::HeaderMap::new())
-}
-
-async fn get(url: String) -> Value {
-    client().get(url).send().await.unwrap().json().await.unwrap()
 }
 
 /// The n-th message by one of a platform's people; what it says says who, and how many they sent before.
@@ -97,7 +93,7 @@ async fn killed_while_messages_flow_by_poll_and_webhook_nothing_is_lost_or_doubl
     let seed = number("CARAPACE_CRASH_SEED", usize::try_from(RandomState::new().hash_one("channels") >> 1).unwrap());
     eprintln!("{} messages, {kills} kills, CARAPACE_CRASH_SEED={seed}", messages * 2);
 
-    let telegram = peer!("Telegram", peers::chat_server("telegram_bot_api.py", TOKEN));
+    let telegram = peer!("Telegram", Telegram::start());
     let ends = peer!("standardwebhooks", peers::chat_server("standard_webhooks.py", SECRET));
     let model = Model::start(
         |request| {
@@ -117,7 +113,7 @@ async fn killed_while_messages_flow_by_poll_and_webhook_nothing_is_lost_or_doubl
         "limits": { "ceiling": { "httpRequestsPerMinute": 1_000_000 } },
         "instances": {
             "openai": { "limits": { "httpRequestsPerMinute": 1_000_000 } },
-            "telegram": { "endpoints": { "api": telegram.base }, "channel": { "allow": ids }, "limits": { "httpRequestsPerMinute": 1_000_000 } },
+            "telegram": { "endpoints": { "api": telegram.0.base }, "channel": { "allow": ids }, "limits": { "httpRequestsPerMinute": 1_000_000 } },
             "webhook": { "endpoints": { "out": ends.base }, "channel": { "allow": names }, "limits": { "httpRequestsPerMinute": 1_000_000 } },
         },
     });
@@ -130,7 +126,7 @@ async fn killed_while_messages_flow_by_poll_and_webhook_nothing_is_lost_or_doubl
     let pace = Duration::from_millis(15);
     let over = AtomicBool::new(false);
     let flow = async {
-        tokio::join!(by_poll(&telegram.base, messages, pace), by_webhook(&ends.base, port, messages, pace));
+        tokio::join!(by_poll(&telegram.0.base, messages, pace), by_webhook(&ends.base, port, messages, pace));
         over.store(true, SeqCst);
     };
     let killer = async {
@@ -153,7 +149,7 @@ async fn killed_while_messages_flow_by_poll_and_webhook_nothing_is_lost_or_doubl
     let ((), (kernel, killed)) = tokio::join!(flow, killer);
     assert!(killed * 2 >= kills, "only {killed} kills: the messages were over too soon");
 
-    let uncertain = settled(&kernel, &telegram.base).await;
+    let uncertain = settled(&kernel, &telegram.0.base).await;
     let store = Store::open_reader(kernel.state(), StoreOptions::default()).unwrap();
     for phase in [RunPhase::Accepted, RunPhase::Running] {
         assert_eq!(store.runs_by_phase(phase, 10).await.unwrap(), [], "a turn did not end");
@@ -177,7 +173,7 @@ async fn killed_while_messages_flow_by_poll_and_webhook_nothing_is_lost_or_doubl
     assert_eq!(runs.len(), messages * 2);
 
     // What arrived: on the platform that takes no key, once or listed; by webhook, again under the same id at most.
-    let sent = get(format!("{}/control/sent", telegram.base)).await;
+    let sent = get(format!("{}/control/sent", telegram.0.base)).await;
     let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
     for message in sent["result"].as_array().unwrap() {
         *arrived.entry(message["text"].as_str().unwrap().to_owned()).or_default() += 1;

@@ -8,13 +8,13 @@
     reason = "a test reads files, and stops at the first thing that is not as it should be"
 )]
 
+use carapace_tests::chat::{TOKEN, Telegram, post};
 use carapace_tests::model::{Model, Piece};
-use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
+use carapace_tests::{Kernel, KernelOptions, owner, peer};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const TOKEN: &str = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
 /// Who ask for a code at once; `CARAPACE_STRANGERS` says another number.
 const STRANGERS: usize = 2_000;
 
@@ -23,14 +23,13 @@ fn json_of(kernel: &Kernel, args: &[&str]) -> Value {
 }
 
 async fn control(base: &str, what: &str, body: Value) -> Value {
-    let http = carapace_tests::kernel::client(reqwest::header::HeaderMap::new());
-    http.post(format!("{base}/control/{what}")).json(&body).send().await.unwrap().json().await.unwrap()
+    post(format!("{base}/control/{what}"), body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_strangers_brings_three_codes_no_turn_and_no_wait_for_the_owner() {
     let strangers = std::env::var("CARAPACE_STRANGERS").ok().and_then(|n| n.parse().ok()).unwrap_or(STRANGERS);
-    let telegram = peer!("Telegram", peers::chat_server("telegram_bot_api.py", TOKEN));
+    let telegram = peer!("Telegram", Telegram::start());
     let asked = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&asked);
     let model = Model::start(
@@ -43,15 +42,15 @@ async fn a_crowd_of_strangers_brings_three_codes_no_turn_and_no_wait_for_the_own
     .await;
     let config = format!(
         "{{ webhooks: {{ port: 0 }}, agent: {{ route: ['openai/mock'] }}, instances: {{ telegram: {{ endpoints: {{ api: '{}' }}, channel: {{ owner: ['1'] }} }} }} }}",
-        telegram.base
+        telegram.0.base
     );
     let kernel =
         Kernel::start(KernelOptions::openai(&model.base).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(&config));
-    control(&telegram.base, "crowd", json!({ "first": 1_000, "people": strangers, "text": "let me in" })).await;
+    control(&telegram.0.base, "crowd", json!({ "first": 1_000, "people": strangers, "text": "let me in" })).await;
     let own = json!({ "chat": { "id": 1, "type": "private" }, "from": { "id": 1, "is_bot": false, "first_name": "Me" }, "text": "are you there?" });
-    control(&telegram.base, "say", own).await;
+    control(&telegram.0.base, "say", own).await;
     // The owner's message lies behind all of theirs.
-    let sent = control(&telegram.base, "sent", json!({ "least": 4, "seconds": 110 })).await;
+    let sent = control(&telegram.0.base, "sent", json!({ "least": 4, "seconds": 110 })).await;
     let sent = sent["result"].as_array().unwrap();
     assert_eq!(sent.iter().filter(|s| s["chat_id"] == 1 && s["text"] == "Yes.").count(), 1, "{sent:?}");
     assert_eq!(sent.len(), 4, "three codes and an answer: {sent:?}");

@@ -24,6 +24,7 @@ mod storage;
 #[path = "../../../kernel/runtime/tests/runtime/support.rs"]
 mod support;
 mod turns;
+mod twins;
 
 use report::Report;
 
@@ -42,6 +43,7 @@ fn main() {
         }
         if wanted("languages") {
             languages::measure(&mut report).await;
+            twins::measure(&mut report).await;
         }
         if wanted("local") {
             local::measure(&mut report).await;
