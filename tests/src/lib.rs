@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
 
 pub mod cable;
+pub mod chat;
 pub mod components;
 pub mod foreign;
 pub mod gadget;

@@ -48,6 +48,7 @@ mod polls;
 mod sending;
 mod slot;
 mod status;
+mod targets;
 mod timers;
 mod typing;
 mod webhooks;

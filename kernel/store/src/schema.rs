@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
 pub(crate) const STEPS: &[&str] =
-    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS];
+    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS, PLACES];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -183,6 +183,13 @@ CREATE INDEX inbox_done ON inbox (at_ms) WHERE state = 'done';
 ALTER TABLE outbox ADD COLUMN tried_ms INTEGER;
 CREATE INDEX outbox_open ON outbox (instance, state, place);
 CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state IN ('pending', 'in-flight');
+";
+
+/// Where people last wrote directly: there they can be written to.
+const PLACES: &str = "
+CREATE TABLE place (
+  instance TEXT NOT NULL, sender TEXT NOT NULL, conversation TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (instance, sender)
+) WITHOUT ROWID;
 ";
 
 /// The version this program writes.
