@@ -14,13 +14,14 @@ pub const PACKAGE: &str = "carapace:plugin";
 /// Always linked, without being asked for.
 const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
 /// Linked when asked for and granted; with the manifest lines that ask.
-const GRANTED: [(&str, &str); 9] = [
+const GRANTED: [(&str, &str); 10] = [
     ("http", "an `[[http]]` endpoint, or `http = \"public\"`"),
     ("kv", "`[kv]`"),
     ("memory", "`[memory]`"),
     ("sessions", "`[sessions]`"),
     ("settings", "`[settings]`"),
     ("requests", "`[requests]`"),
+    ("message", "`[message]`"),
     ("assets", "`[[asset]]`"),
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
@@ -242,6 +243,7 @@ fn asks(manifest: &Manifest, import: &str) -> bool {
         "sessions" => manifest.sessions.is_some(),
         "settings" => manifest.settings.is_some(),
         "requests" => manifest.requests.is_some(),
+        "message" => manifest.message.is_some(),
         "secrets" => !manifest.secrets.is_empty(),
         "completion" => manifest.provider.is_some(),
         _ => false,

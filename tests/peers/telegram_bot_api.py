@@ -1,8 +1,10 @@
 """A small Telegram Bot API server for one bot, on a free loopback port: what https://core.telegram.org/bots/api says of the methods a
-chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery).
+chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery, editMessageText,
+deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPhoto).
 
 An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
-message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was sent), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
+message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was
+sent), GET /control/acted (what else was done), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
 
 Usage: telegram_bot_api.py TOKEN
 """
@@ -18,12 +20,15 @@ TOKEN = sys.argv[1]
 ME = {"id": 42, "is_bot": True, "first_name": "Carapace", "username": "carapace_bot", "can_join_groups": True,
       "can_read_all_group_messages": False, "supports_inline_queries": False}
 changed = threading.Condition()
-updates, sent, failures = [], [], []
+updates, sent, acted, failures = [], [], [], []
+# (chat, message id) of everything that was said, and whether the bot said it.
+said_here = {}
 last = {"update": 1000, "message": 0}
 
 
 def message(chat, text, sender):
     last["message"] += 1
+    said_here[(chat["id"], last["message"])] = sender["id"] == ME["id"]
     return {"message_id": last["message"], "date": int(time.time()), "chat": chat, "from": sender, "text": text}
 
 
@@ -112,6 +117,57 @@ class Api(BaseHTTPRequestHandler):
             changed.notify_all()
         self.ok(said)
 
+    def act(self, method, p, own, result):
+        # What the methods that are about one message have in common.
+        with changed:
+            if failures:
+                return self.answer(*failures.pop(0))
+            chat, number = int(p["chat_id"]), int(p["message_id"])
+            mine = said_here.get((chat, number))
+            if mine is None or (own and not mine):
+                text = "Bad Request: message to edit not found" if mine is None else "Bad Request: message can't be edited"
+                return self.answer(400, {"ok": False, "error_code": 400, "description": text})
+            acted.append({"method": method, **p})
+            changed.notify_all()
+        self.ok(result(chat, number))
+
+    def edited(self, chat, number):
+        there = {"id": chat, "type": "private" if chat > 0 else "supergroup"}
+        return {"message_id": number, "date": int(time.time()), "chat": there, "from": ME, "text": "…"}
+
+    def m_editmessagetext(self, p):
+        # https://core.telegram.org/bots/api#editmessagetext
+        self.act("editMessageText", p, True, self.edited)
+
+    def m_editmessagereplymarkup(self, p):
+        # https://core.telegram.org/bots/api#editmessagereplymarkup
+        self.act("editMessageReplyMarkup", p, True, self.edited)
+
+    def m_deletemessage(self, p):
+        # https://core.telegram.org/bots/api#deletemessage
+        self.act("deleteMessage", p, False, lambda chat, number: said_here.pop((chat, number)) in (True, False))
+
+    def m_pinchatmessage(self, p):
+        # https://core.telegram.org/bots/api#pinchatmessage
+        self.act("pinChatMessage", p, False, lambda *_: True)
+
+    def m_unpinchatmessage(self, p):
+        # https://core.telegram.org/bots/api#unpinchatmessage
+        self.act("unpinChatMessage", p, False, lambda *_: True)
+
+    def m_sendphoto(self, p):
+        # https://core.telegram.org/bots/api#sendphoto
+        with changed:
+            if failures:
+                return self.answer(*failures.pop(0))
+            chat = int(p["chat_id"])
+            said = message({"id": chat, "type": "private" if chat > 0 else "supergroup"}, None, ME)
+            del said["text"]
+            said["photo"] = [{"file_id": "photo", "file_unique_id": "u", "width": 1, "height": 1}]
+            acted.append({"method": "sendPhoto", **p, "sent_as": said["message_id"]})
+            changed.notify_all()
+        self.ok(said)
+
     def control(self, what, p):
         with changed:
             if what == "say":
@@ -138,6 +194,9 @@ class Api(BaseHTTPRequestHandler):
                 # At least so many, or what there is after the time.
                 changed.wait_for(lambda: len(sent) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
                 return self.ok(list(sent))
+            if what == "acted":
+                changed.wait_for(lambda: len(acted) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
+                return self.ok(list(acted))
         self.answer(404, {"ok": False})
 
 

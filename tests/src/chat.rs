@@ -80,13 +80,22 @@ impl Telegram {
         get(url).await["result"].as_array().unwrap().clone()
     }
 
+    /// What was done beside sending texts, once it is so much: the method and what it was given.
+    pub async fn acted(&self, least: usize) -> Vec<Value> {
+        let url = format!("{}/control/acted?least={least}&seconds=60", self.0.base);
+        get(url).await["result"].as_array().unwrap().clone()
+    }
+
     /// A kernel whose Telegram it is; `config`: what else stands in the instance's section.
     pub fn options(&self, model: &Server, config: &str) -> KernelOptions {
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(
-            &format!(
-                "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}' }}, {config} }} }} }}",
-                self.0.base
-            ),
-        )
+        self.options_at(&format!("{}/v1", model.base), config, "")
+    }
+
+    /// The same with any model server, and what else stands in the configuration.
+    pub fn options_at(&self, model: &str, config: &str, more: &str) -> KernelOptions {
+        KernelOptions::openai(model).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(&format!(
+            "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{0}', actions: '{0}' }}, {config} }} }}, {more} }}",
+            self.0.base
+        ))
     }
 }

@@ -37,6 +37,17 @@ fn a_foreign_client_talks_through_our_telegram_as_through_the_real_one() {
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!((sent[0]["text"].as_str().unwrap(), sent.len()), ("You: hello", 1));
+    let acted = runtime.block_on(telegram.acted(6));
+    let methods: Vec<&str> = acted.iter().map(|a| a["method"].as_str().unwrap()).collect();
+    let all = [
+        "editMessageText",
+        "editMessageReplyMarkup",
+        "pinChatMessage",
+        "unpinChatMessage",
+        "sendPhoto",
+        "deleteMessage",
+    ];
+    assert_eq!(methods, all, "{acted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

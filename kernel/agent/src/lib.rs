@@ -64,6 +64,7 @@
 //!     model: None,
 //!     idempotency_key: None,
 //!     options: TurnOptions::default(),
+//!     place: None,
 //! }).await?;
 //! let mut said = String::new();
 //! while let Some(event) = turn.events.recv().await {

@@ -257,7 +257,8 @@ impl<'a> Turn<'a> {
             };
             let mut names = HashSet::new();
             // Two instances may bring a tool of the same name; a call reaches the first, so only that one is shown.
-            catalog.iter().filter(|t| names.insert(t.name.as_str())).map(spec).collect()
+            let offered = catalog.iter().filter(|t| t.is_for(self.job.request.place.as_ref()));
+            offered.filter(|t| names.insert(t.name.as_str())).map(spec).collect()
         } else {
             Vec::new()
         };

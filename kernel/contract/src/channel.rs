@@ -99,6 +99,17 @@ pub struct Conversation {
     pub title: Option<String>,
 }
 
+impl ConversationKind {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Group => "group",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
 impl Conversation {
     /// One text for conversation and thread: what order is kept by.
     pub fn key(&self) -> String {
@@ -107,6 +118,24 @@ impl Conversation {
             None => self.id.clone(),
         }
     }
+}
+
+/// Where a turn takes place on a chat platform, and messages there that a tool may be about; ids are the platform's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Through which channel.
+    pub instance: InstanceId,
+    /// In which conversation.
+    pub conversation: Conversation,
+    /// The message that is being answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// What was last said there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sent: Option<String>,
 }
 
 /// Who wrote, as the component says.

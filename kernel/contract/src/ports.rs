@@ -196,6 +196,30 @@ pub struct ConnectFailure {
     pub status: Option<u16>,
 }
 
+/// Why a message was not put on its way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsendable {
+    /// There is no such target; the text names those there are.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be said there.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Messages to targets that the owner named, as `host` hands them on for tools.
+#[async_trait]
+pub trait Messages: Send + Sync {
+    /// Puts a text on its way: durable when it returns. The same `key` is the same message. Gives where it goes, for a person.
+    async fn send(&self, target: &str, text: String, key: &str) -> Result<String, Unsendable>;
+}
+
+/// The target that needs no configuration.
+pub const OWNER_TARGET: &str = "owner";
+
 /// Webhooks, as the gateway hands them on.
 #[async_trait]
 pub trait Webhooks: Send + Sync {

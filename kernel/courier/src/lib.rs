@@ -51,6 +51,7 @@ mod sending;
 mod slot;
 mod sockets;
 mod status;
+mod targets;
 mod timers;
 mod typing;
 mod webhooks;

@@ -26,7 +26,8 @@ mod generated {
 }
 
 pub use generated::carapace::plugin::{
-    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
+    assets, clock, completion, config, http, kv, log, memory, message, random, requests, secrets, sessions, settings,
+    types,
 };
 pub use generated::exports::carapace::plugin::{channel, provider, tools};
 

@@ -38,13 +38,15 @@ pub enum Interface {
     Settings,
     /// `requests`
     Requests,
+    /// `message`
+    Message,
     /// A part of WASI 0.2.
     Wasi(Part),
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -58,6 +60,7 @@ impl Interface {
         Self::Sessions,
         Self::Settings,
         Self::Requests,
+        Self::Message,
         Self::Wasi(Part::World),
         Self::Wasi(Part::Clocks),
         Self::Wasi(Part::Random),
@@ -82,6 +85,7 @@ impl Interface {
             Self::Settings => "settings",
             Self::Wasi(part) => part.name(),
             Self::Requests => "requests",
+            Self::Message => "message",
         }
     }
 
@@ -226,6 +230,7 @@ impl LinkPlan {
                 Interface::Sessions => plain("sessions", asked.sessions, granted.sessions, &[Use::Sessions]),
                 Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
                 Interface::Requests => plain("requests", asked.requests, granted.requests, &[Use::Requests]),
+                Interface::Message => plain("message", asked.message, granted.message, &[Use::Message]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),
                     asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),

@@ -1,7 +1,7 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
 use crate::bindings::{
-    HttpResponse, assets, completion, http, kv, memory, requests, secrets, sessions, settings, types,
+    HttpResponse, assets, completion, http, kv, memory, message, requests, secrets, sessions, settings, types,
 };
 use crate::linker::Interface;
 use crate::state::{Core, Guest};
@@ -95,6 +95,12 @@ impl sessions::Host for Refused<'_> {
 impl settings::Host for Refused<'_> {
     async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
         self.refuse(Interface::Settings).map(Err)
+    }
+}
+
+impl message::Host for Refused<'_> {
+    async fn send(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
+        self.refuse(Interface::Message).map(Err)
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::rows::{
     ApprovalChange, ApprovalRow, AuditRow, CallRow, ChannelEventRow, ChannelEventState, ChannelRow, EarlierPackage,
     InboxMessage, InboxRow, InboxState, InboxTaken, KvWrite, LogRow, MemoryRow, OutboxChange, OutboxRow, PackageRow,
-    PairedRow, PairingRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, TimerRow,
-    UsageRow,
+    PairedRow, PairingRow, PassedOver, PlaceRow, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow,
+    TimerRow, UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};
@@ -79,6 +79,7 @@ pub(crate) enum Op {
     PairingDelete(String),
     Paired(PairedRow),
     PairedDelete(InstanceId, String),
+    Place(PlaceRow),
 }
 
 /// A list of changes that [`Store::commit`](crate::Store::commit) applies in order, in one transaction.
@@ -228,6 +229,10 @@ impl Batch {
     /// Lets somebody talk through a channel.
     pub fn paired_put(self, row: PairedRow) -> Self {
         self.op(Op::Paired(row))
+    }
+    /// Notes where somebody wrote directly; it replaces what was noted earlier.
+    pub fn place_put(self, row: PlaceRow) -> Self {
+        self.op(Op::Place(row))
     }
     /// No longer. Whether they could is in [`Receipt::deleted`].
     pub fn paired_delete(self, instance: InstanceId, sender: impl Into<String>) -> Self {

@@ -33,7 +33,7 @@ mod request;
 
 pub use channel::{
     ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, InboxMessage, InboxTaken, OutboxEntry, PairedRow,
-    PairingRow, TimerRow,
+    PairingRow, PlaceRow, TimerRow,
 };
 pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
 pub use request::RequestRow;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
 pub(crate) const STEPS: &[&str] =
-    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS, LOGINS];
+    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS, LOGINS, PLACES];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -187,6 +187,13 @@ CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state 
 
 /// How often sockets of channels logged in.
 const LOGINS: &str = "CREATE TABLE channel_logins (instance TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;";
+
+/// Where people last wrote directly: there they can be written to.
+const PLACES: &str = "
+CREATE TABLE place (
+  instance TEXT NOT NULL, sender TEXT NOT NULL, conversation TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (instance, sender)
+) WITHOUT ROWID;
+";
 
 /// The version this program writes.
 pub(crate) fn current() -> i64 {

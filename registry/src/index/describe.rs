@@ -34,6 +34,7 @@ pub fn asks(capabilities: &CapabilitySet) -> BTreeSet<String> {
         ("settings", capabilities.settings),
         ("wasi", capabilities.wasi.is_some()),
         ("requests", capabilities.requests),
+        ("message", capabilities.message),
     ];
     asks.extend(words.into_iter().filter(|(_, on)| *on).map(|(word, _)| word.to_owned()));
     asks

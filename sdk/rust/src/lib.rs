@@ -55,6 +55,7 @@ pub mod http;
 pub mod kv;
 pub mod log;
 pub mod memory;
+pub mod message;
 pub mod ndjson;
 pub mod prelude;
 pub mod provider;

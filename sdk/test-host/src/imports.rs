@@ -3,8 +3,8 @@
 use crate::convert::{self, error};
 use async_trait::async_trait;
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, requests, secrets,
-    sessions, settings, types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, message, random, requests,
+    secrets, sessions, settings, types,
 };
 use carapace_runtime::engine_types::Result;
 use carapace_runtime::{Core, Guest, Sends};
@@ -183,6 +183,12 @@ impl sessions::Host for State {
 impl settings::Host for State {
     async fn read(&mut self, path: String) -> Answer<Option<String>> {
         self.answer(|f| f.settings_read(&path))
+    }
+}
+
+impl message::Host for State {
+    async fn send(&mut self, target: String, text: String) -> Answer<String> {
+        self.answer(|f| f.message_send(&target, &text))
     }
 }
 

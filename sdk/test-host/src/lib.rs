@@ -170,6 +170,7 @@ fn declared(m: &Manifest) -> Declared {
         ("sessions", m.sessions.is_some()),
         ("settings", m.settings.is_some()),
         ("requests", m.requests.is_some()),
+        ("message", m.message.is_some()),
         ("asset", !m.assets.is_empty()),
         ("secrets", !m.secrets.is_empty()),
         ("provider", m.provider.is_some()),

@@ -73,6 +73,10 @@ declare module "carapace:plugin/tools" {
     session: string;
     /** The owner's time zone (IANA), when known. */
     timezone: string | null;
+    /**
+     * In a conversation of this instance's own channel: `conversation`, `conversation-kind` (`direct`, `group`, `broadcast`), `thread`,
+     * `message` (what is being answered), `reply-to` (what that answers), `last-sent` (what was last said there): the platform's ids.
+     */
     extra: Pairs;
   }
   export interface File {
@@ -736,6 +740,22 @@ declare module "carapace:plugin/requests" {
      * id. `limit` if too many wait already; `invalid` if this one does.
      */
     install(name: string, reason: string): string;
+  }
+  const functions: Functions;
+  export default functions;
+}
+
+/** Says something elsewhere than in the conversation of the call. */
+declare module "carapace:plugin/message" {
+  export type { Error } from "carapace:plugin/types";
+  import type { Error } from "carapace:plugin/types";
+  export interface Functions {
+    /**
+     * Sends a text (Markdown, 1 byte to 64 KiB) to a target: `owner` (where they last wrote directly; anybody who may send can), or, when the
+     * owner is behind the call, a name that their configuration lists. It is durable when this returns, and leaves like any answer. Gives what
+     * was put on its way, for a person. `not-found` names the targets there are; `limit` after 8 messages of one call.
+     */
+    send(target: string, text: string): string;
   }
   const functions: Functions;
   export default functions;

@@ -7,6 +7,7 @@
 mod api;
 mod incoming;
 mod outgoing;
+mod tools;
 
 use api::Account;
 use carapace_sdk::channel::{
@@ -25,7 +26,7 @@ const HOLD: u64 = 25;
 #[derive(Debug, Default)]
 pub struct Telegram;
 
-carapace_sdk::component!(Telegram: Channel);
+carapace_sdk::component!(Telegram: Channel, Tools);
 
 /// What lasts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

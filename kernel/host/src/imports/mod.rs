@@ -8,6 +8,7 @@ pub(crate) mod http;
 mod kv;
 pub(crate) mod log;
 mod memory;
+mod message;
 mod random;
 mod requests;
 mod secrets;

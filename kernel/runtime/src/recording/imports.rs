@@ -3,8 +3,8 @@
 use super::replay::Replay;
 use super::{Recorded, Within, arguments, value};
 use crate::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, requests, secrets,
-    sessions, settings, types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, message, random, requests,
+    secrets, sessions, settings, types,
 };
 use crate::http::Sends;
 use crate::state::Guest;
@@ -76,6 +76,7 @@ imports! {
     }
     settings { read(path: String) -> Answer<Option<String>>; }
     requests { install(name: String, reason: String) -> Answer<String>; }
+    message { send(target: String, text: String) -> Answer<String>; }
 }
 
 impl types::Host for Replay {}

@@ -7,8 +7,8 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Limits;
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, provider, random, requests,
-    secrets, sessions, settings, tools, types,
+    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, message, provider, random,
+    requests, secrets, sessions, settings, tools, types,
 };
 use carapace_runtime::engine_types::Result;
 use carapace_runtime::{
@@ -204,6 +204,13 @@ impl settings::Host for State {
     async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
         self.core.host_call()?;
         Ok(Ok(None))
+    }
+}
+
+impl message::Host for State {
+    async fn send(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(String::new()))
     }
 }
 

@@ -176,6 +176,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::Pairing(row) => channel::pairing(c, row)?,
         Op::PairingDelete(code) => channel::pairing_delete(c, code)?,
         Op::Paired(row) => channel::paired(c, row)?,
+        Op::Place(row) => channel::place(c, row)?,
         Op::PairedDelete(instance, sender) => channel::paired_delete(c, instance, sender)?,
     }
     Ok(())

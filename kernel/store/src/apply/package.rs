@@ -76,6 +76,7 @@ pub(super) fn forget_data(c: &Context<'_>, component: &ComponentId) -> Result<()
         ("channel_event", "instance"),
         ("pairing", "instance"),
         ("paired", "instance"),
+        ("place", "instance"),
     ] {
         let sql = format!("DELETE FROM {table} WHERE substr({column}, 1, length(?1)) = ?1");
         c.run("forget what a component kept", &sql, [&prefix])?;

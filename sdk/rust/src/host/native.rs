@@ -55,6 +55,7 @@ imports! {
     sessions_read(session: &str, limit: u32) -> Result<Vec<sessions::Entry>>;
     settings_read(path: &str) -> Result<Option<String>>;
     request_install(name: &str, reason: &str) -> Result<String>;
+    message_send(target: &str, text: &str) -> Result<String>;
 }
 
 /// A response, by its number.

@@ -144,6 +144,10 @@ pub(crate) fn request_install(name: &str, reason: &str) -> Result<String> {
     Ok(wit::requests::install(name, reason)?)
 }
 
+pub(crate) fn message_send(target: &str, text: &str) -> Result<String> {
+    Ok(wit::message::send(target, text)?)
+}
+
 pub(crate) fn settings_read(path: &str) -> Result<Option<String>> {
     Ok(wit::settings::read(path)?)
 }

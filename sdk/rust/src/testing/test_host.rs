@@ -150,6 +150,13 @@ impl TestHost {
         self.set(|f| f.settings = settings)
     }
 
+    /// Somebody who can be written to, beside `owner`.
+    pub fn target(&mut self, name: &str) -> &mut Self {
+        self.set(|f| {
+            f.targets.insert(name.to_owned());
+        })
+    }
+
     /// An asset's bytes.
     pub fn asset(&mut self, name: &str, bytes: impl Into<Vec<u8>>) -> &mut Self {
         self.set(|f| {
@@ -173,6 +180,12 @@ impl TestHost {
     /// The conversation in which tools are called.
     pub fn session(&mut self, session: &str) -> &mut Self {
         session.clone_into(&mut self.context.session);
+        self
+    }
+
+    /// The conversation of the component's own channel in which tools are called, and what is known of it: `message`, `reply-to`, `last-sent`.
+    pub fn place(&mut self, conversation: &crate::channel::Conversation, known: &[(&str, &str)]) -> &mut Self {
+        self.context.extra = crate::tools::place::told(conversation, known);
         self
     }
 
@@ -338,6 +351,11 @@ impl TestHost {
     /// The requests that were sent, in order.
     pub fn sent(&self) -> Vec<Sent> {
         self.fake.borrow().sent.clone()
+    }
+
+    /// What was said elsewhere: target and text, in order.
+    pub fn messages(&self) -> Vec<(String, String)> {
+        self.fake.borrow().messages.clone()
     }
 
     /// The lines that were logged, in order.

@@ -276,6 +276,15 @@ impl FakeHost {
         Ok(format!("request-{}", self.requests.len()))
     }
 
+    pub fn message_send(&mut self, target: &str, text: &str) -> Result<String, Error> {
+        self.allow("message", "message")?;
+        if !self.targets.contains(target) {
+            return Err(Error::NotFound(format!("there is no target `{target}`")));
+        }
+        self.messages.push((target.to_owned(), text.to_owned()));
+        Ok(format!("{target}, through a channel"))
+    }
+
     pub fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {
         self.allow("settings", "settings")?;
         let steps = path.split('.').filter(|s| !s.is_empty());
