@@ -8,92 +8,18 @@
     reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
 )]
 
+use carapace_contract::Digest;
+use carapace_registry::package;
+use carapace_tests::chat::{TOKEN, Telegram, answers, channels, get, post, stands, until};
 use carapace_tests::server::Server;
-use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
+use carapace_tests::{Kernel, KernelOptions, foreign, owner, peer, peers};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-const TOKEN: &str = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn get(url: String) -> Value {
-    let http = carapace_tests::kernel::client(reqwest::header::HeaderMap::new());
-    http.get(url).send().await.unwrap().json().await.unwrap()
-}
-
-async fn post(url: String, body: Value) -> Value {
-    let http = carapace_tests::kernel::client(reqwest::header::HeaderMap::new());
-    http.post(url).json(&body).send().await.unwrap().json().await.unwrap()
-}
-
-/// Whatever is said, the model answers so.
-fn answers(text: &str) -> Value {
-    json!([{ "match": {}, "response": { "content": text } }])
-}
-
-/// Asks until it is so.
-async fn until<T>(what: &str, kernel: &Kernel, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(begin.elapsed() < PATIENCE, "{what} did not happen; the kernel's log:\n{}", kernel.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn channels(kernel: &Kernel) -> Value {
-    serde_json::from_str(&owner::done(kernel.state(), &["channels", "list", "--json"])).unwrap()
-}
-
-async fn stands(kernel: &Kernel, instance: &str, state: &str) -> Value {
-    until(&format!("{instance} being {state}"), kernel, async || {
-        let found = channels(kernel);
-        found.as_array().unwrap().iter().find(|c| c["instance"] == instance && c["state"] == state).cloned()
-    })
-    .await
-}
 
 fn pairing(kernel: &Kernel) -> Value {
     serde_json::from_str(&owner::done(kernel.state(), &["pairing", "list", "--json"])).unwrap()
-}
-
-/// A Telegram of our own.
-struct Telegram(Server);
-
-impl Telegram {
-    fn start() -> Result<Self, String> {
-        peers::chat_server("telegram_bot_api.py", TOKEN).map(Self)
-    }
-
-    async fn say(&self, who: i64, chat: &Value, text: &str, more: Value) {
-        let from = json!({ "id": who, "is_bot": false, "first_name": format!("Person {who}") });
-        let body = json!({ "chat": chat, "from": from, "text": text, "more": more });
-        post(format!("{}/control/say", self.0.base), body).await;
-    }
-
-    /// Somebody writes in private.
-    async fn private(&self, who: i64, text: &str) {
-        self.say(who, &json!({ "id": who, "type": "private" }), text, json!({})).await;
-    }
-
-    /// What was sent, once it is so many.
-    async fn sent(&self, least: usize) -> Vec<Value> {
-        let url = format!("{}/control/sent?least={least}&seconds=60", self.0.base);
-        get(url).await["result"].as_array().unwrap().clone()
-    }
-
-    fn options(&self, model: &Server, config: &str) -> KernelOptions {
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(
-            &format!(
-                "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}' }}, {config} }} }} }}",
-                self.0.base
-            ),
-        )
-    }
 }
 
 #[test]
@@ -317,6 +243,19 @@ async fn somebody_elses_telegram_takes_what_we_send() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_talks_by_standard_webhooks_and_only_if_its_signature_is_right() {
+    standard_webhooks(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_channel_in_another_language_passes_the_same_run() {
+    let twin = peer!("npm", foreign::component("webhook-ts"));
+    let packed = package::build(&twin, &foreign::manifest("components/channels/webhook"));
+    let packed = packed.unwrap_or_else(|e| panic!("{e}"));
+    standard_webhooks(Some(packed)).await;
+}
+
+/// The run that every component passes that is to be the webhook channel.
+async fn standard_webhooks(in_its_place: Option<Vec<u8>>) {
     let ends = peer!("standardwebhooks", peers::chat_server("standard_webhooks.py", SECRET));
     let model = peer!("aimock", peers::aimock(&answers("Deployed."), &[]));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -324,9 +263,17 @@ async fn a_program_talks_by_standard_webhooks_and_only_if_its_signature_is_right
         "{{ webhooks: {{ port: {port} }}, instances: {{ webhook: {{ endpoints: {{ out: '{}' }}, channel: {{ allow: ['ci'] }} }} }} }}",
         ends.base
     );
-    let options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("WEBHOOK_SIGNING_SECRET", SECRET);
+    let mut options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("WEBHOOK_SIGNING_SECRET", SECRET);
+    let digest = in_its_place.as_deref().map(|bytes| Digest::of(bytes).to_string());
+    if let Some(package) = in_its_place {
+        options = options.with_package("webhook", package);
+    }
     let kernel = Kernel::start(options.with_config(&config));
     stands(&kernel, "local/webhook/main", "running").await;
+    if let Some(digest) = digest {
+        let installed = kernel.cli_json(&["plugin", "list", "--json"]).to_string();
+        assert!(installed.contains(&digest), "{installed}");
+    }
     let to = |path: &str| format!("http://127.0.0.1:{port}/channels/{path}");
     let send = async |id: &str, more: Value| {
         let mut body = json!({ "url": to("webhook/standard"), "id": id, "body": { "text": "Is it out?", "from": "ci", "conversation": "deploys", "id": id } });
