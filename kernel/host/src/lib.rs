@@ -17,6 +17,7 @@ mod logbook;
 mod models;
 mod probation;
 mod services;
+mod sockets;
 mod state;
 mod tape;
 mod tools;

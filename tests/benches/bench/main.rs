@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "starts processes, reads /proc, keeps temporary files")]
 
 mod authors;
+mod channels;
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
@@ -59,6 +60,9 @@ fn main() {
         }
         if wanted("turns") {
             turns::measure(&mut report).await;
+        }
+        if wanted("channels") {
+            channels::measure(&mut report).await;
         }
     });
     report.end();
