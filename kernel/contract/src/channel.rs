@@ -34,6 +34,8 @@ pub struct ChannelInfo {
     pub webhooks: Vec<String>,
     /// Events are durable before the component sees them, because its platform does not repeat them.
     pub spool: bool,
+    /// It fetches files that come with messages.
+    pub media: bool,
 }
 
 /// What a platform can do.

@@ -41,6 +41,7 @@ mod inbound;
 mod ingress;
 mod lanes;
 mod marks;
+mod media;
 mod outbox;
 mod pairing;
 mod policy;

@@ -7,10 +7,11 @@ use crate::instance::Live;
 use crate::services::Vault;
 use async_trait::async_trait;
 use carapace_contract::channel::{
-    ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event, FailureScope,
-    HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, WebhookRequest,
+    Attachment, ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event,
+    FailureScope, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, WebhookRequest,
 };
 use carapace_contract::manifest::Verify;
+use carapace_contract::media::Media;
 use carapace_contract::ports::Channels;
 use carapace_contract::{Denial, InstanceId, SecretName};
 use carapace_egress::{EgressError, Request};
@@ -139,6 +140,7 @@ impl Channels for Host {
                 description: live.description.clone().filter(|_| open)?,
                 webhooks: granted.grant.capabilities.webhooks.keys().map(ToString::to_string).collect(),
                 spool: live.package.manifest().channel.is_some_and(|c| c.spool),
+                media: granted.grant.capabilities.blob,
             })
         };
         self.instances.load().values().filter_map(|slot| info(&slot.now)).collect()
@@ -242,6 +244,18 @@ impl Channels for Host {
         let conversation = convert::conversation(conversation);
         let call = |live: Arc<Live>, s| async move { live.loaded.show_typing(s, ingress(), conversation, on).await };
         self.of_channel(instance, Entry::Channel, call).await
+    }
+
+    async fn fetch_media(&self, instance: &InstanceId, attachment: Attachment) -> Result<Media, ChannelFailure> {
+        let attachment = convert::attachment(attachment);
+        let call = |live: Arc<Live>, s| async move { live.loaded.fetch_media(s, ingress(), attachment).await };
+        let id = self.of_channel(instance, Entry::Channel, call).await?;
+        // Only what it brought itself: ids can be guessed by whoever has the bytes.
+        match self.services().store.blob(&id, Some(instance)).await {
+            Ok(Some(media)) => Ok(media),
+            Ok(None) => Err(failure(ChannelFailureKind::Broken, "it gave an id of no blob that it brought")),
+            Err(e) => Err(failure(ChannelFailureKind::Retryable, e.to_string())),
+        }
     }
 
     async fn verify(&self, instance: &InstanceId, request: WebhookRequest) -> Result<WebhookRequest, HttpAnswer> {

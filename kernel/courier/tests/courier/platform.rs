@@ -3,6 +3,7 @@
 use crate::sim::{Plug, SimClock};
 use async_trait::async_trait;
 use carapace_contract::channel::*;
+use carapace_contract::media::Media;
 use carapace_contract::ports::Channels;
 use carapace_contract::{Digest, InstanceId};
 use serde::{Deserialize, Serialize};
@@ -225,6 +226,7 @@ impl Channels for Component {
             },
             webhooks: vec!["hook".into()],
             spool: *self.platform.spool.lock().unwrap(),
+            media: false,
         }]
     }
     fn changed(&self) -> watch::Receiver<u64> {
@@ -318,6 +320,9 @@ impl Channels for Component {
         }
         let part = |text: &str| RenderedPart { text: text.to_owned(), data: text.as_bytes().to_vec() };
         Ok(content.text.split("\n\n").map(part).collect())
+    }
+    async fn fetch_media(&self, _: &InstanceId, _: Attachment) -> Result<Media, ChannelFailure> {
+        Err(failure(ChannelFailureKind::Final))
     }
     async fn send(&self, _: &InstanceId, outgoing: Outgoing) -> Result<String, ChannelFailure> {
         {

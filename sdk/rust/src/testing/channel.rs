@@ -4,7 +4,9 @@ use super::TestHost;
 use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
-use crate::channel::{Content, Conversation, Description, Event, Failure, Item, Outgoing, Part, PollResponse, Receipt};
+use crate::channel::{
+    Attachment, Content, Conversation, Description, Event, Failure, Item, Outgoing, Part, PollResponse, Receipt,
+};
 use crate::glue::{AnyChannel, wit_channel as wit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,7 @@ pub enum ChannelCall {
     Render(Conversation, Content),
     Send(Outgoing),
     Typing(Conversation, bool),
+    FetchMedia(Attachment),
 }
 
 /// What it answered.
@@ -33,6 +36,7 @@ pub enum ChannelAnswer {
     Parts(Result<Vec<Part>, Failure>),
     Receipt(Result<Receipt, Failure>),
     Done(Result<(), Failure>),
+    Media(Result<String, Failure>),
 }
 
 /// What a channel's event led to, as a test looks at it.
@@ -120,6 +124,7 @@ fn perform(channel: &dyn AnyChannel, call: ChannelCall) -> ChannelAnswer {
         ChannelCall::Render(conversation, content) => ChannelAnswer::Parts(channel.render(&conversation, content)),
         ChannelCall::Send(outgoing) => ChannelAnswer::Receipt(channel.send(outgoing)),
         ChannelCall::Typing(conversation, on) => ChannelAnswer::Done(channel.typing(&conversation, on)),
+        ChannelCall::FetchMedia(attachment) => ChannelAnswer::Media(channel.fetch_media(attachment)),
     }
 }
 
@@ -181,6 +186,17 @@ impl TestHost {
     pub fn split(&mut self, status: u16, body: impl Into<Vec<u8>>) -> Result<Vec<Item>, Failure> {
         match self.channel(ChannelCall::Split(PollResponse { status, headers: Vec::new(), body: body.into() })) {
             ChannelAnswer::Items(result) => result,
+            other => unexpected(&other),
+        }
+    }
+
+    /// Fetches a file that came with a message: the id of a blob, whose bytes [`kept`](Self::kept) has.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn fetch_media(&mut self, attachment: Attachment) -> Result<String, Failure> {
+        match self.channel(ChannelCall::FetchMedia(attachment)) {
+            ChannelAnswer::Media(result) => result,
             other => unexpected(&other),
         }
     }
