@@ -1,20 +1,23 @@
 """A small Telegram Bot API server for one bot, on a free loopback port: what https://core.telegram.org/bots/api says of the methods a
 chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery, editMessageText,
-deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPhoto).
+deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPhoto, getFile and the files
+themselves).
 
 An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
 message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was
-sent), GET /control/acted (what else was done), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
+sent), GET /control/acted (what else was done), POST /control/file (a file, in base64), POST /control/fail (the next sendMessage or file answers
+so). Prints the base URL; stops with stdin.
 
 Usage: telegram_bot_api.py TOKEN
 """
 
+import base64
 import json
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 TOKEN = sys.argv[1]
 ME = {"id": 42, "is_bot": True, "first_name": "Carapace", "username": "carapace_bot", "can_join_groups": True,
@@ -23,6 +26,7 @@ changed = threading.Condition()
 updates, sent, acted, failures = [], [], [], []
 # (chat, message id) of everything that was said, and whether the bot said it.
 said_here = {}
+files = {}
 last = {"update": 1000, "message": 0}
 
 
@@ -54,12 +58,15 @@ class Api(BaseHTTPRequestHandler):
             found.update(json.loads(body))
         elif body:
             found.update(parse_qsl(body.decode()))
-        return url.path, found
+        # Clients differ in whether they spell the token's colon out.
+        return unquote(url.path), found
 
     def do_GET(self):
         path, p = self.parameters()
         if path.startswith("/control/"):
             return self.control(path[9:], p)
+        if path.startswith(f"/file/bot{TOKEN}/"):
+            return self.file(path[len(f"/file/bot{TOKEN}/"):])
         if not path.startswith(f"/bot{TOKEN}/"):
             return self.answer(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
         method = getattr(self, "m_" + path.rsplit("/", 1)[1].lower(), None)
@@ -116,6 +123,28 @@ class Api(BaseHTTPRequestHandler):
             sent.append({**p, "message_id": said["message_id"]})
             changed.notify_all()
         self.ok(said)
+
+    def m_getfile(self, p):
+        # https://core.telegram.org/bots/api#getfile
+        with changed:
+            found = next((path for path, (id, _) in files.items() if id == p["file_id"]), None)
+            if found is None:
+                return self.answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: invalid file_id"})
+            self.ok({"file_id": p["file_id"], "file_unique_id": "u", "file_size": len(files[found][1]), "file_path": found})
+
+    def file(self, path):
+        # https://core.telegram.org/bots/api#file: https://api.telegram.org/file/bot<token>/<file_path>
+        with changed:
+            if failures:
+                return self.answer(*failures.pop(0))
+            found = files.get(path)
+        if found is None:
+            return self.answer(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        self.send_response(200)
+        self.send_header("content-type", "application/octet-stream")
+        self.send_header("content-length", str(len(found[1])))
+        self.end_headers()
+        self.wfile.write(found[1])
 
     def act(self, method, p, own, result):
         # What the methods that are about one message have in common.
@@ -194,6 +223,10 @@ class Api(BaseHTTPRequestHandler):
                 # At least so many, or what there is after the time.
                 changed.wait_for(lambda: len(sent) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
                 return self.ok(list(sent))
+            if what == "file":
+                path, id = f"photos/{p['name']}", f"file-{len(files)}"
+                files[path] = (id, base64.b64decode(p["data"]))
+                return self.ok(id)
             if what == "acted":
                 changed.wait_for(lambda: len(acted) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
                 return self.ok(list(acted))

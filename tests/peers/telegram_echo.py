@@ -1,5 +1,5 @@
 """python-telegram-bot against a Bot API server: polls, answers one message with what it said, edits, marks, pins
-and deletes that, sends a photo, and stops.
+and deletes that, sends a photo, fetches one, and stops.
 
 Usage: telegram_echo.py BASE_URL TOKEN
 """
@@ -26,9 +26,12 @@ async def main():
         await said.unpin()
         await update.message.reply_photo("https://example.com/a.jpg", caption="look")
         await said.delete()
+        if update.message.document:
+            file = await update.message.document.get_file()
+            assert bytes(await file.download_as_bytearray()) == b"from far away"
         answered.set()
 
-    app = Application.builder().token(token).base_url(f"{base}/bot").build()
+    app = Application.builder().token(token).base_url(f"{base}/bot").base_file_url(f"{base}/file/bot").build()
     app.add_handler(MessageHandler(filters.TEXT, echo))
     async with app:
         await app.start()

@@ -2,6 +2,8 @@
 
 use crate::server::Server;
 use crate::{Kernel, KernelOptions, owner, peers};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -74,6 +76,12 @@ impl Telegram {
         self.say(who, &json!({ "id": who, "type": "private" }), text, json!({})).await;
     }
 
+    /// A file that lies there, and its id.
+    pub async fn file(&self, name: &str, data: &[u8]) -> String {
+        let body = json!({ "name": name, "data": BASE64.encode(data) });
+        post(format!("{}/control/file", self.0.base), body).await["result"].as_str().unwrap().to_owned()
+    }
+
     /// What was sent, once it is so many.
     pub async fn sent(&self, least: usize) -> Vec<Value> {
         let url = format!("{}/control/sent?least={least}&seconds=60", self.0.base);
@@ -94,7 +102,7 @@ impl Telegram {
     /// The same with any model server, and what else stands in the configuration.
     pub fn options_at(&self, model: &str, config: &str, more: &str) -> KernelOptions {
         KernelOptions::openai(model).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(&format!(
-            "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{0}', actions: '{0}' }}, {config} }} }}, {more} }}",
+            "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{0}', actions: '{0}', files: '{0}/file' }}, {config} }} }}, {more} }}",
             self.0.base
         ))
     }

@@ -30,7 +30,9 @@ fn a_foreign_client_talks_through_our_telegram_as_through_the_real_one() {
     let child = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sent = runtime.block_on(async {
-        telegram.private(7, "hello").await;
+        let file = telegram.file("a.txt", b"from far away").await;
+        let document = json!({ "document": { "file_id": file, "file_unique_id": "u", "file_name": "a.txt" } });
+        telegram.say(7, &json!({ "id": 7, "type": "private" }), "hello", document).await;
         telegram.sent(1).await
     });
     let out = child.wait_with_output().unwrap();

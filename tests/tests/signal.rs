@@ -46,15 +46,19 @@ async fn a_stranger_is_let_in_and_a_group_is_answered_where_it_names_the_assista
     signal.say("+4915100000007", "and now?", json!({})).await;
     assert_eq!(signal.sent(2).await[1]["message"], "Hello here (https://example.com).");
 
-    let group = json!({ "groupId": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "groupName": "Team", "type": "DELIVER" });
+    let group =
+        json!({ "groupId": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "groupName": "Team", "type": "DELIVER" });
     signal.say("+4915100000007", "just talking", json!({ "groupInfo": group })).await;
     let mention = json!([{ "start": 0, "length": 1, "number": NUMBER, "name": "Carapace", "uuid": "u" }]);
-    let (at, _) = signal.say("+4915100000007", "\u{fffc} and here?", json!({ "groupInfo": group, "mentions": mention })).await;
+    let (at, _) =
+        signal.say("+4915100000007", "\u{fffc} and here?", json!({ "groupInfo": group, "mentions": mention })).await;
     let sent = signal.sent(3).await;
     assert!(sent[2]["recipients"][0].as_str().unwrap().starts_with("group."), "{sent:?}");
     assert_eq!((&sent[2]["quote_timestamp"], &sent[2]["quote_author"]), (&json!(at), &json!(ann)));
     // What is no message is none.
-    signal.say("+4915100000007", "", json!({ "message": null, "reaction": { "emoji": "+", "targetSentTimestamp": at } })).await;
+    signal
+        .say("+4915100000007", "", json!({ "message": null, "reaction": { "emoji": "+", "targetSentTimestamp": at } }))
+        .await;
     signal.say("+4915100000007", "last", json!({})).await;
     assert_eq!(signal.sent(4).await.len(), 4);
     assert_eq!(peers::asked(&model).await.len(), 3);
@@ -66,7 +70,8 @@ async fn what_was_handed_out_survives_kills_although_it_is_handed_out_once() {
     for mode in ["json-rpc", "normal"] {
         let signal = peer!("Signal", Signal::start(mode));
         let model = peer!("aimock", peers::aimock(&answers("Understood."), &[]));
-        let mut kernel = Kernel::start(signal.options(&model, "channel: { owner: ['6f3c4b1e-0000-4000-8000-915100000001'] }"));
+        let mut kernel =
+            Kernel::start(signal.options(&model, "channel: { owner: ['6f3c4b1e-0000-4000-8000-915100000001'] }"));
         let rounds = 3;
         for round in 0..rounds {
             if mode == "json-rpc" {
@@ -87,7 +92,8 @@ async fn what_was_handed_out_survives_kills_although_it_is_handed_out_once() {
             let here = all.as_array().unwrap().iter().find(|c| c["instance"] == INSTANCE).cloned().unwrap();
             let idle = signal.state().await["waiting"] == 0 && here["waiting"] == 0;
             let sent = signal.sent(0).await.len();
-            (idle && list.iter().all(|p| p["state"] == "uncertain") && sent + list.len() >= 4 * rounds).then_some(list.len())
+            (idle && list.iter().all(|p| p["state"] == "uncertain") && sent + list.len() >= 4 * rounds)
+                .then_some(list.len())
         })
         .await;
         let sent = signal.sent(0).await.len();
@@ -104,7 +110,9 @@ async fn without_an_account_it_waits_for_one_and_a_server_that_is_away_is_waited
     stands(&kernel, INSTANCE, "running").await;
     drop(kernel);
     let nowhere = peers::nowhere();
-    let config = format!("{{ instances: {{ signal: {{ endpoints: {{ api: '{nowhere}' }}, config: {{ number: '{NUMBER}' }} }} }} }}");
+    let config = format!(
+        "{{ instances: {{ signal: {{ endpoints: {{ api: '{nowhere}' }}, config: {{ number: '{NUMBER}' }} }} }} }}"
+    );
     let kernel = Kernel::start(KernelOptions::openai(&format!("{}/v1", model.base)).with_config(&config));
     stands(&kernel, INSTANCE, "degraded").await;
 }

@@ -370,7 +370,7 @@ fn flatten(parts: Vec<Part>) -> (String, Vec<Part>) {
             // A file is named, not spelled out: its bytes in base64 would only fill the context.
             Part::Other { name, value } if name == "file" => words.push(file(&value)),
             Part::Other { name, value } => words.push(format!("[{name}: {value}]")),
-            Part::Image { .. } => beside.push(part),
+            Part::Image { .. } | Part::Media(_) => beside.push(part),
             Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }

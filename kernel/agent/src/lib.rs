@@ -88,6 +88,7 @@ mod events;
 mod journal;
 mod lanes;
 mod ledger;
+mod media;
 mod problem;
 mod repeats;
 mod rows;

@@ -202,7 +202,9 @@ impl<'a> Turn<'a> {
             let mut tried = 0;
             loop {
                 agent.ledger.check(&self.config.budget).await?;
-                let request = self.request(model, models.get(model), rounds);
+                let mut request = self.request(model, models.get(model), rounds);
+                let sees = models.get(model).is_some_and(|m| m.images);
+                crate::media::show(&agent.store, &mut request.messages, sees).await;
                 self.model = Some(model.clone());
                 self.asking = true;
                 let stop = self.cancel.child_token();

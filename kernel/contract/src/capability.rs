@@ -54,6 +54,9 @@ pub struct CapabilitySet {
     /// Messages elsewhere.
     #[serde(default)]
     pub message: bool,
+    /// Media.
+    #[serde(default)]
+    pub blob: bool,
     /// May be asked to complete.
     pub provider: bool,
     /// Speaks with people on a platform, as the assistant.
@@ -209,6 +212,7 @@ impl CapabilitySet {
             directories: BTreeMap::new(),
             requests: false,
             message: false,
+            blob: false,
             provider: false,
             channel: false,
             webhooks: BTreeMap::new(),
@@ -240,6 +244,7 @@ impl CapabilitySet {
                 "settings" => self.settings,
                 "requests" => self.requests,
                 "message" => self.message,
+                "blob" => self.blob,
                 _ => false,
             },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
@@ -268,6 +273,7 @@ impl CapabilitySet {
         set.settings &= keeps("settings");
         set.requests &= keeps("requests");
         set.message &= keeps("message");
+        set.blob &= keeps("blob");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.directories.retain(|name, _| !is_refused("directory", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
@@ -392,6 +398,7 @@ impl From<&Manifest> for CapabilitySet {
             ("settings", m.settings),
             ("requests", m.requests),
             ("message", m.message),
+            ("blob", m.blob),
         ] {
             if decl.is_some_and(|d| d.optional) {
                 optional.insert(word.to_owned());
@@ -427,6 +434,7 @@ impl From<&Manifest> for CapabilitySet {
                 .collect(),
             requests: m.requests.is_some(),
             message: m.message.is_some(),
+            blob: m.blob.is_some(),
             provider: m.provider.is_some(),
             channel: m.channel.is_some(),
             webhooks: m.webhooks.iter().map(|w| (w.webhook.clone(), w.verify.clone())).collect(),

@@ -43,6 +43,8 @@ pub struct ChannelInfo {
     pub spool: bool,
     /// Its sockets, by endpoint.
     pub sockets: BTreeMap<EndpointName, SocketInfo>,
+    /// It fetches files that come with messages.
+    pub media: bool,
 }
 
 /// What a platform can do.

@@ -1,13 +1,14 @@
 //! The traits by which rooms call each other.
 
 use crate::channel::{
-    ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome, Outgoing,
-    RenderedPart, SocketTarget, WebhookRequest,
+    Attachment, ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome,
+    Outgoing, RenderedPart, SocketTarget, WebhookRequest,
 };
 use crate::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelInfo, ModelRef};
 use crate::control::ControlRequest;
 use crate::decision::{Authorized, PlannedCall};
 use crate::denial::Denial;
+use crate::media::Media;
 use crate::message::Part;
 use crate::name::InstanceId;
 use crate::turn::{
@@ -138,6 +139,8 @@ pub trait Channels: Send + Sync {
     async fn send(&self, instance: &InstanceId, outgoing: Outgoing) -> Result<String, ChannelFailure>;
     /// `typing`.
     async fn typing(&self, instance: &InstanceId, conversation: &Conversation, on: bool) -> Result<(), ChannelFailure>;
+    /// `fetch-media`: what is kept then.
+    async fn fetch_media(&self, instance: &InstanceId, attachment: Attachment) -> Result<Media, ChannelFailure>;
     /// Whether a request to a webhook is authentic, by the recipe of the component's manifest; what the component may see of it.
     ///
     /// # Errors

@@ -9,7 +9,6 @@ use carapace_contract::channel::{
     ChannelFailure, ChannelFailureKind, Content, Conversation, MAX_ATTEMPTS, RenderedPart,
 };
 use carapace_contract::decision::Origin;
-use carapace_contract::message::Part;
 use carapace_contract::turn::{TurnEventKind, TurnOptions, TurnRequest};
 use carapace_store::{Batch, InboxState, OutboxRow, OutboxState, StoreError, Ulid};
 use std::sync::Arc;
@@ -97,10 +96,11 @@ impl Inner {
             }
             Payload::Turn { origin, edit, message } => {
                 let typing = Typing::begin(self, instance, &message.conversation);
+                let files = self.files(instance, &message).await;
                 let request = TurnRequest {
                     session: session.to_owned(),
                     origin,
-                    parts: vec![Part::text(inbound::text(&message, edit))],
+                    parts: inbound::parts(&message, edit, files),
                     history: Vec::new(),
                     system: None,
                     model: None,

@@ -43,6 +43,7 @@ mod ingress;
 mod lanes;
 mod logins;
 mod marks;
+mod media;
 mod outbox;
 mod pairing;
 mod policy;

@@ -47,6 +47,7 @@ impl Lent {
                 "settings" => uses.contains(&Use::Settings),
                 "requests" => uses.contains(&Use::Requests),
                 "message" => uses.contains(&Use::Message),
+                "blob" => uses.contains(&Use::Blob),
                 _ => false,
             },
             Some(("http", endpoint)) => uses.iter().any(|u| matches!(u, Use::Http(e) if e.as_str() == endpoint)),

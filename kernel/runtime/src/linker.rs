@@ -40,13 +40,15 @@ pub enum Interface {
     Requests,
     /// `message`
     Message,
+    /// `blob`
+    Blob,
     /// A part of WASI 0.2.
     Wasi(Part),
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -61,6 +63,7 @@ impl Interface {
         Self::Settings,
         Self::Requests,
         Self::Message,
+        Self::Blob,
         Self::Wasi(Part::World),
         Self::Wasi(Part::Clocks),
         Self::Wasi(Part::Random),
@@ -86,6 +89,7 @@ impl Interface {
             Self::Wasi(part) => part.name(),
             Self::Requests => "requests",
             Self::Message => "message",
+            Self::Blob => "blob",
         }
     }
 
@@ -231,6 +235,7 @@ impl LinkPlan {
                 Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
                 Interface::Requests => plain("requests", asked.requests, granted.requests, &[Use::Requests]),
                 Interface::Message => plain("message", asked.message, granted.message, &[Use::Message]),
+                Interface::Blob => plain("blob", asked.blob, granted.blob, &[Use::Blob]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),
                     asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),

@@ -1,8 +1,8 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
 use crate::bindings::{
-    HttpResponse, assets, clock, completion, config, kv, log, memory, message, random, requests, secrets, sessions,
-    settings, types,
+    HttpResponse, assets, blob, clock, completion, config, kv, log, memory, message, random, requests, secrets,
+    sessions, settings, types,
 };
 use crate::http::Sends;
 use crate::linker::{Interface, LinkPlan};
@@ -48,6 +48,7 @@ pub trait Imports:
     + settings::Host
     + requests::Host
     + message::Host
+    + blob::Host
 {
 }
 
@@ -68,6 +69,7 @@ impl<T> Imports for T where
         + settings::Host
         + requests::Host
         + message::Host
+        + blob::Host
 {
 }
 

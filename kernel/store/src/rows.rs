@@ -27,10 +27,12 @@ macro_rules! words {
     };
 }
 
+mod blob;
 mod channel;
 mod package;
 mod request;
 
+pub use blob::BlobRow;
 pub use channel::{
     ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, InboxMessage, InboxTaken, OutboxEntry, PairedRow,
     PairingRow, PlaceRow, TimerRow,

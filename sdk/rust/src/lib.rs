@@ -44,6 +44,7 @@
 
 pub mod assets;
 mod bindings;
+pub mod blob;
 pub mod channel;
 pub mod clock;
 pub mod collections;

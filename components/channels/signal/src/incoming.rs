@@ -67,10 +67,9 @@ fn said(envelope: &Value, data: &Value, number: &str) -> Option<Message> {
     }
     let conversation = match data.get("groupInfo").and_then(|g| text(g, "groupId").map(|id| (id, g))) {
         // As the interface names it: https://github.com/bbernhard/signal-cli-rest-api
-        Some((group, info)) => Conversation::group(
-            format!("group.{}", STANDARD.encode(group)),
-            text(info, "groupName").map(str::to_owned),
-        ),
+        Some((group, info)) => {
+            Conversation::group(format!("group.{}", STANDARD.encode(group)), text(info, "groupName").map(str::to_owned))
+        }
         None => Conversation::direct(who),
     };
     let is_mine = |account: &Value, key: &str| text(account, key) == Some(number);

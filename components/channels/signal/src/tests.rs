@@ -42,7 +42,10 @@ fn direct_messages_groups_mentions_and_files_are_read(host: &mut TestHost) {
     let led = host.channel_event(&json!({}), Event::json(1, &said("Hello"))).unwrap();
     let m = &led.messages()[0];
     assert_eq!((m.text.as_str(), m.sender.id.as_str(), m.sender.name.as_str()), ("Hello", ANN, "Ann"));
-    assert_eq!((m.conversation.kind, m.conversation.id.as_str(), m.at_ms), (ConversationKind::Direct, ANN, Some(1_700_000_000_000)));
+    assert_eq!(
+        (m.conversation.kind, m.conversation.id.as_str(), m.at_ms),
+        (ConversationKind::Direct, ANN, Some(1_700_000_000_000))
+    );
     assert_eq!(m.key, format!("1700000000000:{ANN}"));
 
     let group = json!({ "groupId": "aGVsbG8=", "groupName": "Team", "type": "DELIVER" });
@@ -50,14 +53,23 @@ fn direct_messages_groups_mentions_and_files_are_read(host: &mut TestHost) {
         "mentions": [{ "start": 3, "length": 1, "number": ME, "name": "Carapace", "uuid": "u" }, { "start": 9, "length": 1, "number": "+1", "name": "Bo" }] });
     let m = host.channel_event(&json!({}), Event::json(1, &envelope(data.clone()))).unwrap().messages().remove(0);
     assert_eq!((m.text.as_str(), m.mentions_me), ("\u{1f980} @Carapace and @Bo?", true));
-    assert_eq!((m.conversation.kind, m.conversation.id.as_str(), m.conversation.title.as_deref()), (ConversationKind::Group, "group.YUdWc2JHOD0=", Some("Team")));
+    assert_eq!(
+        (m.conversation.kind, m.conversation.id.as_str(), m.conversation.title.as_deref()),
+        (ConversationKind::Group, "group.YUdWc2JHOD0=", Some("Team"))
+    );
     data["mentions"] = json!([{ "start": 90, "length": 1, "number": "+1", "name": "Bo" }]);
     data["quote"] = json!({ "id": 77, "author": ME, "authorNumber": ME, "text": "?" });
     let m = host.channel_event(&json!({}), Event::json(1, &envelope(data))).unwrap().messages().remove(0);
     assert_eq!((m.mentions_me, m.reply_to.as_deref()), (true, Some("77:+4915100000000")));
 
     let files = json!({ "timestamp": 2, "message": null, "attachments": [{ "id": "a1.png", "filename": "a.png", "contentType": "image/png", "size": 9 }] });
-    let a = host.channel_event(&json!({}), Event::json(1, &envelope(files))).unwrap().messages().remove(0).attachments.remove(0);
+    let a = host
+        .channel_event(&json!({}), Event::json(1, &envelope(files)))
+        .unwrap()
+        .messages()
+        .remove(0)
+        .attachments
+        .remove(0);
     assert_eq!((a.reference.as_str(), a.mime.as_deref(), a.size), ("a1.png", Some("image/png"), Some(9)));
 }
 

@@ -6,13 +6,14 @@
 
 mod api;
 mod incoming;
+mod media;
 mod outgoing;
 mod tools;
 
 use api::Account;
 use carapace_sdk::channel::{
-    Channel, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part, PollResponse, Receipt,
-    TextUnit, TypingSupport,
+    Attachment, Channel, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part,
+    PollResponse, Receipt, TextUnit, TypingSupport,
 };
 use carapace_sdk::http;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,10 @@ impl Channel for Telegram {
             api::call::<bool>(http::post("api", "/sendChatAction").json(&body))?;
         }
         Ok(())
+    }
+
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        media::fetch(&attachment)
     }
 }
 

@@ -1,4 +1,4 @@
-use carapace_sdk::channel::{Conversation, ConversationKind, Event, Item};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Item};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
 
@@ -272,4 +272,21 @@ fn in_another_chat_nothing_is_guessed(host: &mut TestHost) {
     );
     let why = host.call_tool("telegram_delete_message", json!({ "message_id": 5, "chat_id": 8 })).unwrap_err();
     assert!(why.text().contains("can't be deleted"), "{why}");
+}
+
+#[carapace_sdk::test]
+fn a_file_is_asked_for_by_its_id_and_kept_from_its_own_address(host: &mut TestHost) {
+    let file = || Attachment { reference: "AgAC a".into(), name: None, mime: None, size: None, extra: Vec::new() };
+    let at = |path: &str| ok(json!({ "file_id": "AgAC", "file_unique_id": "u", "file_path": path }));
+    host.on("GET", "api", "/getFile", at("photos/file_1.jpg"));
+    host.on("GET", "files", "/photos/file_1.jpg", Answer::new(200).chunk("\u{fffd}").chunk("rest"));
+    let id = host.fetch_media(file()).unwrap();
+    assert_eq!(host.kept(&id).unwrap(), "\u{fffd}rest".as_bytes());
+    assert_eq!(host.sent()[0].target.to_string(), "api:/getFile?file_id=AgAC%20a");
+    for (status, retryable) in [(404, true), (500, true), (403, false)] {
+        host.on("GET", "api", "/getFile", at("x")).on("GET", "files", "/x", Answer::new(status).chunk("no"));
+        assert_eq!(host.fetch_media(file()).unwrap_err().retryable, retryable, "{status}");
+    }
+    host.on("GET", "api", "/getFile", ok(json!({ "file_id": "AgAC" })));
+    assert!(!host.fetch_media(file()).unwrap_err().retryable);
 }

@@ -84,6 +84,11 @@ impl CapabilitySet {
             let text = "sends messages in your name through your channels: to you, and, when you ask, to those you list under `channels: { targets }`";
             say("message".into(), text.into());
         }
+        if self.blob {
+            let text =
+                "fetches files and images that people send, and keeps them with the assistant's data for 30 days";
+            say("blob".into(), text.into());
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
@@ -309,6 +314,7 @@ pub(crate) fn use_word(u: &Use) -> String {
         Use::Settings => "settings".to_owned(),
         Use::Requests => "requests".to_owned(),
         Use::Message => "message".to_owned(),
+        Use::Blob => "blob".to_owned(),
     }
 }
 

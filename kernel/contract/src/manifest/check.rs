@@ -15,7 +15,7 @@ impl Manifest {
     /// `quiet`: nothing comes back from there, so that nothing is fetched.
     pub fn effects_of(&self, uses: &[Use], quiet: bool) -> Effects {
         uses.iter().fold(Effects::NONE, |effects, u| match u {
-            Use::Kv | Use::Secrets | Use::Assets | Use::Requests => effects,
+            Use::Kv | Use::Secrets | Use::Assets | Use::Requests | Use::Blob => effects,
             Use::Memory => effects.with(Effect::Read).with(Effect::Write),
             Use::MemoryRead | Use::Sessions | Use::Settings => effects.with(Effect::Read),
             Use::Directory(name) => {
@@ -68,7 +68,7 @@ fn tools_of_channels(draft: &Draft, problems: &Problems) {
         };
         let quiet = tool.uses.iter().all(|u| match &u.value {
             Use::Http(name) => sends(name),
-            Use::Kv | Use::Secrets | Use::Message => true,
+            Use::Kv | Use::Secrets | Use::Message | Use::Blob => true,
             _ => false,
         });
         if let Some(span) = tool.quiet.as_ref().filter(|_| !quiet) {
@@ -155,6 +155,7 @@ fn uses(draft: &Draft, problems: &Problems) {
             Use::Settings if draft.settings.is_none() => "`settings` is not declared; add [settings]".to_owned(),
             Use::Requests if draft.requests.is_none() => "`requests` is not declared; add [requests]".to_owned(),
             Use::Message if draft.message.is_none() => "`message` is not declared; add [message]".to_owned(),
+            Use::Blob if draft.blob.is_none() => "`blob` is not declared; add [blob]".to_owned(),
             Use::Secrets if draft.secrets.is_empty() => "`secrets` is not declared; add [secrets.<name>]".to_owned(),
             _ => continue,
         };
@@ -196,6 +197,7 @@ fn unused(draft: &Draft, problems: &Problems) {
         (&draft.settings, [Use::Settings].as_slice()),
         (&draft.requests, [Use::Requests].as_slice()),
         (&draft.message, [Use::Message].as_slice()),
+        (&draft.blob, [Use::Blob].as_slice()),
     ] {
         let Some(section) = section.as_ref().filter(|_| !uses.iter().any(used)) else { continue };
         let words: Vec<String> = uses.iter().map(|u| format!("\"{}\"", use_word(u))).collect();

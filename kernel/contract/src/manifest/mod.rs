@@ -76,6 +76,9 @@ pub struct Manifest {
     /// `[message]`
     #[serde(default)]
     pub message: Option<PlainDecl>,
+    /// `[blob]`
+    #[serde(default)]
+    pub blob: Option<PlainDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
     /// `[channel]`: exports `channel`.
@@ -303,7 +306,7 @@ impl Default for KvDecl {
     }
 }
 
-/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`, `[message]`.
+/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`, `[message]`, `[blob]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlainDecl {
     /// The component works without it.
@@ -366,6 +369,8 @@ pub enum Use {
     Requests,
     /// `message`: to say something elsewhere.
     Message,
+    /// `blob`: media.
+    Blob,
     /// `secrets`: `exists` and HMAC.
     Secrets,
     /// `assets`: the package's own files.

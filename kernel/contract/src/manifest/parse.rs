@@ -21,7 +21,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "component",
     "limits",
     "instance",
@@ -34,6 +34,7 @@ const SECTIONS: [&str; 19] = [
     "settings",
     "requests",
     "message",
+    "blob",
     "asset",
     "wasi",
     "provider",
@@ -43,7 +44,7 @@ const SECTIONS: [&str; 19] = [
     "build",
 ];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 4] = ["blob", "files", "process", "model"];
+const RESERVED: [&str; 3] = ["files", "process", "model"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -63,6 +64,7 @@ pub(super) struct Draft {
     pub(super) wasi: Option<Spanned<wasi::Draft>>,
     pub(super) requests: Option<Spanned<PlainDecl>>,
     pub(super) message: Option<Spanned<PlainDecl>>,
+    pub(super) blob: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) channel: Option<Spanned<ChannelDecl>>,
     pub(super) webhooks: Vec<webhook::Draft>,
@@ -165,6 +167,7 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     }
     draft.requests = plain(&root, "requests", problems);
     draft.message = plain(&root, "message", problems);
+    draft.blob = plain(&root, "blob", problems);
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -206,6 +209,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         wasi: draft.wasi.map(|w| w.value.decl),
         requests: draft.requests.map(|d| d.value),
         message: draft.message.map(|d| d.value),
+        blob: draft.blob.map(|d| d.value),
         provider: draft.provider,
         channel: draft.channel.map(|c| c.value),
         webhooks: draft.webhooks.into_iter().filter_map(|w| w.decl).collect(),

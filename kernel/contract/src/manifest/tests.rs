@@ -141,7 +141,7 @@ fn notes_conversations_and_settings_are_declared_before_they_are_used_and_used_i
     8:19: `memory:read` is not declared; add [memory]
     8:34: `sessions` is not declared; add [sessions]
     8:46: `settings` is not declared; add [settings]
-    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "requests", "message", "assets", "secrets" or "directory:<name>"
+    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "requests", "message", "blob", "assets", "secrets" or "directory:<name>"
     "#);
     insta::assert_snapshot!(problems_with("[memory]\n[sessions]\n[settings]\nall = true\n[[tool]]\nname = \"t\"\n"), @r#"
     6:2: memory never used: no tool has "memory" or "memory:read" in its `uses`

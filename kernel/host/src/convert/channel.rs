@@ -270,6 +270,11 @@ pub(crate) fn conversation(c: &Conversation) -> wit::Conversation {
     }
 }
 
+pub(crate) fn attachment(a: Attachment) -> wit::Attachment {
+    let Attachment { reference, name, mime, size } = a;
+    wit::Attachment { reference, name, mime, size, extra: Vec::new() }
+}
+
 /// What a tool of a channel is told of the conversation that it is called in.
 pub(crate) fn place(place: Option<&Place>) -> Vec<(String, String)> {
     let Some(place) = place else { return Vec::new() };

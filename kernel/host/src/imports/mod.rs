@@ -1,6 +1,7 @@
 //! One module per interface. Each function first counts the call, then looks at the grant as it stands.
 
 mod assets;
+mod blob;
 mod clock;
 mod completion;
 mod config;

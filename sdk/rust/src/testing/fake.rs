@@ -38,6 +38,8 @@ pub struct FakeHost {
     /// Target and text.
     pub(crate) messages: Vec<(String, String)>,
     pub(crate) targets: BTreeSet<String>,
+    /// Bytes by id.
+    pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) refused: BTreeSet<String>,
@@ -132,6 +134,7 @@ impl FakeHost {
             messages: Vec::new(),
             targets: BTreeSet::from(["owner".to_owned()]),
             assets: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             exchanges: Vec::new(),
             refused: BTreeSet::new(),
             failing: BTreeMap::new(),

@@ -150,6 +150,12 @@ impl TestHost {
         self.set(|f| f.settings = settings)
     }
 
+    /// A blob that was given to the component; its id.
+    #[allow(clippy::panic, reason = "a test without its blob is wrong, and must say so")]
+    pub fn blob(&mut self, data: impl AsRef<[u8]>) -> String {
+        self.fake.borrow_mut().blob_put(data.as_ref()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// Somebody who can be written to, beside `owner`.
     pub fn target(&mut self, name: &str) -> &mut Self {
         self.set(|f| {
@@ -351,6 +357,11 @@ impl TestHost {
     /// The requests that were sent, in order.
     pub fn sent(&self) -> Vec<Sent> {
         self.fake.borrow().sent.clone()
+    }
+
+    /// The bytes of a blob that the component kept.
+    pub fn kept(&self, id: &str) -> Option<Vec<u8>> {
+        self.fake.borrow().blobs.get(id).cloned()
     }
 
     /// What was said elsewhere: target and text, in order.

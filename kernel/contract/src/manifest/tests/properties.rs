@@ -103,6 +103,7 @@ fn render(m: &Manifest) -> String {
         ("settings", m.settings),
         ("requests", m.requests),
         ("message", m.message),
+        ("blob", m.blob),
     ] {
         if let Some(decl) = decl {
             writeln!(out, "[{name}]\noptional = {}", decl.optional).unwrap();
@@ -260,6 +261,7 @@ prop_compose! {
             }),
             requests: requests.map(|optional| PlainDecl { optional }),
             message: requests.map(|optional| PlainDecl { optional: !optional }),
+            blob: settings.map(|optional| PlainDecl { optional: !optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             channel: sessions.map(|spool| ChannelDecl { spool }),
             webhooks: Vec::new(),
@@ -274,6 +276,7 @@ prop_compose! {
             uses.extend(m.settings.map(|_| Use::Settings));
             uses.extend(m.requests.map(|_| Use::Requests));
             uses.extend(m.message.map(|_| Use::Message));
+            uses.extend(m.blob.map(|_| Use::Blob));
             let effects = m.effects_of(&uses, false).union(extra.clone().into());
             let conversation = m.channel.map(|_| format!("to_{i}"));
             m.tools.push(ToolDecl { name: format!("t_{i}"), uses, effects, quiet: false, conversation });
