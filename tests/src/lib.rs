@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "test harness: starts processes, reads and writes files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
 
+pub mod author;
 pub mod cable;
 pub mod chat;
 pub mod components;

@@ -3,11 +3,15 @@
 //! A channel is a reducer: the kernel says what happened ([`Event`]), the component answers with its new state and what follows
 //! ([`Outcome`]). All of it is committed at once; only then do requests leave. Nothing is kept between two calls but the state.
 
+mod pieces;
+
 use crate::bindings::channel::exports::carapace::plugin::channel as wit;
 pub use crate::bindings::channel::exports::carapace::plugin::channel::{
     Attachment, Closed, Content, Conversation, ConversationKind, Description, Dial, Failure, Frame, Item, Message,
     Outgoing, Part, PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest, WebhookResponse,
 };
+pub use pieces::pieces;
+
 use crate::{Error, http};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,6 +64,15 @@ pub trait Channel: Default + 'static {
     fn typing(&self, conversation: &Conversation, on: bool) -> Result<(), Failure> {
         let _ = (conversation, on);
         Ok(())
+    }
+
+    /// Fetches a file that came with a message; the id of a blob (see [`Response::to_blob`](http::Response::to_blob)). Called only if `[blob]` was
+    /// granted.
+    ///
+    /// # Errors
+    /// It is tried again for a while if the failure says so.
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        Err(Failure::last(format!("files are not fetched here: {}", attachment.reference)))
     }
 }
 

@@ -11,6 +11,8 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "starts processes, reads /proc, keeps temporary files")]
 
+mod authors;
+mod channels;
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
@@ -23,6 +25,7 @@ mod storage;
 #[path = "../../../kernel/runtime/tests/runtime/support.rs"]
 mod support;
 mod turns;
+mod twins;
 
 use report::Report;
 
@@ -41,6 +44,10 @@ fn main() {
         }
         if wanted("languages") {
             languages::measure(&mut report).await;
+            twins::measure(&mut report).await;
+        }
+        if wanted("authors") {
+            authors::measure(&mut report);
         }
         if wanted("local") {
             local::measure(&mut report).await;
@@ -53,6 +60,9 @@ fn main() {
         }
         if wanted("turns") {
             turns::measure(&mut report).await;
+        }
+        if wanted("channels") {
+            channels::measure(&mut report).await;
         }
     });
     report.end();
