@@ -219,7 +219,8 @@ pub fn componentize_js(source: &Path) -> Result<PathBuf, String> {
         stamp.push_str(&std::fs::read_to_string(file).map_err(|e| e.to_string())?);
     }
     let dir = once("componentize-js", &stamp, |dir| {
-        std::fs::write(dir.join("package.json"), "{\"private\":true,\"type\":\"module\"}").map_err(|e| e.to_string())?;
+        std::fs::write(dir.join("package.json"), "{\"private\":true,\"type\":\"module\"}")
+            .map_err(|e| e.to_string())?;
         let deps = dir.join("wit/deps/carapace-plugin");
         std::fs::create_dir_all(&deps).map_err(|e| e.to_string())?;
         let copy = |from: &Path, to: PathBuf| std::fs::copy(from, to).map(drop).map_err(|e| e.to_string());
