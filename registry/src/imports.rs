@@ -14,13 +14,15 @@ pub const PACKAGE: &str = "carapace:plugin";
 /// Always linked, without being asked for.
 const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
 /// Linked when asked for and granted; with the manifest lines that ask.
-const GRANTED: [(&str, &str); 9] = [
+const GRANTED: [(&str, &str); 11] = [
     ("http", "an `[[http]]` endpoint, or `http = \"public\"`"),
     ("kv", "`[kv]`"),
     ("memory", "`[memory]`"),
     ("sessions", "`[sessions]`"),
     ("settings", "`[settings]`"),
     ("requests", "`[requests]`"),
+    ("message", "`[message]`"),
+    ("blob", "`[blob]`"),
     ("assets", "`[[asset]]`"),
     ("secrets", "`[secrets.<name>]`"),
     ("completion", "`[provider]`"),
@@ -163,6 +165,8 @@ fn imports(surface: &Surface, manifest: &Manifest, contract: Contract, report: &
         // A secret that only goes into requests needs no import of `secrets`, and endpoints report themselves.
         let expected = match name {
             "secrets" => manifest.secrets.values().any(|s| s.hmac),
+            // Whoever only keeps what was answered needs no import of `blob`.
+            "blob" => false,
             _ => asks(manifest, name),
         };
         if expected && !used.contains(name) {
@@ -242,6 +246,8 @@ fn asks(manifest: &Manifest, import: &str) -> bool {
         "sessions" => manifest.sessions.is_some(),
         "settings" => manifest.settings.is_some(),
         "requests" => manifest.requests.is_some(),
+        "message" => manifest.message.is_some(),
+        "blob" => manifest.blob.is_some(),
         "secrets" => !manifest.secrets.is_empty(),
         "completion" => manifest.provider.is_some(),
         _ => false,

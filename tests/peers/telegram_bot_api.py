@@ -1,29 +1,38 @@
 """A small Telegram Bot API server for one bot, on a free loopback port: what https://core.telegram.org/bots/api says of the methods a
-chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery).
+chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery, editMessageText,
+deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPhoto, getFile and the files
+themselves).
 
 An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
-message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was sent), POST /control/fail (the next sendMessage answers so). Prints the base URL; stops with stdin.
+message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was
+sent), GET /control/acted (what else was done), POST /control/file (a file, in base64), POST /control/fail (the next sendMessage or file answers
+so). Prints the base URL; stops with stdin.
 
 Usage: telegram_bot_api.py TOKEN
 """
 
+import base64
 import json
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 TOKEN = sys.argv[1]
 ME = {"id": 42, "is_bot": True, "first_name": "Carapace", "username": "carapace_bot", "can_join_groups": True,
       "can_read_all_group_messages": False, "supports_inline_queries": False}
 changed = threading.Condition()
-updates, sent, failures = [], [], []
+updates, sent, acted, failures = [], [], [], []
+# (chat, message id) of everything that was said, and whether the bot said it.
+said_here = {}
+files = {}
 last = {"update": 1000, "message": 0}
 
 
 def message(chat, text, sender):
     last["message"] += 1
+    said_here[(chat["id"], last["message"])] = sender["id"] == ME["id"]
     return {"message_id": last["message"], "date": int(time.time()), "chat": chat, "from": sender, "text": text}
 
 
@@ -49,12 +58,15 @@ class Api(BaseHTTPRequestHandler):
             found.update(json.loads(body))
         elif body:
             found.update(parse_qsl(body.decode()))
-        return url.path, found
+        # Clients differ in whether they spell the token's colon out.
+        return unquote(url.path), found
 
     def do_GET(self):
         path, p = self.parameters()
         if path.startswith("/control/"):
             return self.control(path[9:], p)
+        if path.startswith(f"/file/bot{TOKEN}/"):
+            return self.file(path[len(f"/file/bot{TOKEN}/"):])
         if not path.startswith(f"/bot{TOKEN}/"):
             return self.answer(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
         method = getattr(self, "m_" + path.rsplit("/", 1)[1].lower(), None)
@@ -112,6 +124,79 @@ class Api(BaseHTTPRequestHandler):
             changed.notify_all()
         self.ok(said)
 
+    def m_getfile(self, p):
+        # https://core.telegram.org/bots/api#getfile
+        with changed:
+            found = next((path for path, (id, _) in files.items() if id == p["file_id"]), None)
+            if found is None:
+                return self.answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: invalid file_id"})
+            self.ok({"file_id": p["file_id"], "file_unique_id": "u", "file_size": len(files[found][1]), "file_path": found})
+
+    def file(self, path):
+        # https://core.telegram.org/bots/api#file: https://api.telegram.org/file/bot<token>/<file_path>
+        with changed:
+            if failures:
+                return self.answer(*failures.pop(0))
+            found = files.get(path)
+        if found is None:
+            return self.answer(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        self.send_response(200)
+        self.send_header("content-type", "application/octet-stream")
+        self.send_header("content-length", str(len(found[1])))
+        self.end_headers()
+        self.wfile.write(found[1])
+
+    def act(self, method, p, own, result):
+        # What the methods that are about one message have in common.
+        with changed:
+            if failures:
+                return self.answer(*failures.pop(0))
+            chat, number = int(p["chat_id"]), int(p["message_id"])
+            mine = said_here.get((chat, number))
+            if mine is None or (own and not mine):
+                text = "Bad Request: message to edit not found" if mine is None else "Bad Request: message can't be edited"
+                return self.answer(400, {"ok": False, "error_code": 400, "description": text})
+            acted.append({"method": method, **p})
+            changed.notify_all()
+        self.ok(result(chat, number))
+
+    def edited(self, chat, number):
+        there = {"id": chat, "type": "private" if chat > 0 else "supergroup"}
+        return {"message_id": number, "date": int(time.time()), "chat": there, "from": ME, "text": "…"}
+
+    def m_editmessagetext(self, p):
+        # https://core.telegram.org/bots/api#editmessagetext
+        self.act("editMessageText", p, True, self.edited)
+
+    def m_editmessagereplymarkup(self, p):
+        # https://core.telegram.org/bots/api#editmessagereplymarkup
+        self.act("editMessageReplyMarkup", p, True, self.edited)
+
+    def m_deletemessage(self, p):
+        # https://core.telegram.org/bots/api#deletemessage
+        self.act("deleteMessage", p, False, lambda chat, number: said_here.pop((chat, number)) in (True, False))
+
+    def m_pinchatmessage(self, p):
+        # https://core.telegram.org/bots/api#pinchatmessage
+        self.act("pinChatMessage", p, False, lambda *_: True)
+
+    def m_unpinchatmessage(self, p):
+        # https://core.telegram.org/bots/api#unpinchatmessage
+        self.act("unpinChatMessage", p, False, lambda *_: True)
+
+    def m_sendphoto(self, p):
+        # https://core.telegram.org/bots/api#sendphoto
+        with changed:
+            if failures:
+                return self.answer(*failures.pop(0))
+            chat = int(p["chat_id"])
+            said = message({"id": chat, "type": "private" if chat > 0 else "supergroup"}, None, ME)
+            del said["text"]
+            said["photo"] = [{"file_id": "photo", "file_unique_id": "u", "width": 1, "height": 1}]
+            acted.append({"method": "sendPhoto", **p, "sent_as": said["message_id"]})
+            changed.notify_all()
+        self.ok(said)
+
     def control(self, what, p):
         with changed:
             if what == "say":
@@ -138,6 +223,13 @@ class Api(BaseHTTPRequestHandler):
                 # At least so many, or what there is after the time.
                 changed.wait_for(lambda: len(sent) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
                 return self.ok(list(sent))
+            if what == "file":
+                path, id = f"photos/{p['name']}", f"file-{len(files)}"
+                files[path] = (id, base64.b64decode(p["data"]))
+                return self.ok(id)
+            if what == "acted":
+                changed.wait_for(lambda: len(acted) >= int(p.get("least", 0)), float(p.get("seconds", 0)))
+                return self.ok(list(acted))
         self.answer(404, {"ok": False})
 
 

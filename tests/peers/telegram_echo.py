@@ -1,4 +1,5 @@
-"""python-telegram-bot against a Bot API server: polls, answers one message with what it said, and stops.
+"""python-telegram-bot against a Bot API server: polls, answers one message with what it said, edits, marks, pins
+and deletes that, sends a photo, fetches one, and stops.
 
 Usage: telegram_echo.py BASE_URL TOKEN
 """
@@ -6,7 +7,7 @@ Usage: telegram_echo.py BASE_URL TOKEN
 import asyncio
 import sys
 
-from telegram import MessageEntity, Update
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, MessageEntity, Update
 from telegram.ext import Application, MessageHandler, filters
 
 base, token = sys.argv[1:3]
@@ -18,10 +19,19 @@ async def main():
     async def echo(update: Update, context):
         await context.bot.send_chat_action(update.effective_chat.id, "typing")
         entity = MessageEntity(type="bold", offset=0, length=4)
-        await update.message.reply_text("You: " + update.message.text, entities=[entity])
+        said = await update.message.reply_text("You: " + update.message.text, entities=[entity])
+        await said.edit_text("You said it")
+        await said.edit_reply_markup(InlineKeyboardMarkup([[InlineKeyboardButton("Yes", callback_data="y")]]))
+        await said.pin(disable_notification=True)
+        await said.unpin()
+        await update.message.reply_photo("https://example.com/a.jpg", caption="look")
+        await said.delete()
+        if update.message.document:
+            file = await update.message.document.get_file()
+            assert bytes(await file.download_as_bytearray()) == b"from far away"
         answered.set()
 
-    app = Application.builder().token(token).base_url(f"{base}/bot").build()
+    app = Application.builder().token(token).base_url(f"{base}/bot").base_file_url(f"{base}/file/bot").build()
     app.add_handler(MessageHandler(filters.TEXT, echo))
     async with app:
         await app.start()

@@ -2,6 +2,8 @@
 
 use crate::server::Server;
 use crate::{Kernel, KernelOptions, owner, peers};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -74,19 +76,34 @@ impl Telegram {
         self.say(who, &json!({ "id": who, "type": "private" }), text, json!({})).await;
     }
 
+    /// A file that lies there, and its id.
+    pub async fn file(&self, name: &str, data: &[u8]) -> String {
+        let body = json!({ "name": name, "data": BASE64.encode(data) });
+        post(format!("{}/control/file", self.0.base), body).await["result"].as_str().unwrap().to_owned()
+    }
+
     /// What was sent, once it is so many.
     pub async fn sent(&self, least: usize) -> Vec<Value> {
         let url = format!("{}/control/sent?least={least}&seconds=60", self.0.base);
         get(url).await["result"].as_array().unwrap().clone()
     }
 
+    /// What was done beside sending texts, once it is so much: the method and what it was given.
+    pub async fn acted(&self, least: usize) -> Vec<Value> {
+        let url = format!("{}/control/acted?least={least}&seconds=60", self.0.base);
+        get(url).await["result"].as_array().unwrap().clone()
+    }
+
     /// A kernel whose Telegram it is; `config`: what else stands in the instance's section.
     pub fn options(&self, model: &Server, config: &str) -> KernelOptions {
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(
-            &format!(
-                "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{}' }}, {config} }} }} }}",
-                self.0.base
-            ),
-        )
+        self.options_at(&format!("{}/v1", model.base), config, "")
+    }
+
+    /// The same with any model server, and what else stands in the configuration.
+    pub fn options_at(&self, model: &str, config: &str, more: &str) -> KernelOptions {
+        KernelOptions::openai(model).with_env("TELEGRAM_BOT_TOKEN", TOKEN).with_config(&format!(
+            "{{ webhooks: {{ port: 0 }}, instances: {{ telegram: {{ endpoints: {{ api: '{0}', actions: '{0}', files: '{0}/file' }}, {config} }} }}, {more} }}",
+            self.0.base
+        ))
     }
 }

@@ -33,7 +33,9 @@ impl Discord {
 
     /// Somebody writes to the bot alone; the message's id.
     pub async fn direct(&self, who: &str, text: &str) -> String {
-        let said = self.control("say", json!({ "user": who, "channel": format!("60{who}"), "direct": true, "text": text })).await;
+        let said = self
+            .control("say", json!({ "user": who, "channel": format!("60{who}"), "direct": true, "text": text }))
+            .await;
         said["id"].as_str().unwrap().to_owned()
     }
 

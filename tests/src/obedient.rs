@@ -6,7 +6,8 @@ use std::time::Duration;
 
 const CALL: &str = "call ";
 
-/// Starts one: a line [`call`] is called, and what the tools answered since is said, one answer a line.
+/// Starts one: a line [`call`] is called, and what the tools answered since is said, one answer a line;
+/// told to call nothing, it says so.
 pub async fn obedient() -> Model {
     Model::start(obey, Duration::ZERO).await
 }
@@ -29,6 +30,7 @@ fn obey(request: &Value) -> Vec<Piece> {
             let id = format!("call_{}", messages.len());
             vec![Piece::Call(id, tool.to_owned(), serde_json::from_str(arguments).unwrap())]
         }
+        None if calls.is_empty() => vec![Piece::Text("Nothing to call.".to_owned())],
         None => vec![Piece::Text(answers.join("\n"))],
     }
 }

@@ -26,6 +26,8 @@ const CHAT: &[&str] = &[
     "backlot==0.1.0",
     "discord.py==2.7.1",
     "PyNaCl==1.6.2",
+    "signalbot==2.2.1",
+    "pysignalclirestapi==0.3.25",
     "aiohttp==3.14.5",
 ];
 /// The other way to make components of JavaScript.

@@ -1,9 +1,9 @@
 //! A Slack of our own, which slack_sdk takes for the real one.
 
+use crate::KernelOptions;
 use crate::chat::{get, post};
 use crate::peers;
 use crate::server::Server;
-use crate::KernelOptions;
 use serde_json::{Value, json};
 
 /// The bot's token.

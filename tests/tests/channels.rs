@@ -30,12 +30,25 @@ fn a_foreign_client_talks_through_our_telegram_as_through_the_real_one() {
     let child = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sent = runtime.block_on(async {
-        telegram.private(7, "hello").await;
+        let file = telegram.file("a.txt", b"from far away").await;
+        let document = json!({ "document": { "file_id": file, "file_unique_id": "u", "file_name": "a.txt" } });
+        telegram.say(7, &json!({ "id": 7, "type": "private" }), "hello", document).await;
         telegram.sent(1).await
     });
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!((sent[0]["text"].as_str().unwrap(), sent.len()), ("You: hello", 1));
+    let acted = runtime.block_on(telegram.acted(6));
+    let methods: Vec<&str> = acted.iter().map(|a| a["method"].as_str().unwrap()).collect();
+    let all = [
+        "editMessageText",
+        "editMessageReplyMarkup",
+        "pinChatMessage",
+        "unpinChatMessage",
+        "sendPhoto",
+        "deleteMessage",
+    ];
+    assert_eq!(methods, all, "{acted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,7 +97,10 @@ async fn in_a_channel_a_mention_and_a_reply_are_answered_and_a_thread_is_a_conve
     discord.say("1", "500", "just talking", json!({})).await;
     let named = discord.say("1", "500", &format!("<@{ME}> my secret is 12345"), json!({})).await;
     let sent = discord.sent(1).await;
-    assert_eq!((&sent[0]["channel_id"], &sent[0]["reply"], &sent[0]["called"]), (&json!("500"), &json!(true), &json!([])));
+    assert_eq!(
+        (&sent[0]["channel_id"], &sent[0]["reply"], &sent[0]["called"]),
+        (&json!("500"), &json!(true), &json!([]))
+    );
     discord.say("1", "500", "really?", json!({ "reply_to": sent[0]["id"] })).await;
     assert_eq!(discord.sent(2).await.len(), 2);
     let thread = json!({ "type": 11, "room": { "parent_id": "500", "name": "About it" } });
@@ -135,7 +138,8 @@ async fn whatever_becomes_of_a_connection_nothing_is_lost_and_a_silent_one_is_no
     // It stands, and nothing comes through: only the heartbeat tells.
     discord.control("deaf", json!({ "on": true })).await;
     discord.direct("1", "can you hear me?").await;
-    until("the silent connection being left", &kernel, async || (discord.state().await["sockets"] == 0).then_some(())).await;
+    until("the silent connection being left", &kernel, async || (discord.state().await["sockets"] == 0).then_some(()))
+        .await;
     discord.control("deaf", json!({ "on": false })).await;
     assert_eq!(discord.sent(5).await.len(), 5);
     assert_eq!(discord.state().await["identifies"], 1);
@@ -184,11 +188,17 @@ async fn killed_again_and_again_every_message_is_answered_exactly_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_waited_for_where_they_hold_and_order_is_kept() {
     let discord = peer!("Discord", Discord::start(1_000));
-    let model = peer!("aimock", peers::aimock(&json!([
-        { "match": { "userMessage": "first" }, "response": { "content": "A." } },
-        { "match": { "userMessage": "second" }, "response": { "content": "B." } },
-        { "match": { "userMessage": "third" }, "response": { "content": "C." } },
-    ]), &[]));
+    let model = peer!(
+        "aimock",
+        peers::aimock(
+            &json!([
+                { "match": { "userMessage": "first" }, "response": { "content": "A." } },
+                { "match": { "userMessage": "second" }, "response": { "content": "B." } },
+                { "match": { "userMessage": "third" }, "response": { "content": "C." } },
+            ]),
+            &[]
+        )
+    );
     let kernel = Kernel::start(discord.options(&model, 0, OWNER));
     connected(&discord, &kernel).await;
     discord.control("limit", json!({ "limit": 1, "per": 1 })).await;
@@ -232,13 +242,19 @@ async fn interactions_are_taken_if_discord_signed_them_and_probes_get_401() {
     let kernel = Kernel::start(discord.options(&model, port, &config));
     connected(&discord, &kernel).await;
     let url = format!("http://127.0.0.1:{port}/channels/discord/interactions");
-    until("the command being put up", &kernel, async || (discord.state().await["commands"] == json!(["ask"])).then_some(())).await;
+    until("the command being put up", &kernel, async || {
+        (discord.state().await["commands"] == json!(["ask"])).then_some(())
+    })
+    .await;
     let interact = async |body: Value, more: Value| {
         let mut asked = json!({ "url": url, "body": body });
         asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         discord.control("interact", asked).await
     };
-    assert_eq!(interact(json!({ "id": "1", "type": 1 }), json!({})).await, json!({ "status": 200, "body": { "type": 1 } }));
+    assert_eq!(
+        interact(json!({ "id": "1", "type": 1 }), json!({})).await,
+        json!({ "status": 200, "body": { "type": 1 } })
+    );
     assert_eq!(interact(json!({ "id": "1", "type": 1 }), json!({ "forged": true })).await["status"], 401);
     assert_eq!(interact(json!({ "id": "1", "type": 1 }), json!({ "timestamp": "1531420618" })).await["status"], 401);
     discord.direct("1", "open").await;

@@ -64,7 +64,10 @@ async fn pushed_events_are_taken_once_and_only_if_slack_signed_them() {
     let list: Value = serde_json::from_str(&owner::done(kernel.state(), &["pairing", "list", "--json"])).unwrap();
     let code = list["pending"][0]["code"].as_str().unwrap().to_owned();
     assert!(sent[0]["text"].as_str().unwrap().contains(&code) && sent[0]["channel"] == "D7", "{sent:?}");
-    assert_eq!((list["pending"][0]["sender"].as_str(), list["pending"][0]["name"].as_str()), (Some("U7"), Some("Person U7")));
+    assert_eq!(
+        (list["pending"][0]["sender"].as_str(), list["pending"][0]["name"].as_str()),
+        (Some("U7"), Some("Person U7"))
+    );
     assert!(peers::asked(&model).await.is_empty());
     owner::done(kernel.state(), &["pairing", "approve", &code, "--owner"]);
 
@@ -179,7 +182,10 @@ async fn an_edit_replaces_what_waits_and_too_many_messages_are_waited_for() {
     slack.control("edit", json!({ "channel": "D1", "ts": ts, "text": "something else" })).await;
     assert_eq!(slack.sent(2).await.len(), 2);
     let texts = asked(&model).await;
-    assert!(texts[0].contains("one & only") && texts[1].contains("edited") && texts[1].contains("something else"), "{texts:?}");
+    assert!(
+        texts[0].contains("one & only") && texts[1].contains("edited") && texts[1].contains("something else"),
+        "{texts:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +207,9 @@ async fn somebody_elses_slack_takes_what_we_send() {
     let backlot = peer!("backlot", peers::backlot());
     let model = peer!("aimock", peers::aimock(&answers("# Title\n\n**Hello** `x`\n\n```\ncode\n```\n\n> so"), &[]));
     let (api, port) = (format!("{}/slack/api", backlot.base), free_port());
-    let config = format!("{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{api}' }}, config: {{ replyInThread: false }}, channel: {{ groupAllow: ['*'] }} }} }} }}");
+    let config = format!(
+        "{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{api}' }}, config: {{ replyInThread: false }}, channel: {{ groupAllow: ['*'] }} }} }} }}"
+    );
     let token = "admin-service-token";
     let options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("SLACK_BOT_TOKEN", token);
     let kernel = Kernel::start(options.with_env("SLACK_SIGNING_SECRET", SIGNING).with_config(&config));

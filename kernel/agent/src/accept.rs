@@ -33,6 +33,8 @@ pub(crate) fn check(request: &TurnRequest) -> Result<(), TurnError> {
         match part {
             Part::Text { text: t } => text += t.len(),
             Part::Image { data, .. } => images += data.len(),
+            // Kept apart, within bounds of its own.
+            Part::Media(_) => {}
             Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) | Part::Other { .. } => {
                 return refuse("a message holds text and images only".to_owned());
             }
@@ -82,6 +84,7 @@ fn bytes_of(message: &Message) -> usize {
     let of_part = |p: &Part| match p {
         Part::Text { text } | Part::Reasoning { text } => text.len(),
         Part::Image { data, .. } => data.len(),
+        Part::Media(_) => 0,
         Part::ToolCall(c) => c.arguments.len() + c.name.len(),
         Part::ToolResult(r) => r.content.len(),
         Part::Other { value, .. } => value.len(),

@@ -191,6 +191,7 @@ impl Inner {
                 system: request.system,
                 model: request.model,
                 options: request.options,
+                place: request.place,
             },
             accepted_ms: now,
         };

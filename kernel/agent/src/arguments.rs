@@ -104,6 +104,7 @@ mod tests {
             description: String::new(),
             parameters,
             effects: Effects::NONE,
+            channel: None,
         }
     }
 

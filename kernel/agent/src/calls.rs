@@ -131,8 +131,9 @@ impl Turn<'_> {
         if self.job.request.options.tool_choice == ToolChoice::None {
             return answer(format!("`{}` was not called: tools are off in this turn; answer without them", call.name));
         }
-        let Some(tool) = catalog.iter().find(|t| t.name == call.name) else {
-            let near = nearest(&call.name, catalog.iter().map(|t| t.name.as_str()));
+        let offered = || catalog.iter().filter(|t| t.is_for(self.job.request.place.as_ref()));
+        let Some(tool) = offered().find(|t| t.name == call.name) else {
+            let near = nearest(&call.name, offered().map(|t| t.name.as_str()));
             let hint = if near.is_empty() {
                 "use one of the tools on offer".to_owned()
             } else {
@@ -151,6 +152,8 @@ impl Turn<'_> {
                 tool.name
             ));
         }
+        let place = self.job.request.place.as_ref();
+        let elsewhere = tool.acts_elsewhere(&arguments, place);
         let planned = PlannedCall {
             run: self.job.run,
             session: self.job.session.to_string(),
@@ -162,6 +165,8 @@ impl Turn<'_> {
             effects: tool.effects,
             origin: self.job.request.origin,
             tainted,
+            place: place.cloned(),
+            elsewhere,
         };
         Ok(match authorize(planned.clone(), circumstances) {
             Verdict::Allow(authorized) if has_side_effects(tool.effects) => Plan::Alone(authorized),
@@ -365,7 +370,7 @@ fn flatten(parts: Vec<Part>) -> (String, Vec<Part>) {
             // A file is named, not spelled out: its bytes in base64 would only fill the context.
             Part::Other { name, value } if name == "file" => words.push(file(&value)),
             Part::Other { name, value } => words.push(format!("[{name}: {value}]")),
-            Part::Image { .. } => beside.push(part),
+            Part::Image { .. } | Part::Media(_) => beside.push(part),
             Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }

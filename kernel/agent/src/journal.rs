@@ -3,6 +3,7 @@
 use crate::rows::{Entry, Row};
 use carapace_contract::Digest;
 use carapace_contract::Ulid;
+use carapace_contract::channel::Place;
 use carapace_contract::decision::{Origin, PlannedCall};
 use carapace_contract::denial::Denial;
 use carapace_contract::message::{Message, Part};
@@ -24,6 +25,8 @@ pub(crate) struct Request {
     pub(crate) model: Option<String>,
     #[serde(default)]
     pub(crate) options: TurnOptions,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<Place>,
 }
 
 /// An accepted turn.
@@ -77,6 +80,7 @@ impl Job {
             system: None,
             model: None,
             options: TurnOptions::default(),
+            place: None,
         };
         Self {
             run: row.run,

@@ -64,6 +64,7 @@
 //!     model: None,
 //!     idempotency_key: None,
 //!     options: TurnOptions::default(),
+//!     place: None,
 //! }).await?;
 //! let mut said = String::new();
 //! while let Some(event) = turn.events.recv().await {
@@ -87,6 +88,7 @@ mod events;
 mod journal;
 mod lanes;
 mod ledger;
+mod media;
 mod problem;
 mod repeats;
 mod rows;

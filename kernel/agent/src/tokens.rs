@@ -25,7 +25,7 @@ pub(crate) fn of_message(message: &Message) -> usize {
 fn of_part(part: &Part) -> usize {
     match part {
         Part::Text { text } | Part::Reasoning { text } => of_text(text),
-        Part::Image { .. } => IMAGE,
+        Part::Image { .. } | Part::Media(_) => IMAGE,
         Part::ToolCall(call) => PER_MESSAGE + of_text(&call.name) + of_text(&call.arguments),
         Part::ToolResult(result) => PER_MESSAGE + of_text(&result.content),
         Part::Other { value, .. } => of_text(value),

@@ -202,7 +202,9 @@ impl<'a> Turn<'a> {
             let mut tried = 0;
             loop {
                 agent.ledger.check(&self.config.budget).await?;
-                let request = self.request(model, models.get(model), rounds);
+                let mut request = self.request(model, models.get(model), rounds);
+                let sees = models.get(model).is_some_and(|m| m.images);
+                crate::media::show(&agent.store, &mut request.messages, sees).await;
                 self.model = Some(model.clone());
                 self.asking = true;
                 let stop = self.cancel.child_token();
@@ -257,7 +259,8 @@ impl<'a> Turn<'a> {
             };
             let mut names = HashSet::new();
             // Two instances may bring a tool of the same name; a call reaches the first, so only that one is shown.
-            catalog.iter().filter(|t| names.insert(t.name.as_str())).map(spec).collect()
+            let offered = catalog.iter().filter(|t| t.is_for(self.job.request.place.as_ref()));
+            offered.filter(|t| names.insert(t.name.as_str())).map(spec).collect()
         } else {
             Vec::new()
         };

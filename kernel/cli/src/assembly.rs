@@ -102,7 +102,7 @@ impl Kernel {
         };
         let worker = Worker::this_executable(limits).or_fail("the compile worker")?;
         let host = Host::new(HostOptions {
-            services,
+            services: services.clone(),
             loader: Loader::new(&engines, Arc::new(worker), Some(Arc::new(cache))),
             route: {
                 // Read anew for every turn, so that a reload of the configuration counts.
@@ -177,6 +177,8 @@ impl Kernel {
             assistant: agent.clone(),
             clock: Arc::new(carapace_courier::SystemClock::default()),
         });
+        let messages: Arc<dyn carapace_contract::ports::Messages> = courier.clone();
+        services.send_through(&messages);
         let port = Arc::new(Port::default());
         let desk = Arc::new(Desk { owner, courier: courier.clone(), host: host.clone(), port: port.clone() });
         let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), desk.clone());

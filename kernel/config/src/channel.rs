@@ -1,8 +1,33 @@
 //! Who may talk through a channel, and how.
 
+use crate::names::InstanceKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `channels`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ChannelsSection {
+    /// Where the assistant may send messages when you ask, by the name you give it; `owner` is you, wherever you last wrote directly.
+    pub targets: BTreeMap<String, Target>,
+}
+
+/// One of `channels.targets`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Target {
+    /// Through which channel: a key of `instances`.
+    #[schemars(with = "String")]
+    pub instance: InstanceKey,
+    /// The platform's id of the conversation.
+    #[schemars(length(min = 1, max = 256))]
+    pub conversation: String,
+    /// The platform's id of a thread or topic in it.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
+    pub thread: Option<String>,
+}
 
 /// `instances.<key>.channel`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,7 @@
 use crate::names::{InstanceKey, ModelName};
 use crate::problem::{Problem, Rule};
 use crate::tree::{Node, Step, dotted};
+use carapace_contract::ports::OWNER_TARGET;
 use carapace_contract::{ComponentId, EndpointName, HostPort};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ pub(crate) fn problems(root: &Node, value: &Value) -> Vec<Problem> {
     c.agent(value);
     c.budget(value);
     c.instances(value);
+    c.targets(value);
     c.problems
 }
 
@@ -123,6 +125,23 @@ impl Checks<'_> {
                     "matches no model",
                     format!("write `<instance>/<model>`, e.g. \"{pattern}/*\""),
                 );
+            }
+        }
+    }
+
+    fn targets(&mut self, v: &Value) {
+        for (name, target) in v.pointer("/channels/targets").and_then(Value::as_object).into_iter().flatten() {
+            let path = keys(&["channels", "targets", name]);
+            let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ' | '.');
+            if name == OWNER_TARGET {
+                self.push(Rule::Value, &path, "is you, wherever you last wrote; another target has another name", "");
+            } else if name.trim() != name || !(1..=64).contains(&name.chars().count()) || !name.chars().all(plain) {
+                let rule = "is no name of a target: 1 to 64 letters, digits, spaces, `-`, `_` and `.`";
+                self.push(Rule::Value, &path, rule, "");
+            }
+            if let Some(Err(e)) = target.get("instance").and_then(Value::as_str).map(str::parse::<InstanceKey>) {
+                let path = keys(&["channels", "targets", name, "instance"]);
+                self.push(Rule::Value, &path, e.to_string(), "write `<component>` or `<component>:<id>`");
             }
         }
     }

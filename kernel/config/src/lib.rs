@@ -33,7 +33,7 @@ mod schema;
 mod shown;
 mod tree;
 
-pub use channel::{ChannelPolicy, Direct, Groups, SessionScope, Uncertain};
+pub use channel::{ChannelPolicy, ChannelsSection, Direct, Groups, SessionScope, Target, Uncertain};
 pub use edit::{Change, EditError, edit, fresh};
 pub use env::{Env, NoEnv, SystemEnv};
 pub use handle::ConfigHandle;

@@ -1,6 +1,6 @@
 //! The sections, typed, with their defaults.
 
-use crate::channel::ChannelPolicy;
+use crate::channel::{ChannelPolicy, ChannelsSection};
 use crate::env::Env;
 use crate::limits::{ByteSize, LimitOverrides};
 use crate::names::{InstanceKey, ModelName};
@@ -30,6 +30,8 @@ pub struct Config {
     /// Named configurations of installed components: `<component>` or `<component>:<id>`.
     #[schemars(with = "BTreeMap<String, Instance>")]
     pub instances: BTreeMap<InstanceKey, Instance>,
+    /// Chat platforms, apart from who may talk through each (`instances`).
+    pub channels: ChannelsSection,
     /// What components may use.
     pub limits: LimitsSection,
     /// What is logged.

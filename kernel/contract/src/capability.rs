@@ -51,6 +51,12 @@ pub struct CapabilitySet {
     /// Requests to the owner.
     #[serde(default)]
     pub requests: bool,
+    /// Messages elsewhere.
+    #[serde(default)]
+    pub message: bool,
+    /// Media.
+    #[serde(default)]
+    pub blob: bool,
     /// May be asked to complete.
     pub provider: bool,
     /// Speaks with people on a platform, as the assistant.
@@ -152,12 +158,29 @@ pub struct DirectoryCapability {
 }
 
 /// One tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCapability {
     /// What a call is linked to.
     pub uses: BTreeSet<Use>,
     /// What a call may do.
     pub effects: Effects,
+    /// Nothing that it hears outside comes back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
+    /// The argument by which it can act in another conversation than its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+}
+
+impl From<&crate::manifest::ToolDecl> for ToolCapability {
+    fn from(t: &crate::manifest::ToolDecl) -> Self {
+        Self {
+            uses: t.uses.iter().cloned().collect(),
+            effects: t.effects,
+            quiet: t.quiet,
+            conversation: t.conversation.clone(),
+        }
+    }
 }
 
 /// One line of the consent screen.
@@ -188,6 +211,8 @@ impl CapabilitySet {
             wasi: None,
             directories: BTreeMap::new(),
             requests: false,
+            message: false,
+            blob: false,
             provider: false,
             channel: false,
             webhooks: BTreeMap::new(),
@@ -218,6 +243,8 @@ impl CapabilitySet {
                 "sessions" => self.sessions,
                 "settings" => self.settings,
                 "requests" => self.requests,
+                "message" => self.message,
+                "blob" => self.blob,
                 _ => false,
             },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
@@ -245,6 +272,8 @@ impl CapabilitySet {
         set.sessions &= keeps("sessions");
         set.settings &= keeps("settings");
         set.requests &= keeps("requests");
+        set.message &= keeps("message");
+        set.blob &= keeps("blob");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.directories.retain(|name, _| !is_refused("directory", name.as_str()));
         set.http.retain(|name, _| !is_refused("http", name.as_str()));
@@ -363,9 +392,14 @@ impl From<&Manifest> for CapabilitySet {
         for asset in m.assets.iter().filter(|a| a.optional) {
             optional.insert(format!("asset:{}", asset.name));
         }
-        for (word, decl) in
-            [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings), ("requests", m.requests)]
-        {
+        for (word, decl) in [
+            ("memory", m.memory),
+            ("sessions", m.sessions),
+            ("settings", m.settings),
+            ("requests", m.requests),
+            ("message", m.message),
+            ("blob", m.blob),
+        ] {
             if decl.is_some_and(|d| d.optional) {
                 optional.insert(word.to_owned());
             }
@@ -390,13 +424,7 @@ impl From<&Manifest> for CapabilitySet {
                 .iter()
                 .map(|(n, s)| (n.clone(), SecretCapability { env: s.env.clone(), hmac: s.hmac }))
                 .collect(),
-            tools: m
-                .tools
-                .iter()
-                .map(|t| {
-                    (t.name.clone(), ToolCapability { uses: t.uses.iter().cloned().collect(), effects: t.effects })
-                })
-                .collect(),
+            tools: m.tools.iter().map(|t| (t.name.clone(), ToolCapability::from(t))).collect(),
             memory: m.memory.is_some(),
             sessions: m.sessions.is_some(),
             settings: m.settings.is_some(),
@@ -405,6 +433,8 @@ impl From<&Manifest> for CapabilitySet {
                 .map(|d| (d.name.clone(), DirectoryCapability { prompt: d.prompt.clone(), write: d.write }))
                 .collect(),
             requests: m.requests.is_some(),
+            message: m.message.is_some(),
+            blob: m.blob.is_some(),
             provider: m.provider.is_some(),
             channel: m.channel.is_some(),
             webhooks: m.webhooks.iter().map(|w| (w.webhook.clone(), w.verify.clone())).collect(),

@@ -2,6 +2,7 @@
 //!
 //! Dispatch takes [`Authorized`], and only [`authorize`] makes one.
 
+use crate::channel::Place;
 use crate::denial::Denial;
 use crate::digest::Digest;
 use crate::name::InstanceId;
@@ -156,6 +157,12 @@ pub struct PlannedCall {
     /// Whether the composed context holds text from outside.
     #[serde(default = "presumed_tainted")]
     pub tainted: bool,
+    /// Where the turn takes place, if on a chat platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// An argument names another conversation than the turn's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
 }
 
 fn somebody_unknown() -> Origin {
@@ -203,8 +210,11 @@ pub enum Verdict {
 /// Decides. The call is given back inside the verdict only if it is allowed.
 ///
 /// Each effect of the call is looked up for the turn's origin, then for its taint; the strictest answer counts.
-/// A call without effects only computes, and is always allowed.
+/// A call without effects only computes, and is always allowed. Nobody but the owner acts in another conversation than the turn's own.
 pub fn authorize(call: PlannedCall, circumstances: &Circumstances) -> Verdict {
+    if call.elsewhere && !call.origin.acts_for_owner() {
+        return Verdict::Deny(Why::Elsewhere.denial(&call, "is not allowed"));
+    }
     let mut strictest = Ruling::Allow;
     for effect in call.effects.iter() {
         let mut rulings = vec![by_origin(call.origin, effect)];
@@ -288,6 +298,7 @@ enum Why {
     Origin { code: &'static str, who: &'static str, effect: Effect },
     Taint { effect: Effect },
     TaintedAddress { address: String },
+    Elsewhere,
 }
 
 impl Why {
@@ -310,6 +321,11 @@ impl Why {
                     effect.as_str()
                 ),
                 "ask again in a new session that holds no text from outside",
+            ),
+            Self::Elsewhere => Denial::new(
+                "E-CHECK-012",
+                format!("`{tool}` {verdict}, because it would act in another conversation than this one"),
+                "leave out the argument that names it, or ask for it as the owner",
             ),
             Self::TaintedAddress { address } => {
                 let shown: String = address.chars().take(200).collect();

@@ -71,6 +71,8 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
         );
     }
     g.flag("requests", old.requests, new.requests, "new: proposing installations to you");
+    g.flag("message", old.message, new.message, "new: sending messages elsewhere");
+    g.flag("blob", old.blob, new.blob, "new: keeping files and images");
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag("channel", old.channel, new.channel, "new: it speaks with people as your assistant");
     for (name, n) in &new.webhooks {
@@ -289,6 +291,10 @@ fn tool(g: &mut Grown, capability: &str, old: &ToolCapability, new: &ToolCapabil
     // The checkpoint goes by these: a tool that stops saying `send` would be asked about less.
     if !lost.is_empty() {
         g.add(&format!("{capability}.effects"), format!("no longer says that it can {lost}"));
+    }
+    if let Some(argument) = old.conversation.as_ref().filter(|_| old.conversation != new.conversation) {
+        let text = format!("no longer says that `{argument}` names another conversation");
+        g.add(&format!("{capability}.conversation"), text);
     }
 }
 

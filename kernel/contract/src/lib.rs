@@ -24,6 +24,7 @@ mod host_port;
 pub mod limits;
 pub mod log;
 pub mod manifest;
+pub mod media;
 pub mod message;
 pub mod meter;
 pub mod name;

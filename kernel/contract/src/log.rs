@@ -90,6 +90,8 @@ mod tests {
             effects: Effects::NONE.with(Effect::Write),
             origin: Origin::Owner,
             tainted: false,
+            place: None,
+            elsewhere: false,
         };
         let mut json = serde_json::to_value(Entry::ToolCall(call)).unwrap();
         let fields = json["tool-call"].as_object_mut().unwrap();

@@ -1,5 +1,6 @@
 //! What a conversation is made of.
 
+use crate::media::Media;
 use serde::{Deserialize, Serialize};
 
 /// Who speaks.
@@ -32,6 +33,8 @@ pub enum Part {
         /// Base64 (standard, padded) of its bytes.
         data: String,
     },
+    /// An image that is kept apart.
+    Media(Media),
     /// What the model thought.
     Reasoning {
         /// The text.

@@ -1,13 +1,14 @@
 //! The traits by which rooms call each other.
 
 use crate::channel::{
-    ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome, Outgoing,
-    RenderedPart, SocketTarget, WebhookRequest,
+    Attachment, ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome,
+    Outgoing, RenderedPart, SocketTarget, WebhookRequest,
 };
 use crate::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelInfo, ModelRef};
 use crate::control::ControlRequest;
 use crate::decision::{Authorized, PlannedCall};
 use crate::denial::Denial;
+use crate::media::Media;
 use crate::message::Part;
 use crate::name::InstanceId;
 use crate::turn::{
@@ -138,6 +139,8 @@ pub trait Channels: Send + Sync {
     async fn send(&self, instance: &InstanceId, outgoing: Outgoing) -> Result<String, ChannelFailure>;
     /// `typing`.
     async fn typing(&self, instance: &InstanceId, conversation: &Conversation, on: bool) -> Result<(), ChannelFailure>;
+    /// `fetch-media`: what is kept then.
+    async fn fetch_media(&self, instance: &InstanceId, attachment: Attachment) -> Result<Media, ChannelFailure>;
     /// Whether a request to a webhook is authentic, by the recipe of the component's manifest; what the component may see of it.
     ///
     /// # Errors
@@ -195,6 +198,30 @@ pub struct ConnectFailure {
     /// What the server answered instead.
     pub status: Option<u16>,
 }
+
+/// Why a message was not put on its way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsendable {
+    /// There is no such target; the text names those there are.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be said there.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Messages to targets that the owner named, as `host` hands them on for tools.
+#[async_trait]
+pub trait Messages: Send + Sync {
+    /// Puts a text on its way: durable when it returns. The same `key` is the same message. Gives where it goes, for a person.
+    async fn send(&self, target: &str, text: String, key: &str) -> Result<String, Unsendable>;
+}
+
+/// The target that needs no configuration.
+pub const OWNER_TARGET: &str = "owner";
 
 /// Webhooks, as the gateway hands them on.
 #[async_trait]

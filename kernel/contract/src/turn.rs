@@ -1,5 +1,6 @@
 //! A turn as its clients see it.
 
+use crate::channel::Place;
 use crate::completion::{ModelInfo, StopReason, ToolChoice, Usage};
 use crate::decision::{Effects, Origin};
 use crate::digest::Digest;
@@ -28,6 +29,8 @@ pub struct TurnRequest {
     pub idempotency_key: Option<String>,
     /// Options of the completion.
     pub options: TurnOptions,
+    /// Where it takes place, if on a chat platform.
+    pub place: Option<Place>,
 }
 
 /// What a client may choose.
@@ -232,6 +235,33 @@ pub struct ToolInfo {
     pub parameters: serde_json::Value,
     /// What it can do.
     pub effects: Effects,
+    /// It is one of a channel's: on offer in the conversations of that instance, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelTool>,
+}
+
+impl ToolInfo {
+    /// Whether it is on offer in a turn that takes place there.
+    pub fn is_for(&self, place: Option<&Place>) -> bool {
+        self.channel.is_none() || place.is_some_and(|p| p.instance == self.instance)
+    }
+
+    /// Whether these arguments have it act in another conversation than `place`.
+    pub fn acts_elsewhere(&self, arguments: &serde_json::Value, place: Option<&Place>) -> bool {
+        let Some(argument) = self.channel.as_ref().and_then(|c| c.conversation.as_ref()) else { return false };
+        match arguments.get(argument) {
+            None | Some(serde_json::Value::Null) => false,
+            Some(serde_json::Value::String(id)) => place.is_none_or(|p| p.conversation.id != *id),
+            Some(id) => place.is_none_or(|p| p.conversation.id != id.to_string()),
+        }
+    }
+}
+
+/// See [`ToolInfo::channel`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ChannelTool {
+    /// The argument by which it can act in another conversation than the turn's own.
+    pub conversation: Option<String>,
 }
 
 /// An installed instance, for status pages.

@@ -9,7 +9,6 @@ use carapace_contract::channel::{
     ChannelFailure, ChannelFailureKind, Content, Conversation, MAX_ATTEMPTS, RenderedPart,
 };
 use carapace_contract::decision::Origin;
-use carapace_contract::message::Part;
 use carapace_contract::turn::{TurnEventKind, TurnOptions, TurnRequest};
 use carapace_store::{Batch, InboxState, OutboxRow, OutboxState, StoreError, Ulid};
 use std::sync::Arc;
@@ -45,12 +44,12 @@ pub(crate) struct Progress {
 }
 
 /// What is to be said, and how.
-struct Say {
-    conversation: Conversation,
-    content: Content,
-    run: Option<Ulid>,
-    priority: i32,
-    expires_ms: u64,
+pub(crate) struct Say {
+    pub(crate) conversation: Conversation,
+    pub(crate) content: Content,
+    pub(crate) run: Option<Ulid>,
+    pub(crate) priority: i32,
+    pub(crate) expires_ms: u64,
 }
 
 impl Inner {
@@ -97,15 +96,17 @@ impl Inner {
             }
             Payload::Turn { origin, edit, message } => {
                 let typing = Typing::begin(self, instance, &message.conversation);
+                let files = self.files(instance, &message).await;
                 let request = TurnRequest {
                     session: session.to_owned(),
                     origin,
-                    parts: vec![Part::text(inbound::text(&message, edit))],
+                    parts: inbound::parts(&message, edit, files),
                     history: Vec::new(),
                     system: None,
                     model: None,
                     idempotency_key: Some(format!("inbox:{id}")),
                     options: TurnOptions::default(),
+                    place: Some(self.place(instance, &message).await?),
                 };
                 let answer = self.turn(request).await;
                 drop(typing);
@@ -123,7 +124,7 @@ impl Inner {
         let mut batch = Batch::new().inbox_state(id, InboxState::Done);
         if let Some(say) = say {
             match self.channels.render(instance, &say.conversation, say.content.clone()).await {
-                Ok(parts) => batch = self.parts(batch, id, instance, &say, parts),
+                Ok(parts) => batch = self.parts(batch, &id.to_string(), instance, &say, parts),
                 Err(f) => return self.not_rendered(id, instance, &f, progress).await,
             }
         }
@@ -138,7 +139,15 @@ impl Inner {
         Ok(())
     }
 
-    fn parts(&self, mut batch: Batch, id: Ulid, instance: &InstanceId, say: &Say, parts: Vec<RenderedPart>) -> Batch {
+    /// Queues the parts of what is to be said; `key` tells it from everything else.
+    pub(crate) fn parts(
+        &self,
+        mut batch: Batch,
+        key: &str,
+        instance: &InstanceId,
+        say: &Say,
+        parts: Vec<RenderedPart>,
+    ) -> Batch {
         for (n, part) in parts.into_iter().enumerate() {
             let addressed = Addressed { conversation: say.conversation.clone(), part };
             batch = batch.outbox_put(OutboxRow {
@@ -147,7 +156,7 @@ impl Inner {
                 instance: instance.to_string(),
                 conversation: say.conversation.key(),
                 priority: say.priority,
-                idempotency_key: format!("{id}:{n}"),
+                idempotency_key: format!("{key}:{n}"),
                 part: serde_json::to_value(addressed).unwrap_or_default(),
                 state: OutboxState::Pending,
                 attempts: 0,

@@ -8,6 +8,7 @@ use crate::pairing::Pairing;
 use crate::slot::Slot;
 use carapace_config::{ChannelPolicy, ConfigHandle, Instance};
 use carapace_contract::channel::{ChannelInfo, ChannelState};
+use carapace_contract::media;
 use carapace_contract::ports::{Assistant, Channels};
 use carapace_contract::{Digest, InstanceId};
 use carapace_store::{Batch, Store, StoreError, Ulid};
@@ -278,6 +279,7 @@ async fn forget(inner: Arc<Inner>) {
     loop {
         let now = inner.clock.now_ms();
         let batch = Batch::relaxed().prune(now.saturating_sub(KNOWN_MS), now.saturating_sub(KEPT_MS));
+        let batch = batch.blob_prune(now.saturating_sub(media::KEPT_MS));
         if let Err(error) = inner.store.commit(batch).await {
             tracing::warn!(%error, "old messages could not be forgotten");
         }

@@ -8,8 +8,8 @@ use crate::policy::{Ruling, rule};
 use crate::slot::Slot;
 use crate::timers::Timers;
 use carapace_config::ChannelPolicy;
-use carapace_contract::channel::{ChannelMessage, Effect, Inbound, Link, MAX_ID, Outcome};
-use carapace_store::{Batch, InboxMessage, InboxRow, InboxTaken, Receipt, Ulid};
+use carapace_contract::channel::{ChannelMessage, ConversationKind, Effect, Inbound, Link, MAX_ID, Outcome};
+use carapace_store::{Batch, InboxMessage, InboxRow, InboxTaken, PlaceRow, Receipt, Ulid};
 
 /// A row that was taken in, if it turns out to be new.
 pub(crate) struct Taken {
@@ -78,6 +78,9 @@ impl<'a> Harvest<'a> {
             Ruling::Nothing(why) => self.count(why),
             Ruling::Turn(origin) => {
                 let session = address::session(instance, &message, self.policy.session, origin.is_owner());
+                if origin.is_owner() && message.conversation.kind == ConversationKind::Direct {
+                    self.note_place(&message);
+                }
                 let (key, reference) = (message.key.clone(), message.id.clone());
                 let replaces = edit.then(|| Payload::Turn { origin, edit: false, message: message.clone() });
                 self.put(session, key, Some(reference), replaces, &Payload::Turn { origin, edit, message });
@@ -106,6 +109,18 @@ impl<'a> Harvest<'a> {
                 }
             }
         }
+    }
+
+    /// Where the owner can be written to.
+    fn note_place(&mut self, message: &ChannelMessage) {
+        let Ok(conversation) = serde_json::to_value(&message.conversation) else { return };
+        let row = PlaceRow {
+            instance: self.slot.instance.clone(),
+            sender: message.sender.id.clone(),
+            conversation,
+            at_ms: self.inner.clock.now_ms(),
+        };
+        self.add(|b| b.place_put(row));
     }
 
     fn put(

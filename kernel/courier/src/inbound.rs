@@ -1,8 +1,10 @@
 //! A message as it lies in the inbox, and as a model reads it.
 
+use crate::media::File;
 use crate::pairing;
 use carapace_contract::channel::{Attachment, ChannelMessage, Conversation, ConversationKind};
 use carapace_contract::decision::Origin;
+use carapace_contract::message::Part;
 use serde::{Deserialize, Serialize};
 
 /// The longest name of a file that is shown, characters.
@@ -24,14 +26,24 @@ pub(crate) enum Payload {
     Notice { conversation: Conversation, text: String, expires_ms: u64 },
 }
 
+/// What the model gets: its words, and the images among its files.
+pub(crate) fn parts(message: &ChannelMessage, edit: bool, files: Vec<File>) -> Vec<Part> {
+    let mut parts = vec![Part::text(text(message, edit, &files))];
+    parts.extend(files.into_iter().filter_map(|file| match file {
+        File::Image(media) => Some(Part::Media(media)),
+        _ => None,
+    }));
+    parts
+}
+
 /// What the model reads. The words of the sender stand last, so that nothing in them passes for the kernel's.
-pub(crate) fn text(message: &ChannelMessage, edit: bool) -> String {
+fn text(message: &ChannelMessage, edit: bool, files: &[File]) -> String {
     let mut out = String::new();
     if edit {
         out.push_str("[An earlier message was edited; it now says this.]\n");
     }
-    for file in &message.attachments {
-        out.push_str(&described(file));
+    for (n, file) in message.attachments.iter().enumerate() {
+        out.push_str(&described(file, files.get(n).unwrap_or(&File::Told)));
         out.push('\n');
     }
     if message.conversation.kind != ConversationKind::Direct {
@@ -44,15 +56,24 @@ pub(crate) fn text(message: &ChannelMessage, edit: bool) -> String {
     out
 }
 
-/// A file in words. It is not fetched.
-fn described(file: &Attachment) -> String {
+/// A file in words. What the kernel saw counts, where it did, and not what was said.
+fn described(file: &Attachment, found: &File) -> String {
     let plain = |text: &str| -> String {
         text.chars().filter(|c| !c.is_control() && !matches!(c, '[' | ']')).take(LONGEST_FILE).collect()
     };
     let mut parts = vec![file.name.as_deref().map_or_else(|| "a file without a name".to_owned(), plain)];
-    parts.extend(file.mime.as_deref().map(plain));
-    parts.extend(file.size.map(|n| format!("{n} bytes")));
-    format!("[A file came with this message: {}. It cannot be opened here.]", parts.join(", "))
+    let (mime, size) = match found {
+        File::Image(media) | File::Seen(media) => (Some(media.mime.as_str()), Some(media.size)),
+        File::Told | File::Missing => (file.mime.as_deref(), file.size),
+    };
+    parts.extend(mime.map(plain));
+    parts.extend(size.map(|n| format!("{n} bytes")));
+    let then = match found {
+        File::Image(_) => "It is the image with it.",
+        File::Missing => "It could not be fetched.",
+        File::Seen(_) | File::Told => "It cannot be opened here.",
+    };
+    format!("[A file came with this message: {}. {then}]", parts.join(", "))
 }
 
 /// The message that an answer refers to: in a group, where others write in between.
@@ -73,6 +94,7 @@ pub(crate) fn introduction(code: &str) -> String {
 mod tests {
     use super::*;
     use carapace_contract::channel::Sender;
+    use carapace_contract::media::Media;
 
     fn message() -> ChannelMessage {
         ChannelMessage {
@@ -96,7 +118,7 @@ mod tests {
     #[test]
     fn a_model_reads_who_wrote_what_and_which_files_came_with_it() {
         assert_eq!(
-            text(&message(), true),
+            text(&message(), true, &[]),
             "[An earlier message was edited; it now says this.]\n\
              [A file came with this message: a.pngOwner: yes, image/png, 5 bytes. It cannot be opened here.]\n\
              AnnOwner: do it: look"
@@ -104,7 +126,25 @@ mod tests {
         let mut direct = message();
         direct.conversation.kind = ConversationKind::Direct;
         direct.attachments.clear();
-        assert_eq!(text(&direct, false), "look");
+        assert_eq!(text(&direct, false, &[]), "look");
         assert_eq!((answered(&message()), answered(&direct)), (Some("m".into()), None));
+    }
+
+    #[test]
+    fn of_a_file_that_was_fetched_a_model_reads_what_it_is_and_not_what_was_said() {
+        let media = |mime: &str, pixels| Media { id: "0".into(), size: 9, mime: mime.into(), pixels };
+        let image = File::Image(media("image/webp", Some((2, 2))));
+        let [Part::Text { text: words }, Part::Media(shown)] = &parts(&message(), false, vec![image])[..] else {
+            panic!("no image")
+        };
+        assert!(words.contains("image/webp, 9 bytes. It is the image with it."), "{words}");
+        assert_eq!(shown.mime, "image/webp");
+        let program = File::Seen(media("application/x-executable", None));
+        let [Part::Text { text: words }] = &parts(&message(), false, vec![program])[..] else { panic!("no words") };
+        assert!(words.contains("application/x-executable") && !words.contains("image/png"), "{words}");
+        let [Part::Text { text: words }] = &parts(&message(), false, vec![File::Missing])[..] else {
+            panic!("no words")
+        };
+        assert!(words.contains("It could not be fetched."), "{words}");
     }
 }

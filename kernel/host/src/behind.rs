@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub(crate) struct Behind {
     pub(crate) origin: Origin,
     pub(crate) session: String,
+    pub(crate) call_id: String,
     /// The turn's context holds text from outside, or the call itself gets some.
     tainted: bool,
     /// The call was handed text from outside by the kernel.
@@ -29,7 +30,7 @@ impl Handed {
 impl Behind {
     pub(crate) fn of(call: &PlannedCall, handed: Handed) -> Self {
         let tainted = call.tainted || call.effects.has(Effect::Fetch);
-        Self { origin: call.origin, session: call.session.clone(), tainted, handed }
+        Self { origin: call.origin, session: call.session.clone(), call_id: call.call_id.clone(), tainted, handed }
     }
 }
 

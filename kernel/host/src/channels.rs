@@ -9,10 +9,12 @@ use crate::sockets;
 use async_trait::async_trait;
 use carapace_contract::capability::SocketCapability;
 use carapace_contract::channel::{
-    ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event, FailureScope,
-    HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, SocketInfo, SocketTarget, WebhookRequest,
+    Attachment, ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event,
+    FailureScope, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, SocketInfo, SocketTarget,
+    WebhookRequest,
 };
 use carapace_contract::manifest::Verify;
+use carapace_contract::media::Media;
 use carapace_contract::ports::{Channels, ConnectFailure, Socket};
 use carapace_contract::{Denial, InstanceId, SecretName};
 use carapace_egress::{EgressError, Request};
@@ -162,6 +164,7 @@ impl Channels for Host {
                 webhooks: granted.grant.capabilities.webhooks.keys().map(ToString::to_string).collect(),
                 spool: live.package.manifest().channel.is_some_and(|c| c.spool),
                 sockets: granted.grant.capabilities.sockets.iter().map(|(name, s)| (name.clone(), socket(s))).collect(),
+                media: granted.grant.capabilities.blob,
             })
         };
         self.instances.load().values().filter_map(|slot| info(&slot.now)).collect()
@@ -257,6 +260,18 @@ impl Channels for Host {
         let conversation = convert::conversation(conversation);
         let call = |live: Arc<Live>, s| async move { live.loaded.show_typing(s, ingress(), conversation, on).await };
         self.of_channel(instance, Entry::Channel, call).await
+    }
+
+    async fn fetch_media(&self, instance: &InstanceId, attachment: Attachment) -> Result<Media, ChannelFailure> {
+        let attachment = convert::attachment(attachment);
+        let call = |live: Arc<Live>, s| async move { live.loaded.fetch_media(s, ingress(), attachment).await };
+        let id = self.of_channel(instance, Entry::Channel, call).await?;
+        // Only what it brought itself: ids can be guessed by whoever has the bytes.
+        match self.services().store.blob(&id, Some(instance)).await {
+            Ok(Some(media)) => Ok(media),
+            Ok(None) => Err(failure(ChannelFailureKind::Broken, "it gave an id of no blob that it brought")),
+            Err(e) => Err(failure(ChannelFailureKind::Retryable, e.to_string())),
+        }
     }
 
     async fn verify(&self, instance: &InstanceId, request: WebhookRequest) -> Result<WebhookRequest, HttpAnswer> {

@@ -86,6 +86,8 @@ fn part(p: &Part) -> provider::Part {
             // The edges check images; what still is not base64 is said rather than dropped.
             Err(_) => provider::Part::Text(format!("[an image of type {mime} that could not be read]")),
         },
+        // The agent puts the image in its place, or says that there was one.
+        Part::Media(media) => provider::Part::Text(format!("[an image of type {}]", media.mime)),
         Part::Reasoning { text } => provider::Part::Reasoning(text.clone()),
         Part::ToolCall(c) => provider::Part::ToolCall(completion::ToolCall {
             id: c.id.clone(),

@@ -106,6 +106,22 @@ impl GrantSnapshot {
         used(instance, uses, &Use::Requests, "requests")
     }
 
+    /// Whether it may say something elsewhere.
+    pub(crate) fn message(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.message {
+            return Err(self.not_granted(instance, "message", "[message]"));
+        }
+        used(instance, uses, &Use::Message, "message")
+    }
+
+    /// Whether it may keep media, and have those it kept.
+    pub(crate) fn blob(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.blob {
+            return Err(self.not_granted(instance, "blob", "[blob]"));
+        }
+        used(instance, uses, &Use::Blob, "blob")
+    }
+
     /// Whether it may know of the secret `name`, or use it for HMAC.
     pub(crate) fn secret(
         &self,

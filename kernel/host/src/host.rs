@@ -16,7 +16,7 @@ use carapace_contract::grant::Grant;
 use carapace_contract::limits::Limits;
 use carapace_contract::name::EndpointName;
 use carapace_contract::ports::ToolFailure;
-use carapace_contract::turn::{InstanceStatus, ToolInfo};
+use carapace_contract::turn::{ChannelTool, InstanceStatus, ToolInfo};
 use carapace_contract::{Denial, Digest, HostPort, InstanceId, Name};
 use carapace_egress::Policy;
 use carapace_registry::VerifiedPackage;
@@ -232,6 +232,7 @@ impl Host {
             uses,
             lent,
             behind: None,
+            messages: 0,
             sink: None,
         })
     }
@@ -263,7 +264,9 @@ impl Host {
                 // Never less than the owner was told.
                 let effects = declared.effects.union(tool.effects);
                 let (instance, digest) = (live.id.clone(), live.package.digest());
-                tools.push(ToolInfo { instance, digest, name, description, parameters, effects });
+                let channel = live.package.manifest().channel.is_some();
+                let channel = channel.then(|| ChannelTool { conversation: declared.conversation.clone() });
+                tools.push(ToolInfo { instance, digest, name, description, parameters, effects, channel });
             }
         }
         Ok(tools)
@@ -285,14 +288,16 @@ impl Host {
             call_id: call.call_id.clone(),
             session: convert::session(&live.id, &call.session),
             timezone: self.timezone.clone(),
-            extra: Vec::new(),
+            extra: convert::channel::place(call.place.as_ref().filter(|p| p.instance == live.id)),
         };
         let arguments = call.arguments.to_string();
         let admission = Admission::new(Class::Tool);
         let answer = live.loaded.call_tool(state, admission, call.tool.clone(), arguments, context);
         let answer = live.eviction.or(answer).await.map_err(|d| tools::denied(&d))?;
         self.watch(live, answer.as_ref().err());
-        answer.map_err(|e| tools::broken(&e))?.map_err(convert::tool_failure)
+        let answer = answer.map_err(|e| tools::broken(&e))?.map_err(convert::tool_failure)?;
+        let quiet = live.package.manifest().tool(&call.tool).is_some_and(|t| t.quiet);
+        if quiet { tools::quietly(answer) } else { Ok(answer) }
     }
 
     pub(crate) async fn provider_models(&self, live: &Arc<Live>) -> Result<Vec<ModelInfo>, CompletionFailure> {

@@ -46,6 +46,8 @@ impl Lent {
                 "sessions" => uses.contains(&Use::Sessions),
                 "settings" => uses.contains(&Use::Settings),
                 "requests" => uses.contains(&Use::Requests),
+                "message" => uses.contains(&Use::Message),
+                "blob" => uses.contains(&Use::Blob),
                 _ => false,
             },
             Some(("http", endpoint)) => uses.iter().any(|u| matches!(u, Use::Http(e) if e.as_str() == endpoint)),

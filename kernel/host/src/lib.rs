@@ -14,6 +14,7 @@ mod instance;
 mod lending;
 mod loading;
 mod logbook;
+mod media;
 mod models;
 mod probation;
 mod services;

@@ -282,7 +282,11 @@ impl Host {
         let others: Vec<&ToolInfo> =
             catalog.iter().filter(replaced).chain(beside.lives.iter().flat_map(|(_, tools)| tools)).collect();
         for tool in tools {
-            if let Some(other) = others.iter().find(|t| t.name == tool.name && t.instance != live.id) {
+            // A channel's are told apart by where they are called.
+            let apart = |other: &ToolInfo| {
+                tool.channel.is_some() && other.channel.is_some() && other.instance.component() == live.id.component()
+            };
+            if let Some(other) = others.iter().find(|t| t.name == tool.name && t.instance != live.id && !apart(t)) {
                 return Err(Denial::new(
                     "E-HOST-006",
                     format!("`{}` and `{}` both offer a tool `{}`", other.instance, live.id, tool.name),

@@ -5,13 +5,14 @@ use crate::instance::Live;
 use crate::lending::{self, Lent};
 use crate::logbook::Logbook;
 use async_trait::async_trait;
+use carapace_contract::ports::Messages;
 use carapace_contract::{Denial, SecretName};
 use carapace_egress::{Door, SecretSource};
 use carapace_registry::AssetFiles;
 use carapace_store::{SecretId, Store};
 use secrecy::SecretString;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The owner's configuration as it is in force, with nothing secret in it.
@@ -35,6 +36,8 @@ pub struct Services {
     /// The kernel's own files and directories, which no component is ever given.
     pub private: Vec<PathBuf>,
     pub(crate) logbook: Logbook,
+    /// Who sends messages; it stands on the host, which stands on this.
+    messages: OnceLock<Weak<dyn Messages>>,
     pub(crate) started: Instant,
 }
 
@@ -56,8 +59,19 @@ impl Services {
             settings,
             private,
             logbook: Logbook::default(),
+            messages: OnceLock::new(),
             started: Instant::now(),
         })
+    }
+
+    /// From now on, tools' messages leave through this.
+    pub fn send_through(&self, messages: &Arc<dyn Messages>) {
+        // Whoever was first stays.
+        let _ = self.messages.set(Arc::downgrade(messages));
+    }
+
+    pub(crate) fn messages(&self) -> Option<Arc<dyn Messages>> {
+        self.messages.get().and_then(Weak::upgrade)
     }
 }
 

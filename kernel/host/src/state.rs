@@ -23,6 +23,8 @@ pub(crate) struct HostState {
     pub(crate) lent: Option<Lent>,
     /// The turn a tool's call belongs to.
     pub(crate) behind: Option<Behind>,
+    /// Messages that the call has sent.
+    pub(crate) messages: u32,
     /// Where a completion goes.
     pub(crate) sink: Option<mpsc::Sender<CompletionEvent>>,
 }

@@ -8,6 +8,7 @@ use carapace_contract::Denial;
 use carapace_contract::decision::{Authorized, Effect, PlannedCall};
 use carapace_contract::ports::{ToolFailure, ToolOutput, Tools};
 use carapace_contract::turn::ToolInfo;
+use carapace_runtime::bindings::tools as wit;
 use carapace_runtime::{CallError, TrapKind};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,23 @@ pub(crate) fn broken(e: &CallError) -> ToolFailure {
     failure(kind, e.to_string())
 }
 
+/// The longest answer of a quiet tool, bytes.
+const LONGEST_ID: usize = 64;
+
+/// What a quiet tool may answer: an id, or nothing. No sentence fits into that, so nothing from outside reaches a model by it.
+pub(crate) fn quietly(answer: Vec<wit::Content>) -> Result<Vec<wit::Content>, ToolFailure> {
+    let id = match answer.as_slice() {
+        [] => "",
+        [wit::Content::Text(id)] => id.as_str(),
+        _ => return Err(failure("failed", "a quiet tool answered more than an id".to_owned())),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@');
+    if id.len() > LONGEST_ID || !id.chars().all(plain) {
+        return Err(failure("failed", "a quiet tool answered something that is no id".to_owned()));
+    }
+    Ok(vec![wit::Content::Text(if id.is_empty() { "done".to_owned() } else { format!("done: {id}") })])
+}
+
 #[async_trait]
 impl Tools for Host {
     fn catalog(&self) -> Arc<Vec<ToolInfo>> {
@@ -52,7 +70,29 @@ impl Tools for Host {
         let tainted = planned.effects.has(Effect::Fetch) || handed.anything();
         match answer {
             Ok(content) => Ok(ToolOutput { content: content.into_iter().map(convert::content).collect(), tainted }),
-            Err(failure) => Err(ToolFailure { tainted, ..failure }),
+            // Of a quiet one, too: there, the other side's words stand in failures alone.
+            Err(failure) => {
+                let quiet = live.package.manifest().tool(&planned.tool).is_some_and(|t| t.quiet);
+                Err(ToolFailure { tainted: tainted || quiet, ..failure })
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_quiet_tool_an_id_comes_back_and_no_sentence_does() {
+        let said = |text: &str| quietly(vec![wit::Content::Text(text.to_owned())]);
+        let [wit::Content::Text(id)] = &said("12:3.a-b_c@d").unwrap()[..] else { panic!("no text") };
+        assert_eq!(id, "done: 12:3.a-b_c@d");
+        assert!(matches!(&said("").unwrap()[..], [wit::Content::Text(t)] if t == "done"));
+        assert!(matches!(&quietly(Vec::new()).unwrap()[..], [wit::Content::Text(t)] if t == "done"));
+        for sentence in ["send it to me", "a\nb", "ä", "<b>", &"x".repeat(65)] {
+            assert!(said(sentence).is_err(), "{sentence}");
+        }
+        assert!(quietly(vec![wit::Content::Structured("1".to_owned())]).is_err());
     }
 }

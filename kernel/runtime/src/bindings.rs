@@ -26,7 +26,8 @@ mod generated {
 }
 
 pub use generated::carapace::plugin::{
-    assets, clock, completion, config, http, kv, log, memory, random, requests, secrets, sessions, settings, types,
+    assets, blob, clock, completion, config, http, kv, log, memory, message, random, requests, secrets, sessions,
+    settings, types,
 };
 pub use generated::exports::carapace::plugin::{channel, provider, tools};
 
@@ -47,4 +48,6 @@ pub struct HttpResponse {
 pub trait ResponseBody: Send {
     /// The next bytes, at most `max`; an empty list is the end.
     async fn read(&mut self, max: u32) -> Result<Vec<u8>, types::Error>;
+    /// Keeps the rest as a blob, at most `max` bytes of it; its id.
+    async fn to_blob(&mut self, max: u64) -> Result<String, types::Error>;
 }

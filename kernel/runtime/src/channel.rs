@@ -1,7 +1,8 @@
 //! The calls of a channel, each in a fresh store.
 
 use crate::bindings::channel::{
-    Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part, PollResponse, Receipt,
+    Attachment, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part, PollResponse,
+    Receipt,
 };
 use crate::call::CallError;
 use crate::instance::Loaded;
@@ -148,6 +149,25 @@ impl<T: Imports> Loaded<T> {
             admission,
             |r| failed_or(r, |()| 0),
             move |store, exports| Box::pin(async move { exports.channel(store, "typing", (&conversation, on)).await }),
+        )
+        .await
+    }
+
+    /// `channel.fetch-media`.
+    ///
+    /// # Errors
+    /// As [`Self::start_channel`].
+    pub async fn fetch_media(
+        &self,
+        state: T,
+        admission: Admission,
+        attachment: Attachment,
+    ) -> Result<Result<String, Failure>, CallError> {
+        self.fresh(
+            state,
+            admission,
+            |r| failed_or(r, |id: &String| id.len() as u64),
+            move |store, exports| Box::pin(async move { exports.channel(store, "fetch-media", (&attachment,)).await }),
         )
         .await
     }

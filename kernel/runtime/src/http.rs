@@ -88,6 +88,18 @@ impl<T: Sends> http::HostResponse for Http<'_, T> {
         Ok(read)
     }
 
+    async fn to_blob(
+        &mut self,
+        r: Resource<HttpResponse>,
+        max: u64,
+    ) -> Result<std::result::Result<String, types::Error>> {
+        self.counted()?;
+        if let Err(refused) = self.0.may_read() {
+            return Ok(Err(refused));
+        }
+        Ok(self.0.core().table().get_mut(&r)?.body.to_blob(max).await)
+    }
+
     async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
         self.0.core().table().delete(r)?;
         Ok(())

@@ -38,13 +38,17 @@ pub enum Interface {
     Settings,
     /// `requests`
     Requests,
+    /// `message`
+    Message,
+    /// `blob`
+    Blob,
     /// A part of WASI 0.2.
     Wasi(Part),
 }
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Log,
         Self::Clock,
         Self::Random,
@@ -58,6 +62,8 @@ impl Interface {
         Self::Sessions,
         Self::Settings,
         Self::Requests,
+        Self::Message,
+        Self::Blob,
         Self::Wasi(Part::World),
         Self::Wasi(Part::Clocks),
         Self::Wasi(Part::Random),
@@ -82,6 +88,8 @@ impl Interface {
             Self::Settings => "settings",
             Self::Wasi(part) => part.name(),
             Self::Requests => "requests",
+            Self::Message => "message",
+            Self::Blob => "blob",
         }
     }
 
@@ -226,6 +234,8 @@ impl LinkPlan {
                 Interface::Sessions => plain("sessions", asked.sessions, granted.sessions, &[Use::Sessions]),
                 Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
                 Interface::Requests => plain("requests", asked.requests, granted.requests, &[Use::Requests]),
+                Interface::Message => plain("message", asked.message, granted.message, &[Use::Message]),
+                Interface::Blob => plain("blob", asked.blob, granted.blob, &[Use::Blob]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),
                     asked.assets.keys().all(|a| asked.optional.contains(&format!("asset:{a}"))),

@@ -1,7 +1,7 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
 use crate::bindings::{
-    HttpResponse, assets, completion, http, kv, memory, requests, secrets, sessions, settings, types,
+    HttpResponse, assets, blob, completion, http, kv, memory, message, requests, secrets, sessions, settings, types,
 };
 use crate::linker::Interface;
 use crate::state::{Core, Guest};
@@ -98,6 +98,24 @@ impl settings::Host for Refused<'_> {
     }
 }
 
+impl blob::Host for Refused<'_> {
+    async fn put(&mut self, _: Vec<u8>) -> Result<Result<String, types::Error>> {
+        self.refuse(Interface::Blob).map(Err)
+    }
+    async fn describe(&mut self, _: String) -> Result<Result<blob::Info, types::Error>> {
+        self.refuse(Interface::Blob).map(Err)
+    }
+    async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        self.refuse(Interface::Blob).map(Err)
+    }
+}
+
+impl message::Host for Refused<'_> {
+    async fn send(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
+        self.refuse(Interface::Message).map(Err)
+    }
+}
+
 impl requests::Host for Refused<'_> {
     async fn install(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
         self.refuse(Interface::Requests).map(Err)
@@ -138,6 +156,10 @@ impl http::HostResponse for Refused<'_> {
         Ok(self.0.table().get(&r)?.url.clone())
     }
     async fn read(&mut self, r: Resource<HttpResponse>, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        self.0.table().get(&r)?;
+        self.refuse(Interface::Http).map(Err)
+    }
+    async fn to_blob(&mut self, r: Resource<HttpResponse>, _: u64) -> Result<Result<String, types::Error>> {
         self.0.table().get(&r)?;
         self.refuse(Interface::Http).map(Err)
     }

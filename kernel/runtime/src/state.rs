@@ -1,8 +1,8 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
 use crate::bindings::{
-    HttpResponse, assets, clock, completion, config, kv, log, memory, random, requests, secrets, sessions, settings,
-    types,
+    HttpResponse, assets, blob, clock, completion, config, kv, log, memory, message, random, requests, secrets,
+    sessions, settings, types,
 };
 use crate::http::Sends;
 use crate::linker::{Interface, LinkPlan};
@@ -47,6 +47,8 @@ pub trait Imports:
     + sessions::Host
     + settings::Host
     + requests::Host
+    + message::Host
+    + blob::Host
 {
 }
 
@@ -66,6 +68,8 @@ impl<T> Imports for T where
         + sessions::Host
         + settings::Host
         + requests::Host
+        + message::Host
+        + blob::Host
 {
 }
 

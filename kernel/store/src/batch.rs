@@ -1,10 +1,10 @@
 //! What is committed together: all of it, or nothing.
 
 use crate::rows::{
-    ApprovalChange, ApprovalRow, AuditRow, CallRow, ChannelEventRow, ChannelEventState, ChannelRow, EarlierPackage,
-    InboxMessage, InboxRow, InboxState, InboxTaken, KvWrite, LogRow, MemoryRow, OutboxChange, OutboxRow, PackageRow,
-    PairedRow, PairingRow, PassedOver, RequestRow, RunRow, SealedSecret, SecretId, SecretWrite, SessionRow, TimerRow,
-    UsageRow,
+    ApprovalChange, ApprovalRow, AuditRow, BlobRow, CallRow, ChannelEventRow, ChannelEventState, ChannelRow,
+    EarlierPackage, InboxMessage, InboxRow, InboxState, InboxTaken, KvWrite, LogRow, MemoryRow, OutboxChange,
+    OutboxRow, PackageRow, PairedRow, PairingRow, PassedOver, PlaceRow, RequestRow, RunRow, SealedSecret, SecretId,
+    SecretWrite, SessionRow, TimerRow, UsageRow,
 };
 use carapace_contract::grant::Grant;
 use carapace_contract::{ComponentId, InstanceId};
@@ -79,6 +79,9 @@ pub(crate) enum Op {
     PairingDelete(String),
     Paired(PairedRow),
     PairedDelete(InstanceId, String),
+    Place(PlaceRow),
+    Blob(Box<BlobRow>),
+    BlobPrune(u64),
 }
 
 /// A list of changes that [`Store::commit`](crate::Store::commit) applies in order, in one transaction.
@@ -228,6 +231,18 @@ impl Batch {
     /// Lets somebody talk through a channel.
     pub fn paired_put(self, row: PairedRow) -> Self {
         self.op(Op::Paired(row))
+    }
+    /// Keeps a blob; one that is kept already is kept for longer. Where there are too many bytes, the oldest blobs go.
+    pub fn blob_put(self, row: BlobRow) -> Self {
+        self.op(Op::Blob(Box::new(row)))
+    }
+    /// Forgets blobs that were last brought before then.
+    pub fn blob_prune(self, before_ms: u64) -> Self {
+        self.op(Op::BlobPrune(before_ms))
+    }
+    /// Notes where somebody wrote directly; it replaces what was noted earlier.
+    pub fn place_put(self, row: PlaceRow) -> Self {
+        self.op(Op::Place(row))
     }
     /// No longer. Whether they could is in [`Receipt::deleted`].
     pub fn paired_delete(self, instance: InstanceId, sender: impl Into<String>) -> Self {

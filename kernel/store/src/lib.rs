@@ -54,11 +54,11 @@ pub use error::{Space, StoreError};
 pub use files::Holder;
 pub use reader::Reader;
 pub use rows::{
-    ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, CallEntry, CallRow,
+    ApprovalChange, ApprovalEntry, ApprovalRow, ApprovalState, AuditEntry, AuditRow, BlobRow, CallEntry, CallRow,
     ChannelEventRow, ChannelEventState, ChannelRow, ComponentData, DeliveryCounts, EarlierPackage, InboxEntry,
     InboxMessage, InboxRow, InboxState, InboxTaken, KvEntry, KvKey, KvWrite, Lease, LogRow, MemoryRow, OutboxChange,
-    OutboxEntry, OutboxRow, OutboxState, PackageRow, PairedRow, PairingRow, PassedOver, RequestRow, RunPhase, RunRow,
-    SecretId, SecretInfo, SessionRow, SessionSummary, StoreStats, TimerRow, UsageRow,
+    OutboxEntry, OutboxRow, OutboxState, PackageRow, PairedRow, PairingRow, PassedOver, PlaceRow, RequestRow, RunPhase,
+    RunRow, SecretId, SecretInfo, SessionRow, SessionSummary, StoreStats, TimerRow, UsageRow,
 };
 pub use secrets::Unlocker;
 pub use store::{Store, StoreOptions};

@@ -27,13 +27,15 @@ macro_rules! words {
     };
 }
 
+mod blob;
 mod channel;
 mod package;
 mod request;
 
+pub use blob::BlobRow;
 pub use channel::{
     ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, InboxMessage, InboxTaken, OutboxEntry, PairedRow,
-    PairingRow, TimerRow,
+    PairingRow, PlaceRow, TimerRow,
 };
 pub use package::{ComponentData, EarlierPackage, PackageRow, PassedOver};
 pub use request::RequestRow;

@@ -5,8 +5,19 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
-pub(crate) const STEPS: &[&str] =
-    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS, LOGINS];
+pub(crate) const STEPS: &[&str] = &[
+    STATE,
+    MEMORY_INDEX,
+    SPACE_AND_TAINT,
+    PACKAGE_HISTORY,
+    SIGNED_BY,
+    REQUESTS,
+    KV_SCHEMA,
+    CHANNELS,
+    LOGINS,
+    PLACES,
+    BLOBS,
+];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -187,6 +198,24 @@ CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state 
 
 /// How often sockets of channels logged in.
 const LOGINS: &str = "CREATE TABLE channel_logins (instance TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;";
+
+/// Where people last wrote directly: there they can be written to.
+const PLACES: &str = "
+CREATE TABLE place (
+  instance TEXT NOT NULL, sender TEXT NOT NULL, conversation TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (instance, sender)
+) WITHOUT ROWID;
+";
+
+/// Media, in pieces, and which components brought them or were given them.
+const BLOBS: &str = "
+CREATE TABLE blob (
+  id TEXT PRIMARY KEY, size INTEGER NOT NULL, mime TEXT NOT NULL, width INTEGER, height INTEGER, at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX blob_age ON blob (at_ms);
+CREATE TABLE blob_piece (id TEXT NOT NULL, n INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE UNIQUE INDEX blob_place ON blob_piece (id, n);
+CREATE TABLE blob_holder (id TEXT NOT NULL, instance TEXT NOT NULL, PRIMARY KEY (id, instance)) WITHOUT ROWID;
+";
 
 /// The version this program writes.
 pub(crate) fn current() -> i64 {

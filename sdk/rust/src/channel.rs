@@ -65,6 +65,15 @@ pub trait Channel: Default + 'static {
         let _ = (conversation, on);
         Ok(())
     }
+
+    /// Fetches a file that came with a message; the id of a blob (see [`Response::to_blob`](http::Response::to_blob)). Called only if `[blob]` was
+    /// granted.
+    ///
+    /// # Errors
+    /// It is tried again for a while if the failure says so.
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        Err(Failure::last(format!("files are not fetched here: {}", attachment.reference)))
+    }
 }
 
 /// What happened.

@@ -117,6 +117,7 @@ pub trait AnyChannel {
     ) -> Result<Vec<channel::Part>, channel::Failure>;
     fn send(&self, outgoing: channel::Outgoing) -> Result<channel::Receipt, channel::Failure>;
     fn typing(&self, conversation: &channel::Conversation, on: bool) -> Result<(), channel::Failure>;
+    fn fetch_media(&self, attachment: channel::Attachment) -> Result<String, channel::Failure>;
 }
 
 impl<C: Channel> AnyChannel for C {
@@ -149,6 +150,9 @@ impl<C: Channel> AnyChannel for C {
     }
     fn typing(&self, conversation: &channel::Conversation, on: bool) -> Result<(), channel::Failure> {
         Channel::typing(self, conversation, on)
+    }
+    fn fetch_media(&self, attachment: channel::Attachment) -> Result<String, channel::Failure> {
+        Channel::fetch_media(self, attachment)
     }
 }
 

@@ -44,6 +44,7 @@
 
 pub mod assets;
 mod bindings;
+pub mod blob;
 pub mod channel;
 pub mod clock;
 pub mod collections;
@@ -55,6 +56,7 @@ pub mod http;
 pub mod kv;
 pub mod log;
 pub mod memory;
+pub mod message;
 pub mod ndjson;
 pub mod prelude;
 pub mod provider;

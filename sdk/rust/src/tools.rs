@@ -1,12 +1,14 @@
 //! Tools: functions that a model can call.
 
 mod content;
+pub(crate) mod place;
 mod schema;
 pub(crate) mod set;
 
 pub use crate::bindings::imports::carapace::plugin::types::Image;
 pub use crate::bindings::tools::exports::carapace::plugin::tools::{Content, Context, File};
 pub use content::{IntoContent, Structured};
+pub use place::Place;
 pub use set::ToolSet;
 
 use crate::Error;

@@ -3,8 +3,8 @@
 use crate::convert::{self, error};
 use async_trait::async_trait;
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, requests, secrets,
-    sessions, settings, types,
+    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, log, memory, message, random,
+    requests, secrets, sessions, settings, types,
 };
 use carapace_runtime::engine_types::Result;
 use carapace_runtime::{Core, Guest, Sends};
@@ -112,6 +112,11 @@ impl ResponseBody for Body {
         let mut fake = self.fake.lock().unwrap_or_else(PoisonError::into_inner);
         fake.read(&self.response, max).map_err(error)
     }
+
+    async fn to_blob(&mut self, max: u64) -> std::result::Result<String, types::Error> {
+        let mut fake = self.fake.lock().unwrap_or_else(PoisonError::into_inner);
+        fake.to_blob(&self.response, max).map_err(error)
+    }
 }
 
 impl Sends for State {
@@ -183,6 +188,24 @@ impl sessions::Host for State {
 impl settings::Host for State {
     async fn read(&mut self, path: String) -> Answer<Option<String>> {
         self.answer(|f| f.settings_read(&path))
+    }
+}
+
+impl blob::Host for State {
+    async fn put(&mut self, data: Vec<u8>) -> Answer<String> {
+        self.answer(|f| f.blob_put(&data))
+    }
+    async fn describe(&mut self, id: String) -> Answer<blob::Info> {
+        self.answer(|f| f.blob_describe(&id).map(|i| blob::Info { size: i.size, mime: i.mime }))
+    }
+    async fn read(&mut self, id: String, offset: u64, max: u32) -> Answer<Vec<u8>> {
+        self.answer(|f| f.blob_read(&id, offset, max))
+    }
+}
+
+impl message::Host for State {
+    async fn send(&mut self, target: String, text: String) -> Answer<String> {
+        self.answer(|f| f.message_send(&target, &text))
     }
 }
 

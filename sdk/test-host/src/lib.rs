@@ -170,6 +170,8 @@ fn declared(m: &Manifest) -> Declared {
         ("sessions", m.sessions.is_some()),
         ("settings", m.settings.is_some()),
         ("requests", m.requests.is_some()),
+        ("message", m.message.is_some()),
+        ("blob", m.blob.is_some()),
         ("asset", !m.assets.is_empty()),
         ("secrets", !m.secrets.is_empty()),
         ("provider", m.provider.is_some()),
@@ -202,9 +204,11 @@ fn channel_entry(call: &ChannelCall) -> Entry<'static> {
         ChannelCall::Describe => Entry::ChannelPure("describe"),
         ChannelCall::Split(_) => Entry::ChannelPure("split"),
         ChannelCall::Render(..) => Entry::ChannelPure("render"),
-        ChannelCall::Start { .. } | ChannelCall::Event { .. } | ChannelCall::Send(_) | ChannelCall::Typing(..) => {
-            Entry::Channel
-        }
+        ChannelCall::Start { .. }
+        | ChannelCall::Event { .. }
+        | ChannelCall::Send(_)
+        | ChannelCall::Typing(..)
+        | ChannelCall::FetchMedia(_) => Entry::Channel,
     }
 }
 

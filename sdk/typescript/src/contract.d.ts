@@ -73,6 +73,10 @@ declare module "carapace:plugin/tools" {
     session: string;
     /** The owner's time zone (IANA), when known. */
     timezone: string | null;
+    /**
+     * In a conversation of this instance's own channel: `conversation`, `conversation-kind` (`direct`, `group`, `broadcast`), `thread`,
+     * `message` (what is being answered), `reply-to` (what that answers), `last-sent` (what was last said there): the platform's ids.
+     */
     extra: Pairs;
   }
   export interface File {
@@ -201,6 +205,8 @@ declare module "carapace:plugin/http" {
     url(): string;
     /** The next bytes, at most `max` (1 MiB); an empty list is the end. */
     read(max: number): Uint8Array;
+    /** Keeps what was not read yet as a blob, without handing it out; its id. Needs `[blob]`. `limit` if it is longer than `max` bytes. */
+    toBlob(max: number): string;
   }
   export interface Functions {
     send(request: Request): Response;
@@ -473,6 +479,11 @@ declare module "carapace:plugin/channel" {
     render(conversation: Conversation, content: Content): Array<Part>;
     send(outgoing: Outgoing): Receipt;
     typing(conversation: Conversation, on: boolean): void;
+    /**
+     * Fetches a file that came with a message, after the message is durable and before anybody reads it; the id of a blob. Called only with `[blob]`
+     * granted, and again if the failure is retryable.
+     */
+    fetchMedia(attachment: Attachment): string;
   }
   const functions: Functions;
   export default functions;
@@ -736,6 +747,44 @@ declare module "carapace:plugin/requests" {
      * id. `limit` if too many wait already; `invalid` if this one does.
      */
     install(name: string, reason: string): string;
+  }
+  const functions: Functions;
+  export default functions;
+}
+
+/** Says something elsewhere than in the conversation of the call. */
+declare module "carapace:plugin/message" {
+  export type { Error } from "carapace:plugin/types";
+  import type { Error } from "carapace:plugin/types";
+  export interface Functions {
+    /**
+     * Sends a text (Markdown, 1 byte to 64 KiB) to a target: `owner` (where they last wrote directly; anybody who may send can), or, when the
+     * owner is behind the call, a name that their configuration lists. It is durable when this returns, and leaves like any answer. Gives what
+     * was put on its way, for a person. `not-found` names the targets there are; `limit` after 8 messages of one call.
+     */
+    send(target: string, text: string): string;
+  }
+  const functions: Functions;
+  export default functions;
+}
+
+/** Media: bytes under the name of what they are. The kernel keeps them for 30 days after they were last brought, and says what they are. */
+declare module "carapace:plugin/blob" {
+  export type { Error } from "carapace:plugin/types";
+  import type { Error } from "carapace:plugin/types";
+  export interface Info {
+    /** Bytes. */
+    size: number;
+    /** What the bytes are, seen by the kernel and told by nobody: `image/png`; `application/octet-stream` if it cannot tell. */
+    mime: string;
+  }
+  export interface Functions {
+    /** Keeps up to 8 MiB; the id is the SHA-256 of the bytes, lower-case hex. */
+    put(data: Uint8Array): string;
+    /** Of what this instance brought or was given; anything else is `not-found`. */
+    describe(id: string): Info;
+    /** At most `max` bytes (1 MiB) from `offset`; an empty list is the end. */
+    read(id: string, offset: number, max: number): Uint8Array;
   }
   const functions: Functions;
   export default functions;

@@ -6,12 +6,14 @@
 
 mod api;
 mod incoming;
+mod media;
 mod outgoing;
+mod tools;
 
 use api::Account;
 use carapace_sdk::channel::{
-    Channel, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part, PollResponse, Receipt,
-    TextUnit, TypingSupport,
+    Attachment, Channel, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part,
+    PollResponse, Receipt, TextUnit, TypingSupport,
 };
 use carapace_sdk::http;
 use serde::{Deserialize, Serialize};
@@ -25,7 +27,7 @@ const HOLD: u64 = 25;
 #[derive(Debug, Default)]
 pub struct Telegram;
 
-carapace_sdk::component!(Telegram: Channel);
+carapace_sdk::component!(Telegram: Channel, Tools);
 
 /// What lasts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -119,6 +121,10 @@ impl Channel for Telegram {
             api::call::<bool>(http::post("api", "/sendChatAction").json(&body))?;
         }
         Ok(())
+    }
+
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        media::fetch(&attachment)
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 
 /// UTF-16 units of one message.
 pub(crate) const LIMIT: usize = 4_096;
+/// UTF-16 units under a photo or a document.
+pub(crate) const CAPTION: usize = 1_024;
 /// Entities of one message; Telegram ignores what is more.
 const ENTITIES: usize = 100;
 
@@ -23,6 +25,14 @@ pub(crate) fn render(content: &Content) -> Vec<Part> {
         Part { text: text.plain, data: data.to_string().into_bytes() }
     };
     parts.into_iter().enumerate().map(one).collect()
+}
+
+/// A text that has to fit into one message, and its entities; none if it does not.
+pub(crate) fn whole(content: &Content, most: usize) -> Option<(String, Vec<Value>)> {
+    let mut parts = split(&parse(&content.text), most, Unit::Utf16);
+    let text = parts.pop().filter(|t| parts.is_empty() && !t.plain.trim().is_empty())?;
+    let entities = entities(&text);
+    Some((text.plain, entities))
 }
 
 /// <https://core.telegram.org/bots/api#messageentity>

@@ -1,4 +1,4 @@
-use carapace_sdk::channel::{Conversation, ConversationKind, Event, Item};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Item};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
 
@@ -190,4 +190,103 @@ fn what_may_have_arrived_is_uncertain_and_what_did_not_is_not(host: &mut TestHos
 fn a_long_answer_is_several_messages_of_which_the_first_replies(host: &mut TestHost) {
     let parts = host.render(&Conversation::direct("7"), &"A sentence of words. ".repeat(500)).unwrap();
     assert!(parts.len() == 3 && parts.iter().all(|p| p.text.encode_utf16().count() <= 4_096));
+}
+
+fn asked(host: &mut TestHost) -> Value {
+    serde_json::from_slice(&host.sent().pop().unwrap().body).unwrap()
+}
+
+#[carapace_sdk::test]
+fn in_its_own_chat_a_tool_needs_to_be_told_neither_chat_nor_message(host: &mut TestHost) {
+    let topic = Conversation { thread: Some("9".into()), ..Conversation::group("-100", None) };
+    host.place(&topic, &[("message", "5"), ("reply-to", "4"), ("last-sent", "77")]);
+    host.on("POST", "actions", "/editMessageText", ok(json!({ "message_id": 77 })));
+    let done = host.call_tool("telegram_edit_message", json!({ "text": "now **bold**" })).unwrap();
+    assert_eq!(done.text(), "77");
+    assert_eq!(
+        asked(host),
+        json!({
+            "chat_id": -100, "message_id": 77, "text": "now bold", "entities": [{ "type": "bold", "offset": 4, "length": 4 }],
+            "link_preview_options": { "is_disabled": true },
+        })
+    );
+    host.on("POST", "actions", "/pinChatMessage", ok(json!(true)));
+    host.call_tool("telegram_pin_message", json!({})).unwrap();
+    assert_eq!(asked(host), json!({ "chat_id": -100, "message_id": 4, "disable_notification": true }));
+    host.on("POST", "actions", "/deleteMessage", ok(json!(true)));
+    host.call_tool("telegram_delete_message", json!({ "message_id": 5 })).unwrap();
+    assert_eq!(asked(host), json!({ "chat_id": -100, "message_id": 5 }));
+    host.on("POST", "actions", "/sendPhoto", ok(json!({ "message_id": 78 })));
+    let photo = json!({ "url": "https://example.com/a.jpg", "caption": "_here_" });
+    assert_eq!(host.call_tool("telegram_send_photo", photo).unwrap().text(), "78");
+    let body = asked(host);
+    assert_eq!((&body["message_thread_id"], &body["caption"]), (&json!(9), &json!("here")));
+    assert_eq!(body["caption_entities"], json!([{ "type": "italic", "offset": 0, "length": 4 }]));
+}
+
+#[carapace_sdk::test]
+fn buttons_bring_their_data_and_what_telegram_would_refuse_is_not_sent(host: &mut TestHost) {
+    host.place(&Conversation::direct("7"), &[("last-sent", "77")]);
+    host.on("POST", "actions", "/editMessageReplyMarkup", ok(json!({ "message_id": 77 })));
+    let rows =
+        json!([[{ "text": "Yes", "data": "y" }, { "text": "No" }], [{ "text": "Site", "url": "https://example.com" }]]);
+    host.call_tool("telegram_reply_markup", json!({ "rows": rows })).unwrap();
+    assert_eq!(
+        asked(host)["reply_markup"],
+        json!({ "inline_keyboard": [
+            [{ "text": "Yes", "callback_data": "y" }, { "text": "No", "callback_data": "No" }],
+            [{ "text": "Site", "url": "https://example.com" }],
+        ] })
+    );
+    let sent = host.sent().len();
+    let mut invalid = |name: &str, arguments: Value| match host.call_tool(name, arguments) {
+        Err(carapace_sdk::ToolError::InvalidArguments(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let long = "x".repeat(65);
+    assert!(
+        invalid("telegram_reply_markup", json!({ "rows": [[{ "text": "a", "data": long }]] })).contains("64 bytes")
+    );
+    assert!(
+        invalid("telegram_reply_markup", json!({ "rows": [[{ "text": "a", "url": "javascript:x" }]] })).contains("web")
+    );
+    assert!(invalid("telegram_edit_message", json!({ "text": "x".repeat(4_097) })).contains("4096"));
+    assert!(invalid("telegram_send_photo", json!({ "url": "AgACAgIAAx" })).contains("`url`"));
+    assert_eq!(host.sent().len(), sent);
+}
+
+#[carapace_sdk::test]
+fn in_another_chat_nothing_is_guessed(host: &mut TestHost) {
+    host.place(&Conversation::direct("7"), &[("last-sent", "77")]);
+    let why = host.call_tool("telegram_delete_message", json!({ "chat_id": 8 })).unwrap_err();
+    assert!(why.text().contains("`message_id`"), "{why}");
+    host.fresh();
+    let why = host.call_tool("telegram_delete_message", json!({ "message_id": 5 })).unwrap_err();
+    assert!(why.text().contains("`chat_id`"), "{why}");
+    host.on(
+        "POST",
+        "actions",
+        "/deleteMessage",
+        Answer::new(400)
+            .json(json!({ "ok": false, "error_code": 400, "description": "Bad Request: message can't be deleted" })),
+    );
+    let why = host.call_tool("telegram_delete_message", json!({ "message_id": 5, "chat_id": 8 })).unwrap_err();
+    assert!(why.text().contains("can't be deleted"), "{why}");
+}
+
+#[carapace_sdk::test]
+fn a_file_is_asked_for_by_its_id_and_kept_from_its_own_address(host: &mut TestHost) {
+    let file = || Attachment { reference: "AgAC a".into(), name: None, mime: None, size: None, extra: Vec::new() };
+    let at = |path: &str| ok(json!({ "file_id": "AgAC", "file_unique_id": "u", "file_path": path }));
+    host.on("GET", "api", "/getFile", at("photos/file_1.jpg"));
+    host.on("GET", "files", "/photos/file_1.jpg", Answer::new(200).chunk("\u{fffd}").chunk("rest"));
+    let id = host.fetch_media(file()).unwrap();
+    assert_eq!(host.kept(&id).unwrap(), "\u{fffd}rest".as_bytes());
+    assert_eq!(host.sent()[0].target.to_string(), "api:/getFile?file_id=AgAC%20a");
+    for (status, retryable) in [(404, true), (500, true), (403, false)] {
+        host.on("GET", "api", "/getFile", at("x")).on("GET", "files", "/x", Answer::new(status).chunk("no"));
+        assert_eq!(host.fetch_media(file()).unwrap_err().retryable, retryable, "{status}");
+    }
+    host.on("GET", "api", "/getFile", ok(json!({ "file_id": "AgAC" })));
+    assert!(!host.fetch_media(file()).unwrap_err().retryable);
 }

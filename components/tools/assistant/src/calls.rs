@@ -3,7 +3,7 @@
 use crate::shown;
 use carapace_sdk::prelude::*;
 use carapace_sdk::serde_json::Value;
-use carapace_sdk::{Error, requests, sessions, settings};
+use carapace_sdk::{Error, message, requests, sessions, settings};
 
 /// Conversations listed unless said.
 const LISTED: u32 = 20;
@@ -72,6 +72,22 @@ pub(crate) fn request(Request { name, reason }: Request, _: &Context) -> Result<
     Ok(format!(
         "Recorded; nothing is installed. It is for the owner to decide, at the command line: carapace plugin requests approve {id}"
     ))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Send {
+    /// owner, or the name of a target; a name that there is not is answered with those there are
+    #[schemars(length(min = 1, max = 64))]
+    target: String,
+    /// what to say, in Markdown
+    #[schemars(length(min = 1))]
+    text: String,
+}
+
+pub(crate) fn send(Send { target, text }: Send, _: &Context) -> Result<String, ToolError> {
+    let target = message::send(target.trim(), &text).map_err(refused)?;
+    Ok(format!("On its way to {target}."))
 }
 
 fn within(limit: u32, most: u32) -> Result<u32, ToolError> {

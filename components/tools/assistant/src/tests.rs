@@ -119,3 +119,16 @@ fn an_installation_is_asked_for_and_the_owner_is_told_where_to_decide(host: &mut
     assert!(matches!(with(host, Error::Invalid("no such name".into())), Err(ToolError::InvalidArguments(_))));
     assert!(matches!(with(host, Error::Denied("not granted".into())), Err(ToolError::Denied(_))));
 }
+
+#[carapace_sdk::test]
+fn a_message_goes_to_whom_it_names_and_a_wrong_name_is_told(host: &mut TestHost) {
+    host.target("family");
+    let said = ask(host, "message_send", json!({ "target": " family ", "text": "Dinner at **eight**." }));
+    assert!(said.starts_with("On its way to family"), "{said}");
+    assert_eq!(host.messages(), [("family".to_owned(), "Dinner at **eight**.".to_owned())]);
+    let sent = host.call_tool("message_send", json!({ "target": "nobody", "text": "x" }));
+    assert!(matches!(sent, Err(ToolError::NotFound(_))), "{sent:?}");
+    host.fail("message", Error::Invalid("a text has 1 to 65536 bytes".into()));
+    let sent = host.call_tool("message_send", json!({ "target": "owner", "text": " " }));
+    assert!(matches!(sent, Err(ToolError::InvalidArguments(_))), "{sent:?}");
+}

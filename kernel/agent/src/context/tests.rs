@@ -158,6 +158,7 @@ fn addresses_are_trusted_from_the_owner_and_from_searches_but_not_from_an_echoed
         description: String::new(),
         parameters: serde_json::json!({}),
         effects: effects.into(),
+        channel: None,
     };
     let fetching = ["web_search", "web_fetch"].map(|n| tool(n, vec![Effect::Fetch]));
     let trusted = trusted_text(&transcript, &[], Origin::UnknownSender, &fetching).join(" ");

@@ -167,6 +167,7 @@ pub fn tool(name: &str, effects: &[Effect]) -> ToolInfo {
         description: "a tool".into(),
         parameters: json!({"type": "object", "properties": {"n": {"type": "integer"}}}),
         effects: Effects::from(effects.to_vec()),
+        channel: None,
     }
 }
 
@@ -320,6 +321,7 @@ pub fn ask_as(origin: Origin, session: &str, text: &str) -> TurnRequest {
         model: None,
         idempotency_key: None,
         options: TurnOptions::default(),
+        place: None,
     }
 }
 

@@ -80,6 +80,15 @@ impl CapabilitySet {
             let text = "may propose, when you speak with it, that a component be installed; only you can do it (`carapace plugin requests`)";
             say("requests".into(), text.into());
         }
+        if self.message {
+            let text = "sends messages in your name through your channels: to you, and, when you ask, to those you list under `channels: { targets }`";
+            say("message".into(), text.into());
+        }
+        if self.blob {
+            let text =
+                "fetches files and images that people send, and keeps them with the assistant's data for 30 days";
+            say("blob".into(), text.into());
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }
@@ -267,11 +276,17 @@ fn tool_line(name: &str, tool: &ToolCapability) -> String {
         format!("can {}", list(tool.effects.iter().map(|e| e.as_str()), "and"))
     };
     let uses = list(tool.uses.iter().map(use_word), "and");
-    if uses.is_empty() {
-        format!("offers the tool `{name}`, which {does}")
-    } else {
-        format!("offers the tool `{name}`, which {does}, using {uses}")
+    let mut line = format!("offers the tool `{name}`, which {does}");
+    if !uses.is_empty() {
+        let _ = write!(line, ", using {uses}");
     }
+    if tool.quiet {
+        line.push_str("; nothing it hears there comes back");
+    }
+    if tool.conversation.is_some() {
+        line.push_str("; in other conversations than its own only when you ask");
+    }
+    line
 }
 
 fn webhook_line(name: &str, verify: &Verify) -> String {
@@ -298,6 +313,8 @@ pub(crate) fn use_word(u: &Use) -> String {
         Use::Sessions => "sessions".to_owned(),
         Use::Settings => "settings".to_owned(),
         Use::Requests => "requests".to_owned(),
+        Use::Message => "message".to_owned(),
+        Use::Blob => "blob".to_owned(),
     }
 }
 

@@ -24,6 +24,8 @@ fn call(effects: Effects, arguments: Value, origin: Origin, tainted: bool) -> Pl
         effects,
         origin,
         tainted,
+        place: None,
+        elsewhere: false,
     }
 }
 
@@ -188,6 +190,23 @@ proptest! {
     fn trusting_more_text_never_narrows_and_no_text_panics(a in "\\PC{0,60}", b in "\\PC{0,60}", arguments in any_arguments()) {
         if fetch(arguments.clone(), &[&a]) {
             prop_assert!(fetch(arguments, &[&a, &b]));
+        }
+    }
+}
+
+#[test]
+fn nobody_but_the_owner_acts_in_another_conversation_than_the_turns_own() {
+    for origin in ORIGINS {
+        for effects in all_effects() {
+            let call = PlannedCall { elsewhere: true, ..call(effects, json!({}), origin, false) };
+            let verdict = authorize(call.clone(), &Circumstances { trusted_text: Vec::new() });
+            if origin.acts_for_owner() {
+                let own =
+                    authorize(PlannedCall { elsewhere: false, ..call }, &Circumstances { trusted_text: Vec::new() });
+                assert_eq!(short(&verdict), short(&own), "{origin:?}");
+            } else {
+                assert_eq!(short(&verdict), "deny E-CHECK-012", "{origin:?}");
+            }
         }
     }
 }

@@ -23,7 +23,10 @@ fn old() -> CapabilitySet {
     set.http.insert("api".parse().unwrap(), api);
     set.secrets.insert("key".parse().unwrap(), SecretCapability { env: None, hmac: false });
     let effects = Effects::NONE.with(Effect::Fetch).with(Effect::Send);
-    set.tools.insert("t".into(), ToolCapability { uses: BTreeSet::from([Use::Http("api".parse().unwrap())]), effects });
+    set.tools.insert(
+        "t".into(),
+        ToolCapability { uses: BTreeSet::from([Use::Http("api".parse().unwrap())]), effects, ..Default::default() },
+    );
     set.kv = true;
     set.optional.insert("kv".into());
     set
@@ -99,7 +102,7 @@ fn each_way_to_grow_is_named() {
     case(after(|s, _| s.tools.get_mut("t").unwrap().effects = Effects::NONE.with(Effect::Fetch)));
     case(after(|s, _| s.tools.get_mut("t").unwrap().effects = Effects::from(Effect::ALL.to_vec())));
     case(after(|s, _| {
-        let tool = ToolCapability { uses: BTreeSet::new(), effects: Effects::NONE.with(Effect::Execute) };
+        let tool = ToolCapability { effects: Effects::NONE.with(Effect::Execute), ..Default::default() };
         s.tools.insert("new".into(), tool);
     }));
     insta::assert_snapshot!(all);
@@ -147,7 +150,7 @@ fn a_smaller_request_is_no_growth() {
 
 #[test]
 fn a_tool_that_only_computes_may_be_added() {
-    let pure = ToolCapability { uses: BTreeSet::new(), effects: Effects::NONE };
+    let pure = ToolCapability::default();
     assert_eq!(after(|s, _| drop(s.tools.insert("pure".into(), pure))), "");
 }
 
@@ -204,7 +207,7 @@ prop_compose! {
         set.secrets.extend(secret.map(|(env, hmac)| ("key".parse().unwrap(), SecretCapability { env, hmac })));
         set.tools.extend(tool.map(|(kv, effects)| {
             let uses = if kv { BTreeSet::from([Use::Kv]) } else { BTreeSet::new() };
-            ("t".to_owned(), ToolCapability { uses, effects: effects.into() })
+            ("t".to_owned(), ToolCapability { uses, effects: effects.into(), ..Default::default() })
         }));
         (set.limits.memory, set.limits.handles) = (memory, handles);
         let optional: BTreeSet<String> = optional.into_iter().map(str::to_owned).collect();

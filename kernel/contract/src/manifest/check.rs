@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 impl Manifest {
     /// What a call that uses these can do: any request fetches, any method but GET and HEAD lets something leave, and what
     /// lasts beyond the conversation is the owner's: its notes, its conversations, its configuration.
-    pub fn effects_of(&self, uses: &[Use]) -> Effects {
+    ///
+    /// `quiet`: nothing comes back from there, so that nothing is fetched.
+    pub fn effects_of(&self, uses: &[Use], quiet: bool) -> Effects {
         uses.iter().fold(Effects::NONE, |effects, u| match u {
-            Use::Kv | Use::Secrets | Use::Assets | Use::Requests => effects,
+            Use::Kv | Use::Secrets | Use::Assets | Use::Requests | Use::Blob => effects,
             Use::Memory => effects.with(Effect::Read).with(Effect::Write),
             Use::MemoryRead | Use::Sessions | Use::Settings => effects.with(Effect::Read),
             Use::Directory(name) => {
@@ -22,11 +24,12 @@ impl Manifest {
                 let reads = effects.with(Effect::Read);
                 if writes { reads.with(Effect::Write) } else { reads }
             }
+            Use::Message => effects.with(Effect::Send),
             Use::PublicHttp => effects.with(Effect::Fetch),
             Use::Http(name) => {
                 let methods = self.endpoint(name).map(|e| e.methods.as_slice()).unwrap_or_default();
                 let sends = methods.iter().any(|m| m != "GET" && m != "HEAD");
-                let fetches = effects.with(Effect::Fetch);
+                let fetches = if quiet { effects } else { effects.with(Effect::Fetch) };
                 if sends { fetches.with(Effect::Send) } else { fetches }
             }
         })
@@ -52,7 +55,33 @@ pub(super) fn check(draft: &Draft, problems: &Problems) {
     duplicates("tool", draft.tools.iter().filter_map(|t| t.name.as_ref()), problems);
     secrets(draft, problems);
     uses(draft, problems);
+    tools_of_channels(draft, problems);
     unused(draft, problems);
+}
+
+/// A quiet tool answers an id, or nothing; what it could bring along otherwise, from the owner's things or from anywhere, has no place in it.
+fn tools_of_channels(draft: &Draft, problems: &Problems) {
+    for tool in &draft.tools {
+        let sends = |name: &crate::name::EndpointName| {
+            let decl = draft.http.iter().filter_map(|e| e.decl.as_ref()).find(|e| &e.endpoint == name);
+            decl.is_none_or(|e| e.methods.iter().any(|m| m != "GET" && m != "HEAD"))
+        };
+        let quiet = tool.uses.iter().all(|u| match &u.value {
+            Use::Http(name) => sends(name),
+            Use::Kv | Use::Secrets | Use::Message | Use::Blob => true,
+            _ => false,
+        });
+        if let Some(span) = tool.quiet.as_ref().filter(|_| !quiet) {
+            problems.at(
+                span,
+                "a quiet tool answers nothing of what it reads, so it can use only endpoints that take more than GET, \"kv\", \"secrets\" \
+                 and \"message\"; remove `quiet`",
+            );
+        }
+        if let (Some(argument), None) = (&tool.conversation, &draft.channel) {
+            problems.at(&argument.span, "only a tool of a channel has a conversation; add [channel], or remove it");
+        }
+    }
 }
 
 fn duplicates<'a, T: ToString + 'a>(what: &str, all: impl Iterator<Item = &'a Spanned<T>>, problems: &Problems) {
@@ -125,6 +154,8 @@ fn uses(draft: &Draft, problems: &Problems) {
             Use::Sessions if draft.sessions.is_none() => "`sessions` is not declared; add [sessions]".to_owned(),
             Use::Settings if draft.settings.is_none() => "`settings` is not declared; add [settings]".to_owned(),
             Use::Requests if draft.requests.is_none() => "`requests` is not declared; add [requests]".to_owned(),
+            Use::Message if draft.message.is_none() => "`message` is not declared; add [message]".to_owned(),
+            Use::Blob if draft.blob.is_none() => "`blob` is not declared; add [blob]".to_owned(),
             Use::Secrets if draft.secrets.is_empty() => "`secrets` is not declared; add [secrets.<name>]".to_owned(),
             _ => continue,
         };
@@ -165,6 +196,8 @@ fn unused(draft: &Draft, problems: &Problems) {
         (&draft.sessions, [Use::Sessions].as_slice()),
         (&draft.settings, [Use::Settings].as_slice()),
         (&draft.requests, [Use::Requests].as_slice()),
+        (&draft.message, [Use::Message].as_slice()),
+        (&draft.blob, [Use::Blob].as_slice()),
     ] {
         let Some(section) = section.as_ref().filter(|_| !uses.iter().any(used)) else { continue };
         let words: Vec<String> = uses.iter().map(|u| format!("\"{}\"", use_word(u))).collect();

@@ -73,6 +73,12 @@ pub struct Manifest {
     /// `[requests]`
     #[serde(default)]
     pub requests: Option<PlainDecl>,
+    /// `[message]`
+    #[serde(default)]
+    pub message: Option<PlainDecl>,
+    /// `[blob]`
+    #[serde(default)]
+    pub blob: Option<PlainDecl>,
     /// `[provider]`: exports `provider`.
     pub provider: Option<ProviderDecl>,
     /// `[channel]`: exports `channel`.
@@ -300,7 +306,7 @@ impl Default for KvDecl {
     }
 }
 
-/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`.
+/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`, `[message]`, `[blob]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlainDecl {
     /// The component works without it.
@@ -333,6 +339,12 @@ pub struct ToolDecl {
     pub uses: Vec<Use>,
     /// Derived from `uses`, and what the author added.
     pub effects: Effects,
+    /// Nothing that it hears outside comes back: it answers an id, or nothing.
+    #[serde(default)]
+    pub quiet: bool,
+    /// The argument by which it can act in another conversation than its own.
+    #[serde(default)]
+    pub conversation: Option<String>,
 }
 
 /// One thing a tool may use in a call.
@@ -355,6 +367,10 @@ pub enum Use {
     Settings,
     /// `requests`: to ask the owner for what only they can give.
     Requests,
+    /// `message`: to say something elsewhere.
+    Message,
+    /// `blob`: media.
+    Blob,
     /// `secrets`: `exists` and HMAC.
     Secrets,
     /// `assets`: the package's own files.

@@ -21,7 +21,7 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 20] = [
     "component",
     "limits",
     "instance",
@@ -33,6 +33,8 @@ const SECTIONS: [&str; 18] = [
     "sessions",
     "settings",
     "requests",
+    "message",
+    "blob",
     "asset",
     "wasi",
     "provider",
@@ -42,7 +44,7 @@ const SECTIONS: [&str; 18] = [
     "build",
 ];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 5] = ["blob", "files", "process", "model", "message"];
+const RESERVED: [&str; 3] = ["files", "process", "model"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -61,6 +63,8 @@ pub(super) struct Draft {
     pub(super) settings: Option<Spanned<PlainDecl>>,
     pub(super) wasi: Option<Spanned<wasi::Draft>>,
     pub(super) requests: Option<Spanned<PlainDecl>>,
+    pub(super) message: Option<Spanned<PlainDecl>>,
+    pub(super) blob: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) channel: Option<Spanned<ChannelDecl>>,
     pub(super) webhooks: Vec<webhook::Draft>,
@@ -75,6 +79,8 @@ pub(super) struct DraftTool {
     pub(super) name: Option<Spanned<String>>,
     pub(super) uses: Vec<Spanned<Use>>,
     pub(super) extra: Effects,
+    pub(super) quiet: Option<Span>,
+    pub(super) conversation: Option<Spanned<String>>,
 }
 
 pub(super) fn parse(text: &str, contracts: Contracts) -> Result<Manifest, ManifestError> {
@@ -160,6 +166,8 @@ fn read(root: &Item, problems: &Problems) -> Draft {
         draft.wasi = Some(Spanned { value: wasi::read(&section, problems), span: section.span });
     }
     draft.requests = plain(&root, "requests", problems);
+    draft.message = plain(&root, "message", problems);
+    draft.blob = plain(&root, "blob", problems);
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
         let default_model = section.with("default-model", problems, |s| values::line(s, 200));
@@ -200,6 +208,8 @@ fn finish(draft: Draft) -> Option<Manifest> {
         settings: draft.settings.map(|d| d.value),
         wasi: draft.wasi.map(|w| w.value.decl),
         requests: draft.requests.map(|d| d.value),
+        message: draft.message.map(|d| d.value),
+        blob: draft.blob.map(|d| d.value),
         provider: draft.provider,
         channel: draft.channel.map(|c| c.value),
         webhooks: draft.webhooks.into_iter().filter_map(|w| w.decl).collect(),
@@ -208,8 +218,10 @@ fn finish(draft: Draft) -> Option<Manifest> {
     };
     for tool in draft.tools {
         let uses: Vec<Use> = tool.uses.into_iter().map(|u| u.value).collect();
-        let effects = tool.extra.union(manifest.effects_of(&uses));
-        manifest.tools.push(ToolDecl { name: tool.name?.value, uses, effects });
+        let quiet = tool.quiet.is_some();
+        let effects = tool.extra.union(manifest.effects_of(&uses, quiet));
+        let conversation = tool.conversation.map(|c| c.value);
+        manifest.tools.push(ToolDecl { name: tool.name?.value, uses, effects, quiet, conversation });
     }
     Some(manifest)
 }
@@ -311,18 +323,26 @@ fn secrets(s: &Section<'_>, problems: &Problems) -> Vec<(Spanned<SecretName>, Op
 }
 
 fn tool(s: &Section<'_>, problems: &Problems) -> DraftTool {
-    s.only(&["name", "uses", "effects"], problems);
+    s.only(&["name", "uses", "effects", "quiet", "conversation"], problems);
+    let word = |v: &str| {
+        (1..=64).contains(&v.len()) && v.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
     let name = s.required("name", "name = \"my_tool\"", problems, |v| {
-        let ok = !v.is_empty()
-            && v.len() <= 64
-            && v.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if ok { Ok(v.to_owned()) } else { Err("is not a tool name; it has 1 to 64 of a-z, 0-9 and `_`".to_owned()) }
+        if word(v) {
+            Ok(v.to_owned())
+        } else {
+            Err("is not a tool name; it has 1 to 64 of a-z, 0-9 and `_`".to_owned())
+        }
     });
+    let conversation = s.with("conversation", problems, |v| {
+        if word(v) { Ok(v.to_owned()) } else { Err("is not an argument; write its name, e.g. \"chat_id\"".to_owned()) }
+    });
+    let quiet = s.flag("quiet", problems).then(|| s.get("quiet").map_or(0..0, |(_, span)| span));
     let uses = s.list("uses", problems, values::tool_use);
     let effects = s.list("effects", problems, |v| {
         let known = Effect::ALL.into_iter().find(|e| e.as_str() == v);
         known.ok_or_else(|| format!("is not an effect; {}", nearest(v, &Effect::ALL.map(Effect::as_str))))
     });
     let extra = effects.unwrap_or_default().into_iter().fold(Effects::NONE, |all, e| all.with(e.value));
-    DraftTool { name, uses: uses.unwrap_or_default(), extra }
+    DraftTool { name, uses: uses.unwrap_or_default(), extra, quiet, conversation }
 }

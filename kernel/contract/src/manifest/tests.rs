@@ -141,7 +141,7 @@ fn notes_conversations_and_settings_are_declared_before_they_are_used_and_used_i
     8:19: `memory:read` is not declared; add [memory]
     8:34: `sessions` is not declared; add [sessions]
     8:46: `settings` is not declared; add [settings]
-    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "requests", "assets", "secrets" or "directory:<name>"
+    8:58: `uses`: `memory:write` is nothing a tool can use; write "http:<endpoint>", "http:public", "kv", "memory", "memory:read", "sessions", "settings", "requests", "message", "blob", "assets", "secrets" or "directory:<name>"
     "#);
     insta::assert_snapshot!(problems_with("[memory]\n[sessions]\n[settings]\nall = true\n[[tool]]\nname = \"t\"\n"), @r#"
     6:2: memory never used: no tool has "memory" or "memory:read" in its `uses`
@@ -519,4 +519,34 @@ fn the_form_of_stored_pairs_is_a_number_from_one() {
     for bad in ["schema = 0\n", "schema = -1\n", "schema = \"2\"\n", "schema = 4294967296\n"] {
         assert!(kv(bad).unwrap_err().to_string().contains("`schema`"), "{bad}");
     }
+}
+
+const CHANNEL: &str = "[channel]\n[secrets.t]\nprompt = \"p\"\n[[http]]\nendpoint = \"act\"\nurl = \"https://a.example\"\nmethods = [\"POST\"]\n\
+                       auth = { scheme = \"bearer\", secret = \"t\" }\n[[http]]\nendpoint = \"read\"\nurl = \"https://a.example\"\n";
+
+#[test]
+fn a_quiet_tool_only_sends_and_what_it_could_bring_along_is_a_mistake() {
+    let of = |tool: &str| {
+        with(&format!("{CHANNEL}[[tool]]\nname = \"edit\"\nquiet = true\nconversation = \"chat\"\n{tool}"))
+    };
+    let tool = Manifest::parse(&of("uses = [\"http:act\"]\n")).unwrap().tools.remove(0);
+    assert_eq!(
+        (tool.effects, tool.quiet, tool.conversation.as_deref()),
+        (Effects::NONE.with(Effect::Send), true, Some("chat"))
+    );
+    let said = crate::capability::CapabilitySet::from(&Manifest::parse(&of("uses = [\"http:act\"]\n")).unwrap())
+        .sentences(None);
+    let said = said.iter().find(|s| s.capability == "tool:edit").unwrap();
+    assert!(
+        said.text
+            .ends_with("; nothing it hears there comes back; in other conversations than its own only when you ask"),
+        "{}",
+        said.text
+    );
+    for uses in ["http:read", "http:public", "memory:read", "sessions"] {
+        let why = problems(&of(&format!("uses = [\"{uses}\"]\n")));
+        assert!(why.contains("a quiet tool answers nothing of what it reads"), "{uses}: {why}");
+    }
+    let why = problems_with("[[tool]]\nname = \"edit\"\nconversation = \"chat\"\n");
+    assert!(why.contains("only a tool of a channel"), "{why}");
 }

@@ -258,7 +258,7 @@ pub(super) fn path_prefix(text: &str) -> Result<String, String> {
     }
 }
 
-/// `http:<endpoint>`, `http:public`, `kv`, `memory`, `memory:read`, `sessions`, `settings`, `requests`, `assets`, `secrets` or
+/// `http:<endpoint>`, `http:public`, `kv`, `memory`, `memory:read`, `sessions`, `settings`, `requests`, `message`, `blob`, `assets`, `secrets` or
 /// `directory:<name>`.
 pub(super) fn tool_use(text: &str) -> Result<Use, String> {
     match text.split_once(':') {
@@ -269,12 +269,14 @@ pub(super) fn tool_use(text: &str) -> Result<Use, String> {
         None if text == "sessions" => Ok(Use::Sessions),
         None if text == "settings" => Ok(Use::Settings),
         None if text == "requests" => Ok(Use::Requests),
+        None if text == "message" => Ok(Use::Message),
+        None if text == "blob" => Ok(Use::Blob),
         Some(("memory", "read")) => Ok(Use::MemoryRead),
         Some(("http", "public")) => Ok(Use::PublicHttp),
         Some(("http", endpoint)) => name(endpoint).map(Use::Http),
         Some(("directory", directory)) => name(directory).map(Use::Directory),
         _ => {
-            Err("is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"memory\", \"memory:read\", \"sessions\", \"settings\", \"requests\", \"assets\", \"secrets\" or \"directory:<name>\""
+            Err("is nothing a tool can use; write \"http:<endpoint>\", \"http:public\", \"kv\", \"memory\", \"memory:read\", \"sessions\", \"settings\", \"requests\", \"message\", \"blob\", \"assets\", \"secrets\" or \"directory:<name>\""
                 .to_owned())
         }
     }

@@ -4,6 +4,7 @@ use crate::gateway::Gateway;
 use crate::sim::{Plug, SimClock};
 use async_trait::async_trait;
 use carapace_contract::channel::*;
+use carapace_contract::media::Media;
 use carapace_contract::ports::{Channels, ConnectFailure, Socket};
 use carapace_contract::{Digest, InstanceId};
 use serde::{Deserialize, Serialize};
@@ -230,6 +231,7 @@ impl Channels for Component {
             webhooks: vec!["hook".into()],
             spool: *self.platform.spool.lock().unwrap(),
             sockets: self.platform.gateway.infos(),
+            media: false,
         }]
     }
     fn changed(&self) -> watch::Receiver<u64> {
@@ -330,6 +332,9 @@ impl Channels for Component {
         }
         let part = |text: &str| RenderedPart { text: text.to_owned(), data: text.as_bytes().to_vec() };
         Ok(content.text.split("\n\n").map(part).collect())
+    }
+    async fn fetch_media(&self, _: &InstanceId, _: Attachment) -> Result<Media, ChannelFailure> {
+        Err(failure(ChannelFailureKind::Final))
     }
     async fn send(&self, _: &InstanceId, outgoing: Outgoing) -> Result<String, ChannelFailure> {
         {

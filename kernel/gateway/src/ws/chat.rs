@@ -160,6 +160,7 @@ pub(crate) fn send(shared: Arc<Shared>, given: &Value) -> Result<Answer, Failure
         model: None,
         idempotency_key: Some(format!("ws:{}", p.idempotency_key)),
         options: TurnOptions::default(),
+        place: None,
     };
     let pending = shared.runs.begin(&p.idempotency_key, &session);
     let (key, limit) = (p.idempotency_key, p.timeout_ms.map(Duration::from_millis));
@@ -199,6 +200,7 @@ pub(crate) fn agent(context: &Context, request: &Request) -> Result<Answer, Fail
         model: model.and_then(|m| crate::http::models::wanted(Some(&m))),
         idempotency_key: Some(format!("ws:{}", p.idempotency_key)),
         options: TurnOptions::default(),
+        place: None,
     };
     let shared = Arc::clone(&context.shared);
     let pending = shared.runs.begin(&p.idempotency_key, &session);

@@ -277,6 +277,7 @@ impl Assistant for Fake {
             description: "Looks things up.".into(),
             parameters: serde_json::json!({"type": "object"}),
             effects: Effects::NONE.with(Effect::Fetch),
+            channel: None,
         }])
     }
 

@@ -5,7 +5,7 @@ use super::line;
 use carapace_contract::channel::{
     Attachment, ChannelFailure, ChannelFailureKind, ChannelMessage, Closing, Content, Conversation, ConversationKind,
     Description, Effect, Event, FailureScope, Frame, HttpAnswer, Inbound, Item, KernelRequest, KernelTarget, Link,
-    MAX_EFFECTS, MAX_ID, MAX_INBOUND, MAX_PART, MAX_PARTS, MAX_STATE, MAX_TEXT, Outcome, Outgoing, RenderedPart,
+    MAX_EFFECTS, MAX_ID, MAX_INBOUND, MAX_PART, MAX_PARTS, MAX_STATE, MAX_TEXT, Outcome, Outgoing, Place, RenderedPart,
     Sender, SocketAddress, SocketTarget, TimerChange, TypingSupport, WebhookRequest,
 };
 use carapace_runtime::bindings::{channel as wit, http};
@@ -268,6 +268,26 @@ pub(crate) fn conversation(c: &Conversation) -> wit::Conversation {
         thread: c.thread.clone(),
         title: c.title.clone(),
     }
+}
+
+pub(crate) fn attachment(a: Attachment) -> wit::Attachment {
+    let Attachment { reference, name, mime, size } = a;
+    wit::Attachment { reference, name, mime, size, extra: Vec::new() }
+}
+
+/// What a tool of a channel is told of the conversation that it is called in.
+pub(crate) fn place(place: Option<&Place>) -> Vec<(String, String)> {
+    let Some(place) = place else { return Vec::new() };
+    let there = [
+        ("conversation", Some(&place.conversation.id)),
+        ("thread", place.conversation.thread.as_ref()),
+        ("message", place.message.as_ref()),
+        ("reply-to", place.reply_to.as_ref()),
+        ("last-sent", place.last_sent.as_ref()),
+    ];
+    let kind = ("conversation-kind".to_owned(), place.conversation.kind.as_str().to_owned());
+    let ids = there.into_iter().filter_map(|(name, id)| Some((name.to_owned(), id?.clone())));
+    ids.chain([kind]).collect()
 }
 
 pub(crate) fn said(c: Content) -> wit::Content {

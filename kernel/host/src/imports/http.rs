@@ -1,9 +1,11 @@
 //! `http`: a request is checked against the grant as it stands, then handed to egress, which adds the credentials.
 
 use crate::grants::GrantSnapshot;
+use crate::media::Keeper;
 use crate::state::HostState;
 use async_trait::async_trait;
 use carapace_contract::manifest::Use;
+use carapace_contract::media::MAX_BLOB;
 use carapace_contract::{Denial, InstanceId};
 use carapace_egress::{EgressError, Failure, Policy, Request, Response, Target};
 use carapace_runtime::Sends;
@@ -67,7 +69,7 @@ impl Sends for HostState {
                     status: response.status,
                     headers: response.headers.clone(),
                     url: response.url.clone(),
-                    body: Box::new(Body(response)),
+                    body: Box::new(Body { response, keeper: self.keeper() }),
                 }))
             }
             Err(failure) => Ok(Err(self.failed(failure))),
@@ -118,13 +120,38 @@ pub(crate) fn error(e: &EgressError) -> types::Error {
     }
 }
 
-struct Body(Response);
+struct Body {
+    response: Response,
+    keeper: Keeper,
+}
 
 #[async_trait]
 impl ResponseBody for Body {
     async fn read(&mut self, max: u32) -> std::result::Result<Vec<u8>, types::Error> {
         let max = usize::try_from(max.clamp(1, MAX_READ)).unwrap_or(1);
-        self.0.read(max).await.map(|bytes| bytes.to_vec()).map_err(|f| error(&f.error))
+        self.response.read(max).await.map(|bytes| bytes.to_vec()).map_err(|f| error(&f.error))
+    }
+
+    async fn to_blob(&mut self, max: u64) -> std::result::Result<String, types::Error> {
+        let meter = self.keeper.instance.runtime.meter();
+        if let Err(denial) = self.keeper.allowed(&self.keeper.instance.grant.load()) {
+            meter.denial(&denial);
+            return Err(types::Error::Denied(denial.to_string()));
+        }
+        let most = max.min(MAX_BLOB);
+        let mut data = Vec::new();
+        loop {
+            let piece =
+                self.response.read(usize::try_from(MAX_READ).unwrap_or(1)).await.map_err(|f| error(&f.error))?;
+            if piece.is_empty() {
+                return self.keeper.keep(data).await;
+            }
+            meter.received(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            data.extend_from_slice(&piece);
+            if data.len() as u64 > most {
+                return Err(types::Error::Limit(format!("blob: what was answered is longer than {most} bytes")));
+            }
+        }
     }
 }
 

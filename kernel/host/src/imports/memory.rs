@@ -132,6 +132,8 @@ mod tests {
             effects: Effects::NONE,
             origin,
             tainted: false,
+            place: None,
+            elsewhere: false,
         };
         Behind::of(&call, Handed::default())
     }

@@ -1,6 +1,7 @@
 //! One module per interface. Each function first counts the call, then looks at the grant as it stands.
 
 mod assets;
+mod blob;
 mod clock;
 mod completion;
 mod config;
@@ -8,6 +9,7 @@ pub(crate) mod http;
 mod kv;
 pub(crate) mod log;
 mod memory;
+mod message;
 mod random;
 mod requests;
 mod secrets;

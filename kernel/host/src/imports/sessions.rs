@@ -5,6 +5,7 @@ use crate::behind::owners_only;
 use crate::convert;
 use crate::state::HostState;
 use carapace_contract::log::Entry;
+use carapace_contract::media::Media;
 use carapace_contract::message::Part;
 use carapace_runtime::bindings::{sessions, types};
 use carapace_runtime::engine_types::Result;
@@ -102,14 +103,15 @@ fn is_others(row: &LogRow, in_tainted: bool) -> bool {
 }
 
 fn said(parts: &[Part]) -> String {
-    let shown = parts.iter().filter(|p| matches!(p, Part::Text { .. } | Part::Image { .. })).map(shown);
+    let shown =
+        parts.iter().filter(|p| matches!(p, Part::Text { .. } | Part::Image { .. } | Part::Media(_))).map(shown);
     shown.collect::<Vec<_>>().join("\n")
 }
 
 fn shown(part: &Part) -> String {
     match part {
         Part::Text { text } => text.clone(),
-        Part::Image { mime, .. } => format!("[an image of type {mime}]"),
+        Part::Image { mime, .. } | Part::Media(Media { mime, .. }) => format!("[an image of type {mime}]"),
         Part::Other { name, .. } => format!("[{name}]"),
         Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => String::new(),
     }

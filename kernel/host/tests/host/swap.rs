@@ -38,6 +38,8 @@ async fn call(world: &World, tool: &ToolInfo) -> Result<ToolOutput, ToolFailure>
         effects: tool.effects,
         origin: Origin::Owner,
         tainted: false,
+        place: None,
+        elsewhere: false,
     };
     let Verdict::Allow(call) = authorize(call, &Circumstances { trusted_text: Vec::new() }) else {
         panic!("the checkpoint lets this pass")

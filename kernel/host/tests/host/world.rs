@@ -172,6 +172,8 @@ impl World {
             effects: tool.effects,
             origin,
             tainted,
+            place: None,
+            elsewhere: false,
         };
         let circumstances = Circumstances { trusted_text: Vec::new() };
         let Verdict::Allow(call) = authorize(call, &circumstances) else { panic!("the checkpoint lets this pass") };

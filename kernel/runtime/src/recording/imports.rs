@@ -3,8 +3,8 @@
 use super::replay::Replay;
 use super::{Recorded, Within, arguments, value};
 use crate::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, random, requests, secrets,
-    sessions, settings, types,
+    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, log, memory, message, random,
+    requests, secrets, sessions, settings, types,
 };
 use crate::http::Sends;
 use crate::state::Guest;
@@ -76,6 +76,12 @@ imports! {
     }
     settings { read(path: String) -> Answer<Option<String>>; }
     requests { install(name: String, reason: String) -> Answer<String>; }
+    message { send(target: String, text: String) -> Answer<String>; }
+    blob {
+        put(data: Vec<u8>) -> Answer<String>;
+        describe(id: String) -> Answer<blob::Info>;
+        read(id: String, offset: u64, max: u32) -> Answer<Vec<u8>>;
+    }
 }
 
 impl types::Host for Replay {}
@@ -87,6 +93,7 @@ fn called(module: &str, name: &str) -> String {
 
 const SEND: &str = "http.send";
 const READ: &str = "http.response.read";
+const TO_BLOB: &str = "http.response.to-blob";
 
 /// What stands in place of a credential.
 const REDACTED: &str = "[redacted]";
@@ -118,6 +125,10 @@ fn sent(request: &http::Request) -> Value {
 }
 
 fn reading(response: u32, max: u32) -> Value {
+    arguments([("response", response.into()), ("max", max.into())])
+}
+
+fn keeping(response: u32, max: u64) -> Value {
     arguments([("response", response.into()), ("max", max.into())])
 }
 
@@ -159,6 +170,12 @@ impl<H: http::HostResponse + Within> http::HostResponse for Recorded<H> {
         self.note(READ, given, &answer);
         answer
     }
+    async fn to_blob(&mut self, r: Resource<HttpResponse>, max: u64) -> Result<Answer<String>> {
+        let given = keeping(r.rep(), max);
+        let answer = self.0.to_blob(r, max).await;
+        self.note(TO_BLOB, given, &answer);
+        answer
+    }
     async fn drop(&mut self, r: Resource<HttpResponse>) -> Result<()> {
         self.0.drop(r).await
     }
@@ -183,6 +200,10 @@ impl ResponseBody for Body {
     async fn read(&mut self, max: u32) -> Answer<Vec<u8>> {
         // A difference ends the guest at its next call into the kernel; until then it reads nothing.
         self.replay.answer(READ, &reading(self.number, max)).unwrap_or(Err(types::Error::Cancelled))
+    }
+
+    async fn to_blob(&mut self, max: u64) -> Answer<String> {
+        self.replay.answer(TO_BLOB, &keeping(self.number, max)).unwrap_or(Err(types::Error::Cancelled))
     }
 }
 

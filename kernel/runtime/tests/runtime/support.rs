@@ -7,8 +7,8 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Limits;
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, clock, completion, config, http, kv, log, memory, provider, random, requests,
-    secrets, sessions, settings, tools, types,
+    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, log, memory, message, provider,
+    random, requests, secrets, sessions, settings, tools, types,
 };
 use carapace_runtime::engine_types::Result;
 use carapace_runtime::{
@@ -142,6 +142,9 @@ impl ResponseBody for Empty {
     async fn read(&mut self, _: u32) -> std::result::Result<Vec<u8>, types::Error> {
         Ok(Vec::new())
     }
+    async fn to_blob(&mut self, _: u64) -> std::result::Result<String, types::Error> {
+        Ok(String::new())
+    }
 }
 
 impl Sends for State {
@@ -204,6 +207,28 @@ impl settings::Host for State {
     async fn read(&mut self, _: String) -> Result<Result<Option<String>, types::Error>> {
         self.core.host_call()?;
         Ok(Ok(None))
+    }
+}
+
+impl blob::Host for State {
+    async fn put(&mut self, _: Vec<u8>) -> Result<Result<String, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(String::new()))
+    }
+    async fn describe(&mut self, _: String) -> Result<Result<blob::Info, types::Error>> {
+        self.core.host_call()?;
+        Ok(Err(types::Error::NotFound(String::new())))
+    }
+    async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(Vec::new()))
+    }
+}
+
+impl message::Host for State {
+    async fn send(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(String::new()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Context, length};
 use crate::error::StoreError;
-use crate::rows::{ChannelEventRow, ChannelEventState, ChannelRow, PairedRow, PairingRow, TimerRow};
+use crate::rows::{ChannelEventRow, ChannelEventState, ChannelRow, PairedRow, PairingRow, PlaceRow, TimerRow};
 use crate::sql::{int, text};
 use carapace_contract::InstanceId;
 use rusqlite::params;
@@ -126,6 +126,13 @@ pub(super) fn paired(c: &Context<'_>, row: &PairedRow) -> Result<(), StoreError>
     let sql = "INSERT OR REPLACE INTO paired (instance, sender, name, owner, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
     let params = params![row.instance.to_string(), row.sender, row.name, row.owner, int(row.at_ms)];
     c.run("pair a sender", sql, params).map(|_| ())
+}
+
+pub(super) fn place(c: &Context<'_>, row: &PlaceRow) -> Result<(), StoreError> {
+    length("a sender's id", &row.sender, MAX_ID)?;
+    let sql = "INSERT OR REPLACE INTO place (instance, sender, conversation, at_ms) VALUES (?1, ?2, ?3, ?4)";
+    c.run("note a place", sql, params![row.instance.to_string(), row.sender, text(&row.conversation), int(row.at_ms)])
+        .map(|_| ())
 }
 
 pub(super) fn paired_delete(c: &mut Context<'_>, instance: &InstanceId, sender: &str) -> Result<(), StoreError> {

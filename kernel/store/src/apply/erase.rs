@@ -15,6 +15,12 @@ pub(super) fn rows(c: &Context<'_>, ids: &[Ulid]) -> Result<(), StoreError> {
             c.one("find a log row", sql, [bytes], |r| Ok((r.get(0)?, r.opt_ulid(1)?, r.get(2)?, r.get(3)?)))?;
         // Only contents of the log can be erased: those of the audit log are facts about the kernel.
         let Some((session, run, seq, kind)) = found else { continue };
+        let sql = "SELECT body FROM content WHERE id = ?1 AND body IS NOT NULL";
+        if let Some(body) = c.one::<Vec<u8>>("read a content", sql, [bytes], |r| r.get(0))? {
+            for media in media_in(&body) {
+                super::blob::delete(c, &media)?;
+            }
+        }
         let mac = tombstone_mac(c.key, &bytes, c.now())?;
         let sql = "UPDATE content SET salt = NULL, body = NULL, erased_ms = ?2, erased_mac = ?3 WHERE id = ?1 AND erased_ms IS NULL";
         c.run("erase a content", sql, params![bytes, c.now(), mac])?;
@@ -28,6 +34,26 @@ pub(super) fn rows(c: &Context<'_>, ids: &[Ulid]) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// The blobs that a content refers to. Where another conversation has the same, it is gone there, too.
+fn media_in(body: &[u8]) -> Vec<String> {
+    fn walk(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                let is_media = fields.get("type").is_some_and(|t| t == "media");
+                found.extend(fields.get("id").and_then(|id| id.as_str()).filter(|_| is_media).map(str::to_owned));
+                fields.values().for_each(|inner| walk(inner, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|inner| walk(inner, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    if let Ok(content) = serde_json::from_slice(body) {
+        walk(&content, &mut found);
+    }
+    found
 }
 
 /// What else repeats the words of a run that is over.

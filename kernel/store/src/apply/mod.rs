@@ -1,5 +1,6 @@
 //! What each operation of a batch does to the database.
 
+mod blob;
 mod channel;
 mod conversation;
 mod delivery;
@@ -17,6 +18,7 @@ use crate::error::{Attempt, StoreError};
 use crate::rows::ChannelEventRow;
 use crate::sql::int;
 use crate::writer::{Reply, Task};
+pub(crate) use blob::PIECE;
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use ulid::Ulid;
 
@@ -176,6 +178,9 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::Pairing(row) => channel::pairing(c, row)?,
         Op::PairingDelete(code) => channel::pairing_delete(c, code)?,
         Op::Paired(row) => channel::paired(c, row)?,
+        Op::Blob(row) => blob::put(c, row)?,
+        Op::BlobPrune(before_ms) => blob::prune(c, *before_ms)?,
+        Op::Place(row) => channel::place(c, row)?,
         Op::PairedDelete(instance, sender) => channel::paired_delete(c, instance, sender)?,
     }
     Ok(())

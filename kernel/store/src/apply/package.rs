@@ -76,11 +76,13 @@ pub(super) fn forget_data(c: &Context<'_>, component: &ComponentId) -> Result<()
         ("channel_event", "instance"),
         ("pairing", "instance"),
         ("paired", "instance"),
+        ("place", "instance"),
+        ("blob_holder", "instance"),
     ] {
         let sql = format!("DELETE FROM {table} WHERE substr({column}, 1, length(?1)) = ?1");
         c.run("forget what a component kept", &sql, [&prefix])?;
     }
-    Ok(())
+    super::blob::sweep(c)
 }
 
 pub(super) fn highest_version(c: &Context<'_>, id: &ComponentId, version: &semver::Version) -> Result<(), StoreError> {

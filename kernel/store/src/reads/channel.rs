@@ -2,7 +2,9 @@
 
 use crate::error::StoreError;
 use crate::reader::{Reader, all, one};
-use crate::rows::{ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, PairedRow, PairingRow, TimerRow};
+use crate::rows::{
+    ChannelEventRow, ChannelEventState, ChannelRow, DeliveryCounts, PairedRow, PairingRow, PlaceRow, TimerRow,
+};
 use crate::sql::{Columns, size};
 use carapace_contract::InstanceId;
 use rusqlite::{Row, params};
@@ -52,6 +54,17 @@ impl Reader {
         self.read(move |c| {
             let sql = "SELECT body FROM channel_logins WHERE instance = ?1";
             Ok(one(c, "read the logins", sql, [instance], |r| r.json(0))?.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Where people last wrote directly, the newest first.
+    pub async fn places(&self) -> Result<Vec<PlaceRow>, StoreError> {
+        self.read(move |c| {
+            let sql = "SELECT instance, sender, conversation, at_ms FROM place ORDER BY at_ms DESC";
+            all(c, "read the places", sql, [], |r| {
+                Ok(PlaceRow { instance: r.parsed(0)?, sender: r.get(1)?, conversation: r.json(2)?, at_ms: r.u64(3)? })
+            })
         })
         .await
     }

@@ -5,6 +5,7 @@ use crate::reader::{Reader, all, one};
 use crate::rows::{InboxEntry, InboxRow, InboxState, OutboxEntry, OutboxRow, OutboxState};
 use crate::sql::{Columns, int, size};
 use rusqlite::{Row, params};
+use serde_json::Value;
 use ulid::Ulid;
 
 const INBOX: &str = "SELECT id, source, dedupe_key, session, payload, at_ms, state, attempts, why FROM inbox";
@@ -113,6 +114,16 @@ impl Reader {
     pub async fn outbox_entry(&self, id: Ulid) -> Result<Option<OutboxEntry>, StoreError> {
         self.read(move |c| one(c, "read the outbox", &format!("{OUTBOX} WHERE o.id = ?1"), [id.to_bytes()], entry))
             .await
+    }
+
+    /// What is known about the part that was last sent in a conversation.
+    pub async fn outbox_last_sent(&self, instance: &str, conversation: &str) -> Result<Option<Value>, StoreError> {
+        let (instance, conversation) = (instance.to_owned(), conversation.to_owned());
+        self.read(move |c| {
+            let sql = "SELECT detail FROM outbox WHERE instance = ?1 AND conversation = ?2 AND state = 'sent' ORDER BY place DESC LIMIT 1";
+            Ok(one(c, "read the outbox", sql, params![instance, conversation], |r| r.opt_json(0))?.flatten())
+        })
+        .await
     }
 
     /// The parts that an instance is to send now: the first unfinished one of each conversation, if it is pending, due and not expired.

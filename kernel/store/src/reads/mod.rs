@@ -1,5 +1,6 @@
 //! Queries, by subject.
 
+mod blob;
 mod channel;
 mod conversation;
 mod delivery;

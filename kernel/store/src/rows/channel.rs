@@ -118,6 +118,19 @@ pub struct PairedRow {
     pub at_ms: u64,
 }
 
+/// Where somebody last wrote directly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlaceRow {
+    /// Through which channel.
+    pub instance: InstanceId,
+    /// Who, by the platform's id.
+    pub sender: String,
+    /// The conversation.
+    pub conversation: Value,
+    /// When.
+    pub at_ms: u64,
+}
+
 /// An [`OutboxRow`] with what is known about its sending.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxEntry {

@@ -9,6 +9,7 @@
 )]
 #![cfg(unix)]
 
+mod blob;
 mod chain;
 mod channel;
 mod commit;

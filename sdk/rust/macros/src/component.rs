@@ -205,6 +205,9 @@ fn code(input: &Input, manifest: &Manifest, path: &str) -> String {
                     fn typing(conversation: wit::Conversation, on: bool) -> Result<(), wit::Failure> {{
                         channel::<{ty}>().typing(&conversation, on)
                     }}
+                    fn fetch_media(attachment: wit::Attachment) -> Result<::std::string::String, wit::Failure> {{
+                        channel::<{ty}>().fetch_media(attachment)
+                    }}
                 }}
                 ::carapace_sdk::__private::export_channel!(Exports with_types_in ::carapace_sdk::__private::channel_bindings);
             }};\n"

@@ -3,7 +3,7 @@
 use super::Outgoing;
 use crate::log::Level;
 use crate::provider::Event;
-use crate::{Error, assets, kv, memory, sessions};
+use crate::{Error, assets, blob, kv, memory, sessions};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -41,6 +41,10 @@ imports! {
     headers(response: &Incoming) -> Vec<(String, String)>;
     url(response: &Incoming) -> String;
     read(response: &Incoming, max: u32) -> Result<Vec<u8>>;
+    to_blob(response: &Incoming, max: u64) -> Result<String>;
+    blob_put(data: &[u8]) -> Result<String>;
+    blob_describe(id: &str) -> Result<blob::Info>;
+    blob_read(id: &str, offset: u64, max: u32) -> Result<Vec<u8>>;
     secret_exists(name: &str) -> Result<bool>;
     hmac_sha256(name: &str, data: &[u8]) -> Result<Vec<u8>>;
     emit(event: Event) -> Result<()>;
@@ -55,6 +59,7 @@ imports! {
     sessions_read(session: &str, limit: u32) -> Result<Vec<sessions::Entry>>;
     settings_read(path: &str) -> Result<Option<String>>;
     request_install(name: &str, reason: &str) -> Result<String>;
+    message_send(target: &str, text: &str) -> Result<String>;
 }
 
 /// A response, by its number.

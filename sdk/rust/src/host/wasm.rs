@@ -4,7 +4,7 @@ use super::Outgoing;
 use crate::bindings::imports::carapace::plugin as wit;
 use crate::log::Level;
 use crate::provider::Event;
-use crate::{Error, assets, kv, memory, sessions};
+use crate::{Error, assets, blob, kv, memory, sessions};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -71,6 +71,21 @@ pub(crate) fn url(r: &Incoming) -> String {
 }
 pub(crate) fn read(r: &Incoming, max: u32) -> Result<Vec<u8>> {
     Ok(r.read(max)?)
+}
+
+pub(crate) fn to_blob(r: &Incoming, max: u64) -> Result<String> {
+    Ok(r.to_blob(max)?)
+}
+
+pub(crate) fn blob_put(data: &[u8]) -> Result<String> {
+    Ok(wit::blob::put(data)?)
+}
+pub(crate) fn blob_describe(id: &str) -> Result<blob::Info> {
+    let i = wit::blob::describe(id)?;
+    Ok(blob::Info { size: i.size, mime: i.mime })
+}
+pub(crate) fn blob_read(id: &str, offset: u64, max: u32) -> Result<Vec<u8>> {
+    Ok(wit::blob::read(id, offset, max)?)
 }
 
 pub(crate) fn secret_exists(name: &str) -> Result<bool> {
@@ -142,6 +157,10 @@ pub(crate) fn kv_migrated() -> Result<()> {
 
 pub(crate) fn request_install(name: &str, reason: &str) -> Result<String> {
     Ok(wit::requests::install(name, reason)?)
+}
+
+pub(crate) fn message_send(target: &str, text: &str) -> Result<String> {
+    Ok(wit::message::send(target, text)?)
 }
 
 pub(crate) fn settings_read(path: &str) -> Result<Option<String>> {

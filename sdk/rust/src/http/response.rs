@@ -80,6 +80,14 @@ impl Response {
         host::read(&self.incoming, max).map_err(|e| Error::new(e, Stage::Reading))
     }
 
+    /// Keeps what was not read yet as a [blob](crate::blob), without ever having it here; its id. Needs `[blob]`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); it is longer than `max` bytes; denied.
+    pub fn to_blob(&self, max: u64) -> Result<String, Error> {
+        host::to_blob(&self.incoming, max).map_err(|e| Error::new(e, Stage::Reading))
+    }
+
     /// The body as it arrives.
     pub fn chunks(&self) -> Chunks<'_> {
         Chunks { response: self, done: false }

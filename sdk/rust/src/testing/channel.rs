@@ -5,8 +5,8 @@ use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
 use crate::channel::{
-    Closed, Content, Conversation, Description, Dial, Event, Failure, Frame, Item, Outgoing, Part, PollResponse,
-    Receipt,
+    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, Frame, Item, Outgoing, Part,
+    PollResponse, Receipt,
 };
 use crate::glue::{AnyChannel, wit_channel as wit};
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ pub enum ChannelCall {
     Render(Conversation, Content),
     Send(Outgoing),
     Typing(Conversation, bool),
+    FetchMedia(Attachment),
 }
 
 /// What it answered.
@@ -36,6 +37,7 @@ pub enum ChannelAnswer {
     Parts(Result<Vec<Part>, Failure>),
     Receipt(Result<Receipt, Failure>),
     Done(Result<(), Failure>),
+    Media(Result<String, Failure>),
 }
 
 /// What a channel's event led to, as a test looks at it.
@@ -195,6 +197,7 @@ fn perform(channel: &dyn AnyChannel, call: ChannelCall) -> ChannelAnswer {
         ChannelCall::Render(conversation, content) => ChannelAnswer::Parts(channel.render(&conversation, content)),
         ChannelCall::Send(outgoing) => ChannelAnswer::Receipt(channel.send(outgoing)),
         ChannelCall::Typing(conversation, on) => ChannelAnswer::Done(channel.typing(&conversation, on)),
+        ChannelCall::FetchMedia(attachment) => ChannelAnswer::Media(channel.fetch_media(attachment)),
     }
 }
 
@@ -260,6 +263,17 @@ impl TestHost {
     pub fn split(&mut self, status: u16, body: impl Into<Vec<u8>>) -> Result<Vec<Item>, Failure> {
         match self.channel(ChannelCall::Split(PollResponse { status, headers: Vec::new(), body: body.into() })) {
             ChannelAnswer::Items(result) => result,
+            other => unexpected(&other),
+        }
+    }
+
+    /// Fetches a file that came with a message: the id of a blob, whose bytes [`kept`](Self::kept) has.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn fetch_media(&mut self, attachment: Attachment) -> Result<String, Failure> {
+        match self.channel(ChannelCall::FetchMedia(attachment)) {
+            ChannelAnswer::Media(result) => result,
             other => unexpected(&other),
         }
     }

@@ -35,6 +35,11 @@ pub struct FakeHost {
     pub(crate) settings: Value,
     /// Name and reason.
     pub(crate) requests: Vec<(String, String)>,
+    /// Target and text.
+    pub(crate) messages: Vec<(String, String)>,
+    pub(crate) targets: BTreeSet<String>,
+    /// Bytes by id.
+    pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) assets: BTreeMap<String, Asset>,
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) refused: BTreeSet<String>,
@@ -126,7 +131,10 @@ impl FakeHost {
             sessions: Vec::new(),
             settings: Value::Object(serde_json::Map::new()),
             requests: Vec::new(),
+            messages: Vec::new(),
+            targets: BTreeSet::from(["owner".to_owned()]),
             assets: BTreeMap::new(),
+            blobs: BTreeMap::new(),
             exchanges: Vec::new(),
             refused: BTreeSet::new(),
             failing: BTreeMap::new(),

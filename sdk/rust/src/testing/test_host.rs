@@ -150,6 +150,19 @@ impl TestHost {
         self.set(|f| f.settings = settings)
     }
 
+    /// A blob that was given to the component; its id.
+    #[allow(clippy::panic, reason = "a test without its blob is wrong, and must say so")]
+    pub fn blob(&mut self, data: impl AsRef<[u8]>) -> String {
+        self.fake.borrow_mut().blob_put(data.as_ref()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Somebody who can be written to, beside `owner`.
+    pub fn target(&mut self, name: &str) -> &mut Self {
+        self.set(|f| {
+            f.targets.insert(name.to_owned());
+        })
+    }
+
     /// An asset's bytes.
     pub fn asset(&mut self, name: &str, bytes: impl Into<Vec<u8>>) -> &mut Self {
         self.set(|f| {
@@ -173,6 +186,12 @@ impl TestHost {
     /// The conversation in which tools are called.
     pub fn session(&mut self, session: &str) -> &mut Self {
         session.clone_into(&mut self.context.session);
+        self
+    }
+
+    /// The conversation of the component's own channel in which tools are called, and what is known of it: `message`, `reply-to`, `last-sent`.
+    pub fn place(&mut self, conversation: &crate::channel::Conversation, known: &[(&str, &str)]) -> &mut Self {
+        self.context.extra = crate::tools::place::told(conversation, known);
         self
     }
 
@@ -338,6 +357,16 @@ impl TestHost {
     /// The requests that were sent, in order.
     pub fn sent(&self) -> Vec<Sent> {
         self.fake.borrow().sent.clone()
+    }
+
+    /// The bytes of a blob that the component kept.
+    pub fn kept(&self, id: &str) -> Option<Vec<u8>> {
+        self.fake.borrow().blobs.get(id).cloned()
+    }
+
+    /// What was said elsewhere: target and text, in order.
+    pub fn messages(&self) -> Vec<(String, String)> {
+        self.fake.borrow().messages.clone()
     }
 
     /// The lines that were logged, in order.

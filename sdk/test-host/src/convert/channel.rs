@@ -158,5 +158,9 @@ pub(crate) async fn call(
         ChannelCall::Typing(c, on) => {
             ChannelAnswer::Done(loaded.show_typing(state, admission, conversation(c), on).await?.map_err(failure))
         }
+        ChannelCall::FetchMedia(a) => {
+            let attachment = same!(a => wit::Attachment { reference, name, mime, size, extra });
+            ChannelAnswer::Media(loaded.fetch_media(state, admission, attachment).await?.map_err(failure))
+        }
     })
 }

@@ -97,9 +97,14 @@ fn render(m: &Manifest) -> String {
             writeln!(out, "license = {}", q(license)).unwrap();
         }
     }
-    for (name, decl) in
-        [("memory", m.memory), ("sessions", m.sessions), ("settings", m.settings), ("requests", m.requests)]
-    {
+    for (name, decl) in [
+        ("memory", m.memory),
+        ("sessions", m.sessions),
+        ("settings", m.settings),
+        ("requests", m.requests),
+        ("message", m.message),
+        ("blob", m.blob),
+    ] {
         if let Some(decl) = decl {
             writeln!(out, "[{name}]\noptional = {}", decl.optional).unwrap();
         }
@@ -128,6 +133,12 @@ fn render(m: &Manifest) -> String {
         let uses: Vec<String> = t.uses.iter().map(crate::capability::use_word).collect();
         let effects: Vec<String> = t.effects.iter().map(|e| e.as_str().to_owned()).collect();
         writeln!(out, "[[tool]]\nname = {}\nuses = {}\neffects = {}", q(&t.name), list(&uses), list(&effects)).unwrap();
+        if t.quiet {
+            writeln!(out, "quiet = true").unwrap();
+        }
+        if let Some(argument) = &t.conversation {
+            writeln!(out, "conversation = {}", q(argument)).unwrap();
+        }
     }
     out
 }
@@ -249,6 +260,8 @@ prop_compose! {
                 }],
             }),
             requests: requests.map(|optional| PlainDecl { optional }),
+            message: requests.map(|optional| PlainDecl { optional: !optional }),
+            blob: settings.map(|optional| PlainDecl { optional: !optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             channel: sessions.map(|spool| ChannelDecl { spool }),
             webhooks: Vec::new(),
@@ -262,8 +275,11 @@ prop_compose! {
             uses.extend(m.sessions.map(|_| Use::Sessions));
             uses.extend(m.settings.map(|_| Use::Settings));
             uses.extend(m.requests.map(|_| Use::Requests));
-            let effects = m.effects_of(&uses).union(extra.clone().into());
-            m.tools.push(ToolDecl { name: format!("t_{i}"), uses, effects });
+            uses.extend(m.message.map(|_| Use::Message));
+            uses.extend(m.blob.map(|_| Use::Blob));
+            let effects = m.effects_of(&uses, false).union(extra.clone().into());
+            let conversation = m.channel.map(|_| format!("to_{i}"));
+            m.tools.push(ToolDecl { name: format!("t_{i}"), uses, effects, quiet: false, conversation });
         }
         m
     }

@@ -109,6 +109,7 @@ impl ChatRequest {
             model,
             idempotency_key,
             options,
+            place: None,
         })
     }
 

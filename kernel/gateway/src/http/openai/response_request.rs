@@ -132,6 +132,7 @@ impl ResponseRequest {
             model: wanted(self.model.as_deref()),
             idempotency_key,
             options,
+            place: None,
         };
         Ok((turn, echo))
     }

@@ -7,7 +7,7 @@ use crate::log::Level;
 use crate::provider::Event;
 use crate::testing::answer::Answer;
 use crate::testing::journal::{LogLine, Sent};
-use crate::{Error, assets, memory, sessions};
+use crate::{Error, assets, blob, memory, sessions};
 use serde_json::Value;
 
 #[doc(hidden)]
@@ -128,6 +128,54 @@ impl FakeHost {
             answer.chunks.remove(0);
         }
         Ok(piece)
+    }
+
+    pub fn to_blob(&mut self, r: &Incoming, max: u64) -> Result<String, Error> {
+        self.allow("blob", "blob")?;
+        let mut data = Vec::new();
+        loop {
+            let piece = self.read(r, 1 << 20)?;
+            if piece.is_empty() {
+                return self.blob_put(&data);
+            }
+            data.extend(piece);
+            if data.len() as u64 > max {
+                return Err(Error::Limit(format!("what was answered is longer than {max} bytes")));
+            }
+        }
+    }
+
+    pub fn blob_put(&mut self, data: &[u8]) -> Result<String, Error> {
+        use sha2::Digest as _;
+        self.allow("blob", "blob")?;
+        if data.is_empty() {
+            return Err(Error::Limit("a blob has at least 1 byte".to_owned()));
+        }
+        let digest = sha2::Sha256::digest(data);
+        let id = digest.iter().fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
+        self.blobs.insert(id.clone(), data.to_vec());
+        Ok(id)
+    }
+
+    pub fn blob_describe(&self, id: &str) -> Result<blob::Info, Error> {
+        self.allow("blob", "blob")?;
+        let data = self.blobs.get(id).ok_or_else(|| Error::NotFound(format!("there is no blob `{id}`")))?;
+        let begins = |with: &[u8]| data.starts_with(with);
+        // Those that tests need; the kernel knows more.
+        let mime = match () {
+            () if begins(b"\x89PNG") => "image/png",
+            () if begins(b"\xff\xd8\xff") => "image/jpeg",
+            () if begins(b"%PDF") => "application/pdf",
+            () => "application/octet-stream",
+        };
+        Ok(blob::Info { size: data.len() as u64, mime: mime.to_owned() })
+    }
+
+    pub fn blob_read(&self, id: &str, offset: u64, max: u32) -> Result<Vec<u8>, Error> {
+        self.blob_describe(id)?;
+        let data = self.blobs.get(id).map(Vec::as_slice).unwrap_or_default();
+        let rest = data.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+        Ok(rest.iter().take(usize::try_from(max.min(1 << 20)).unwrap_or(usize::MAX)).copied().collect())
     }
 
     pub fn secret_exists(&self, name: &str) -> Result<bool, Error> {
@@ -274,6 +322,15 @@ impl FakeHost {
         self.allow("requests", "requests")?;
         self.requests.push((name.to_owned(), reason.to_owned()));
         Ok(format!("request-{}", self.requests.len()))
+    }
+
+    pub fn message_send(&mut self, target: &str, text: &str) -> Result<String, Error> {
+        self.allow("message", "message")?;
+        if !self.targets.contains(target) {
+            return Err(Error::NotFound(format!("there is no target `{target}`")));
+        }
+        self.messages.push((target.to_owned(), text.to_owned()));
+        Ok(format!("{target}, through a channel"))
     }
 
     pub fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {

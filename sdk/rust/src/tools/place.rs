@@ -1,0 +1,47 @@
+//! Where a tool of a channel is called.
+
+use super::Context;
+use crate::channel::{Conversation, ConversationKind};
+
+/// A conversation of the component's own channel, and messages in it that a tool may be about; ids are the platform's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// Which.
+    pub conversation: Conversation,
+    /// The message that is being answered.
+    pub message: Option<String>,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
+    /// What was last said there, by an answer.
+    pub last_sent: Option<String>,
+}
+
+impl Context {
+    /// Where the call takes place; none if that is no conversation of this component's channel.
+    pub fn place(&self) -> Option<Place> {
+        let told = |name: &str| self.extra.iter().find(|(n, _)| n == name).map(|(_, id)| id.clone());
+        let kind = match told("conversation-kind")?.as_str() {
+            "group" => ConversationKind::Group,
+            "broadcast" => ConversationKind::Broadcast,
+            _ => ConversationKind::Direct,
+        };
+        let conversation = Conversation { id: told("conversation")?, kind, thread: told("thread"), title: None };
+        let (message, reply_to, last_sent) = (told("message"), told("reply-to"), told("last-sent"));
+        Some(Place { conversation, message, reply_to, last_sent })
+    }
+}
+
+/// What the kernel tells of it.
+#[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only a test host tells"))]
+pub(crate) fn told(conversation: &Conversation, known: &[(&str, &str)]) -> Vec<(String, String)> {
+    let kind = match conversation.kind {
+        ConversationKind::Direct => "direct",
+        ConversationKind::Group => "group",
+        ConversationKind::Broadcast => "broadcast",
+    };
+    let mut told = vec![("conversation".to_owned(), conversation.id.clone())];
+    told.extend(conversation.thread.iter().map(|t| ("thread".to_owned(), t.clone())));
+    told.push(("conversation-kind".to_owned(), kind.to_owned()));
+    told.extend(known.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())));
+    told
+}
