@@ -237,7 +237,7 @@ export function defineChannel<S>(channel: Channel<S>): Functions {
     typing: (conversation, on) => done("typing", () => channel.typing?.(conversation, on)),
     fetchMedia: (attachment) =>
       done("fetchMedia", () => {
-        if (channel.fetchMedia === undefined) throw Failure.last("this channel fetches no files");
+        if (channel.fetchMedia === undefined) throw Failure.last(`files are not fetched here: ${attachment.reference}`);
         return channel.fetchMedia(attachment);
       }),
   };
