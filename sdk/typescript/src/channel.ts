@@ -73,6 +73,11 @@ export interface Channel<S> {
   send(outgoing: Outgoing): Receipt;
   /** Shows that somebody is writing, or no longer. */
   typing?(conversation: Conversation, on: boolean): void;
+  /**
+   * Fetches a file that came with a message: the id of a blob, such as `http.Response`'s `toBlob` or `blob.put` give. Called only with
+   * `[blob]` granted.
+   */
+  fetchMedia?(attachment: Attachment): string;
 }
 
 /** Why it was not done, and what the kernel may do about it. */
@@ -230,6 +235,11 @@ export function defineChannel<S>(channel: Channel<S>): Functions {
     send: ({ part, ...more }) =>
       done("send", () => channel.send({ ...more, part: { ...part, data: Uint8Array.from(part.data) } })),
     typing: (conversation, on) => done("typing", () => channel.typing?.(conversation, on)),
+    fetchMedia: (attachment) =>
+      done("fetchMedia", () => {
+        if (channel.fetchMedia === undefined) throw Failure.last(`files are not fetched here: ${attachment.reference}`);
+        return channel.fetchMedia(attachment);
+      }),
   };
 }
 

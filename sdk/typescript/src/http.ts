@@ -191,6 +191,15 @@ export class Response {
     }
     return all;
   }
+  /** Keeps what was not read yet as a blob, without handing it out; its id. Needs `[blob]`. `limit` if it is longer than `max` bytes. */
+  toBlob(max: number): string {
+    try {
+      return this.#host.toBlob(max);
+    } catch (thrown) {
+      const error = of(payload(thrown));
+      throw error ? new HttpError(error, "reading") : thrown;
+    }
+  }
   /** The whole body as text, at most 8 MiB. */
   text(): string {
     return text(this.bytes());

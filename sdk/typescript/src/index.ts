@@ -3,6 +3,7 @@
 import "./globals.ts";
 
 export * as assets from "./assets.ts";
+export * as blob from "./blob.ts";
 export * as clock from "./clock.ts";
 export * as config from "./config.ts";
 export { HostError, type Kind } from "./error.ts";
@@ -10,6 +11,7 @@ export * as http from "./http.ts";
 export * as kv from "./kv.ts";
 export * as log from "./log.ts";
 export * as memory from "./memory.ts";
+export * as message from "./message.ts";
 export * as random from "./random.ts";
 export type { Infer, Schema } from "./schema.ts";
 export * as secrets from "./secrets.ts";

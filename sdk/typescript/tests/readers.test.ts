@@ -7,7 +7,8 @@ import { events } from "../src/sse.ts";
 /** A response whose body comes in these pieces. */
 function response(...pieces: Uint8Array[]): Response {
   const left = pieces.filter((piece) => piece.length > 0);
-  const host = { status: () => 200, headers: () => [], url: () => "", read: () => left.shift() ?? new Uint8Array() };
+  const read = () => left.shift() ?? new Uint8Array();
+  const host = { status: () => 200, headers: () => [], url: () => "", read, toBlob: () => "" };
   return new Response(host, "GET api:/");
 }
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));

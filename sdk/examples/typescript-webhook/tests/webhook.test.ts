@@ -15,6 +15,7 @@ test("it says what the configuration says", async () => {
   const { keyWindowS, textUnit, typing } = await host.channel.describe();
   assert.deepEqual([keyWindowS, textUnit, typing], [0, "bytes", null]);
   assert.deepEqual((await host.channel.start()).outcome.link, { tag: "idle" });
+  await assert.rejects(host.channel.fetchMedia({ reference: "f-1" }), { retryable: false, message: "files are not fetched here: f-1" });
 });
 
 test("a query is decoded as forms encode it", async () => {

@@ -1,5 +1,6 @@
 /// <reference path="../contract.d.ts" />
 import type {
+  Attachment,
   Content,
   Conversation,
   Description,
@@ -144,6 +145,11 @@ export class ChannelCalls {
   /** Sends a part. */
   async send(conversation: Conversation, part: Part, key: string, attempt = 1): Promise<Receipt> {
     return this.#result("Receipt", { Send: toHost({ conversation, part, key, attempt }) });
+  }
+  /** Fetches a file that came with a message: the id of a blob. */
+  async fetchMedia(attachment: Pick<Attachment, "reference"> & Partial<Attachment>): Promise<string> {
+    const whole: Attachment = { name: null, mime: null, size: null, extra: [], ...attachment };
+    return this.#result("Media", { FetchMedia: toHost(whole) });
   }
   /** Shows that somebody writes, or no longer. */
   async typing(conversation: Conversation, on = true): Promise<void> {
