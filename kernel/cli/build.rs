@@ -8,9 +8,26 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-const PARTS: [&str; 4] = ["sdk/rust", "sdk/templates/tool", "sdk/templates/provider", "components/Cargo.toml"];
+const PARTS: [&str; 13] = [
+    "components/Cargo.toml",
+    "sdk/rust",
+    "sdk/templates/tool",
+    "sdk/templates/provider",
+    "sdk/templates/channel",
+    "sdk/templates/tool-ts",
+    "sdk/templates/provider-ts",
+    "sdk/templates/channel-ts",
+    // Not the whole folder: npm puts thousands of files into it.
+    "sdk/typescript/bin",
+    "sdk/typescript/package.json",
+    "sdk/typescript/src",
+    "sdk/typescript/tsconfig.json",
+    "sdk/typescript/wit",
+];
 /// Of the SDK's own development.
-const LEFT_OUT: [&str; 4] = ["target", "tests", "Cargo.lock", ".DS_Store"];
+const LEFT_OUT: [&str; 5] = ["target", "Cargo.lock", "build", "node_modules", ".DS_Store"];
+/// The SDK's own tests; those of templates are for their authors.
+const TESTS: &str = "sdk/rust/tests";
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the repository").to_path_buf();
@@ -19,6 +36,7 @@ fn main() {
         println!("cargo:rerun-if-changed={}", root.join(part).display());
         collect(&root.join(part), &mut files);
     }
+    files.retain(|file| !file.starts_with(root.join(TESTS)));
     files.sort();
     let mut code = String::from("&[\n");
     for file in files {

@@ -4,8 +4,9 @@ deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPho
 themselves).
 
 An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
-message), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was sent), GET /control/acted (what else was done), POST /control/file (a file, in base64), POST /control/fail (the next
-sendMessage or file answers so). Prints the base URL; stops with stdin.
+message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was
+sent), GET /control/acted (what else was done), POST /control/file (a file, in base64), POST /control/fail (the next sendMessage or file answers
+so). Prints the base URL; stops with stdin.
 
 Usage: telegram_bot_api.py TOKEN
 """
@@ -205,6 +206,14 @@ class Api(BaseHTTPRequestHandler):
                 updates.append({"update_id": last["update"], "message": said})
                 changed.notify_all()
                 return self.ok(said)
+            if what == "crowd":
+                for who in range(p["first"], p["first"] + p["people"]):
+                    last["update"] += 1
+                    sender = {"id": who, "is_bot": False, "first_name": f"Stranger {who}"}
+                    said = message({"id": who, "type": "private"}, p["text"], sender)
+                    updates.append({"update_id": last["update"], "message": said})
+                changed.notify_all()
+                return self.ok(p["people"])
             if what == "waiting":
                 return self.ok(len(updates))
             if what == "fail":

@@ -1,7 +1,7 @@
 """A person at a terminal: runs a command on a terminal of its own and types an answer whenever a text appears.
 
-Usage: terminal.py '[["text", "answer"], …]' COMMAND [ARGUMENT…]. Prints what the terminal showed, then the exit code on a line
-of its own. A text that does not appear within two minutes ends the command.
+Usage: terminal.py '[["text", "answer"], …]' COMMAND [ARGUMENT…]. An answer of null types nothing. Prints what the terminal shows, as it
+does, then the exit code on a line of its own. A text that does not appear within two minutes ends the command.
 """
 
 import json
@@ -29,17 +29,19 @@ while True:
         if not data:
             break
         shown += data
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
         while script and (at := shown.find(script[0][0].encode(), looked)) >= 0:
             text, answer = script.pop(0)
             looked = at + len(text.encode())
-            os.write(terminal, answer.encode() + b"\n")
+            if answer is not None:
+                os.write(terminal, answer.encode() + b"\n")
             deadline = time.monotonic() + 120
     elif time.monotonic() > deadline:
         os.kill(pid, 9)
         break
 
 _, status = os.waitpid(pid, 0)
-sys.stdout.buffer.write(shown)
 print(f"\n{os.waitstatus_to_exitcode(status)}")
 if script:
     sys.exit(f"these were never asked: {script}")

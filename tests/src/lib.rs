@@ -6,9 +6,11 @@
 #![allow(clippy::disallowed_methods, reason = "test harness: starts processes, reads and writes files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test harness")]
 
+pub mod author;
 pub mod cable;
 pub mod chat;
 pub mod components;
+pub mod discord;
 pub mod foreign;
 pub mod gadget;
 pub mod keeper;
@@ -20,6 +22,7 @@ pub mod owner;
 pub mod peers;
 pub mod registries;
 pub mod server;
+pub mod slack;
 pub mod socket;
 pub mod turns;
 

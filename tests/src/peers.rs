@@ -18,7 +18,16 @@ const PYTHON: &[&str] = &[
 /// The other client of OCI registries.
 const ORAS: &str = "oras==0.2.43";
 /// What chat platforms are tested against: a foreign client of each, and a foreign judge of what we send.
-const CHAT: &[&str] = &["python-telegram-bot==22.8", "mockpost==0.3.0", "standardwebhooks==1.1.0"];
+const CHAT: &[&str] = &[
+    "python-telegram-bot==22.8",
+    "mockpost==0.3.0",
+    "standardwebhooks==1.1.0",
+    "slack_sdk==3.48.0",
+    "backlot==0.1.0",
+    "discord.py==2.7.1",
+    "PyNaCl==1.6.2",
+    "aiohttp==3.14.5",
+];
 /// What reads and writes model files in Python, apart from the others for the same reason.
 const GGUF: &str = "gguf==0.19.0";
 /// The package that carries the model.
@@ -122,6 +131,70 @@ pub fn mockpost() -> Result<Server, String> {
         shell.env(format!("MOCKPOST_{other}_PORT"), free_port().to_string());
     }
     Ok(Server::start(shell, move |line| line.contains("Uvicorn running").then(|| format!("http://127.0.0.1:{http}"))))
+}
+
+/// backlot: its `/slack/api` is a Web API of somebody else's, with a workspace that comes with it.
+pub fn backlot() -> Result<Server, String> {
+    let (bin, port) = (chat()?, free_port().to_string());
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?.keep();
+    let run_there = |c: &mut Command| {
+        c.current_dir(&home).env("BACKLOT_DATA_DIR", home.join("data"));
+    };
+    let mut import = Command::new(bin.join("backlot"));
+    run_there(import.args(["import", "--bundled"]));
+    run(&mut import)?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" serve --port \"$1\" --disable-telemetry 2>&1"]).arg(bin.join("backlot")).arg(&port);
+    run_there(&mut shell);
+    Ok(Server::start(shell, move |line| line.contains("Uvicorn running").then(|| format!("http://127.0.0.1:{port}"))))
+}
+
+/// A client of a chat platform, by somebody else, under way. Panics in [`ChatClient::ends`] if it did not succeed.
+#[derive(Debug)]
+pub struct ChatClient {
+    child: std::process::Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+/// One of our own scripts that drives such a client, run by that Python.
+pub fn chat_client(name: &str, arguments: &[&str]) -> Result<ChatClient, String> {
+    let mut c = Command::new(chat()?.join("python"));
+    c.arg(script(name)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = c.spawn().map_err(|e| e.to_string())?;
+    let out = child.stdout.take().ok_or("it has no output")?;
+    Ok(ChatClient { child, lines: std::io::BufRead::lines(std::io::BufReader::new(out)) })
+}
+
+impl ChatClient {
+    /// The next line that it prints.
+    pub fn says(&mut self) -> String {
+        match self.lines.next() {
+            Some(line) => line.unwrap(),
+            None => panic!("it ended: {}", self.complaint()),
+        }
+    }
+
+    /// Waits for its end.
+    pub fn ends(mut self) {
+        self.lines.by_ref().for_each(drop);
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", self.complaint());
+    }
+
+    fn complaint(&mut self) -> String {
+        let mut text = String::new();
+        if let Some(mut err) = self.child.stderr.take() {
+            let _ = std::io::Read::read_to_string(&mut err, &mut text);
+        }
+        text
+    }
+}
+
+impl Drop for ChatClient {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// The folder that holds `node_modules`.

@@ -9,14 +9,14 @@
 
 use axum::Router;
 use axum::routing::get;
+use carapace_tests::author::{Dev, done, edit, files, line, lines, new, printed, root, workshop};
 use carapace_tests::kernel::command;
 use carapace_tests::model::{Model, Piece};
 use carapace_tests::{Kernel, KernelOptions, owner, peer, peers, turns};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Where `cargo xtask test` has built the crates.
@@ -38,36 +38,6 @@ fn author(name: &str, file: &str) -> tempfile::TempDir {
     }
     std::fs::create_dir(to.path().join("bundle")).unwrap();
     to
-}
-
-/// Runs a line that begins with `carapace` in a folder; what it printed.
-fn line(folder: &Path, state: &Path, line: &str) -> String {
-    let mut command = workshop(folder, state);
-    let out = command.args(line.split_whitespace().skip(1)).output().unwrap();
-    assert!(out.status.success(), "`{line}`: {}", printed(&out));
-    printed(&out)
-}
-
-/// The lines of a page's shell blocks that call `carapace`, without their comments.
-fn lines(page: &str) -> Vec<String> {
-    let blocks = page.split("```bash\n").skip(1).map(|b| b.split("```").next().unwrap());
-    let told = blocks.flat_map(str::lines).filter(|l| l.starts_with("carapace "));
-    told.map(|l| l.split(" #").next().unwrap().trim_end().to_owned()).collect()
-}
-
-/// The files of a page: each fenced block whose paragraph before begins with a file's name in backquotes.
-fn files(page: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (before, block) in
-        page.split("\n```").collect::<Vec<_>>().chunks(2).filter_map(|c| Some((c.first()?, c.get(1)?)))
-    {
-        let paragraph = before.rsplit("\n\n").find(|p| !p.trim().is_empty()).unwrap_or_default().trim_start();
-        let name = paragraph.strip_prefix('`').and_then(|p| p.split_once('`')).map(|(name, _)| name);
-        if let (Some(name), Some((_, content))) = (name.filter(|n| n.contains('.')), block.split_once('\n')) {
-            found.push((name.to_owned(), format!("{content}\n")));
-        }
-    }
-    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,40 +130,14 @@ fn the_template_of_a_provider_is_a_package_that_asks_for_what_it_says() {
     assert!(shown.contains("https://api.example.com/v1") && shown.contains("api-key"), "{shown}");
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
-/// `carapace` where an author works: with a compiler for components, and the crates that are here already.
-fn workshop(folder: &Path, state: &Path) -> Command {
-    let mut command = command(state, &[]);
-    command.current_dir(folder).env("CARGO_NET_OFFLINE", "true").stdin(Stdio::null());
-    command.env("CARGO_TARGET_DIR", root().join("components/target"));
-    if let Some(tools) = std::env::var_os("CARAPACE_TEST_TOOLS") {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let all = std::iter::once(tools.into()).chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(all).unwrap());
-    }
-    command
-}
-
-fn printed(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
-}
-
-fn done(command: &mut Command) -> String {
-    let out = command.output().unwrap();
-    assert!(out.status.success(), "{command:?}: {}", printed(&out));
-    printed(&out)
-}
-
-/// The folder that `plugin new` makes, with the crates' versions that the components are tested with.
-fn new(state: &Path, beside: &Path, name: &str, kind: &str) -> PathBuf {
-    let told = done(workshop(beside, state).args(["plugin", "new", name, "--kind", kind]));
-    assert!(told.contains(&format!("cd {name}\n")) && told.contains("carapace plugin dev"), "{told}");
-    let folder = beside.join(name);
-    std::fs::copy(root().join("components/Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-    folder
+#[test]
+fn the_template_of_a_channel_is_a_package_that_asks_for_what_it_says() {
+    let (folder, state) = (author("template-channel", "my_channel"), tempfile::tempdir().unwrap());
+    let core = "target/wasm32-unknown-unknown/release/my_channel.wasm";
+    let build = format!("carapace plugin build --core {core} --manifest carapace.toml --out bundle/my-channel.wasm");
+    line(folder.path(), state.path(), &build);
+    let shown = line(folder.path(), state.path(), "carapace plugin inspect bundle/my-channel.wasm");
+    assert!(shown.contains("https://chat.example.com/v1") && shown.contains("speaks with people"), "{shown}");
 }
 
 #[test]
@@ -208,7 +152,6 @@ fn a_folder_is_made_only_for_a_good_name_and_only_where_nothing_is() {
     };
     refused(&["Dice", "--kind", "tool"], "is not a name");
     refused(&["async", "--kind", "tool"], "cannot be the name of a crate");
-    refused(&["dice", "--kind", "channel"], "no template for a channel yet");
     refused(&["dice", "--kind", "tool", "--sdk", "."], "is not the SDK");
     assert_eq!(std::fs::read_dir(beside.path()).unwrap().count(), 0, "what is refused leaves nothing");
 
@@ -249,58 +192,6 @@ fn finds(request: &Value) -> Vec<Piece> {
         Some("tool") => vec![Piece::Text("There.".into())],
         _ => vec![Piece::Call("call_1".into(), "forecast_find".into(), json!({ "name": "Bergen" }))],
     }
-}
-
-/// `carapace plugin dev`, and what it says.
-struct Dev {
-    child: Child,
-    said: mpsc::Receiver<String>,
-}
-
-impl Dev {
-    fn start(folder: &Path, state: &Path, arguments: &[&str]) -> Self {
-        let mut command = workshop(folder, state);
-        command.args(["plugin", "dev"]).args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let (tell, said) = mpsc::channel();
-        std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
-        Self { child, said }
-    }
-
-    /// All until a line that has one of these in it.
-    fn until(&self, texts: &[&str]) -> String {
-        let mut all = String::new();
-        loop {
-            // So that one that says nothing more is named with what it said.
-            let line = self.said.recv_timeout(Duration::from_secs(600));
-            let line = line.unwrap_or_else(|_| panic!("it never said one of {texts:?}: {all}"));
-            all = all + &line + "\n";
-            if texts.iter().any(|text| line.contains(text)) {
-                return all;
-            }
-        }
-    }
-
-    /// Ctrl-C.
-    fn interrupt(mut self) -> String {
-        let kill = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(kill.success() && self.child.wait().unwrap().success());
-        self.said.iter().collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn edit(file: &Path, from: &str, to: &str) {
-    let text = std::fs::read_to_string(file).unwrap();
-    assert!(text.contains(from), "{text}");
-    std::fs::write(file, text.replace(from, to)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,4 +285,55 @@ async fn a_new_tool_answers_while_it_is_written_and_what_it_was_told_becomes_a_t
     assert!(report["used"]["fuel"].as_u64().unwrap() > 0 && report["used"]["calls"].as_u64().unwrap() >= 5, "{report}");
     let memory = report["limits"].as_array().unwrap().iter().find(|l| l["key"] == "memory").unwrap();
     assert!(memory["line"].as_str().unwrap().starts_with("memory = \""), "{report}");
+}
+
+/// A person who answers what `carapace plugin dev` asks; see `terminal.py`.
+fn at_a_terminal(folder: &Path, state: &Path, script: &Value) -> Command {
+    let dev = workshop(folder, state);
+    let mut python = Command::new("python3");
+    python.env_clear().envs(dev.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(folder);
+    python.arg(peers::script("terminal.py")).arg(script.to_string()).arg(dev.get_program());
+    python.args(["plugin", "dev"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    python
+}
+
+#[test]
+fn an_author_at_a_terminal_is_asked_and_a_question_about_what_has_changed_is_withdrawn() {
+    let kernel = Kernel::start(KernelOptions::openai("http://127.0.0.1:2"));
+    let beside = tempfile::tempdir().unwrap();
+    let folder = new(kernel.state(), beside.path(), "asked", "tool");
+    // The first question stands until the manifest changes; the second is answered; Ctrl-C ends it.
+    let script =
+        json!([["Grant this?", null], ["Not asked any more", null], ["Grant this?", "y"], ["running after", "\u{3}"]]);
+    let mut terminal = at_a_terminal(&folder, kernel.state(), &script).spawn().unwrap();
+    let mut shown = terminal.stdout.take().unwrap();
+    let (mut all, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&all).contains("Grant this?") {
+        shown.read_exact(&mut byte).unwrap();
+        all.push(byte[0]);
+    }
+    edit(&folder.join("carapace.toml"), "uses = [\"http:api\"]", "uses = [\"http:api\", \"kv\"]\n\n[kv]");
+    shown.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    assert!(terminal.wait().unwrap().success() && all.trim_end().ends_with("\n0"), "{all}");
+    let (_, second) = all.split_once("Not asked any more").unwrap();
+    assert!(
+        second.contains("carapace.toml has changed") && second.contains("kv") && second.contains("running after"),
+        "{all}"
+    );
+    assert!(second.contains("local/asked stays installed"), "{all}");
+    let granted = owner::done(kernel.state(), &["plugin", "grants", "asked"]);
+    assert!(granted.contains("keeps"), "{granted}");
+
+    // A no is one, and what runs goes on; Ctrl-C at a question ends it, too.
+    edit(&folder.join("carapace.toml"), "\"kv\"]", "\"kv\", \"memory\"]\n\n[memory]");
+    let script = json!([["Grant this?", "n"], ["Watching", "\u{3}"]]);
+    let out = at_a_terminal(&folder, kernel.state(), &script).output().unwrap();
+    let said = printed(&out);
+    assert!(out.status.success() && said.contains("you said no"), "{said}");
+    let script = json!([["Grant this?", "\u{3}"]]);
+    let out = at_a_terminal(&folder, kernel.state(), &script).output().unwrap();
+    assert!(out.status.success() && !printed(&out).contains("running after"), "{}", printed(&out));
+    let granted = owner::done(kernel.state(), &["plugin", "grants", "asked"]);
+    assert!(granted.contains("using http:api and kv\n"), "{granted}");
 }

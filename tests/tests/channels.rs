@@ -8,8 +8,11 @@
     reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
 )]
 
+use carapace_contract::Digest;
+use carapace_registry::package;
 use carapace_tests::chat::{TOKEN, Telegram, answers, channels, get, post, stands, until};
-use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
+use carapace_tests::server::Server;
+use carapace_tests::{Kernel, KernelOptions, foreign, owner, peer, peers};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
@@ -253,6 +256,19 @@ async fn somebody_elses_telegram_takes_what_we_send() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_talks_by_standard_webhooks_and_only_if_its_signature_is_right() {
+    standard_webhooks(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_channel_in_another_language_passes_the_same_run() {
+    let twin = peer!("npm", foreign::component("webhook-ts"));
+    let packed = package::build(&twin, &foreign::manifest("components/channels/webhook"));
+    let packed = packed.unwrap_or_else(|e| panic!("{e}"));
+    standard_webhooks(Some(packed)).await;
+}
+
+/// The run that every component passes that is to be the webhook channel.
+async fn standard_webhooks(in_its_place: Option<Vec<u8>>) {
     let ends = peer!("standardwebhooks", peers::chat_server("standard_webhooks.py", SECRET));
     let model = peer!("aimock", peers::aimock(&answers("Deployed."), &[]));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -260,9 +276,17 @@ async fn a_program_talks_by_standard_webhooks_and_only_if_its_signature_is_right
         "{{ webhooks: {{ port: {port} }}, instances: {{ webhook: {{ endpoints: {{ out: '{}' }}, channel: {{ allow: ['ci'] }} }} }} }}",
         ends.base
     );
-    let options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("WEBHOOK_SIGNING_SECRET", SECRET);
+    let mut options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("WEBHOOK_SIGNING_SECRET", SECRET);
+    let digest = in_its_place.as_deref().map(|bytes| Digest::of(bytes).to_string());
+    if let Some(package) = in_its_place {
+        options = options.with_package("webhook", package);
+    }
     let kernel = Kernel::start(options.with_config(&config));
     stands(&kernel, "local/webhook/main", "running").await;
+    if let Some(digest) = digest {
+        let installed = kernel.cli_json(&["plugin", "list", "--json"]).to_string();
+        assert!(installed.contains(&digest), "{installed}");
+    }
     let to = |path: &str| format!("http://127.0.0.1:{port}/channels/{path}");
     let send = async |id: &str, more: Value| {
         let mut body = json!({ "url": to("webhook/standard"), "id": id, "body": { "text": "Is it out?", "from": "ci", "conversation": "deploys", "id": id } });

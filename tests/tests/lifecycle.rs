@@ -302,6 +302,33 @@ async fn calls_that_run_into_a_limit_bring_no_older_version_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_breaks_after_it_changed_the_datas_form_stays_and_the_owner_decides() {
+    let (kernel, _model) = gadget_kernel!();
+    let (state, dir) = (kernel.state(), tempfile::tempdir().unwrap());
+    let ruin = wat::KV_SCHEMA.replace("(i32.store8 (i32.const 1026)", "(unreachable) (i32.store8 (i32.const 1026)");
+    let package = |version, fields, schema| gadget(version, fields, "\"kv\"", &format!("[kv]\nschema = {schema}\n"));
+    let (first, digest) = file(state, dir.path(), "first", &package("0.1.0", wat::KV_SCHEMA, 1));
+    let (second, _) = file(state, dir.path(), "second", &package("0.2.0", &ruin, 2));
+    owner::done(state, &["plugin", "install", &first, "--accept", &digest]);
+    assert_eq!(call(&kernel, "first").await, ("1".to_owned(), false));
+    owner::done(state, &["plugin", "update", "gadget", &second]);
+    for n in 0..3 {
+        let (content, is_error) = call(&kernel, &format!("ruin-{n}")).await;
+        assert!(is_error && content.contains("E-RUNTIME-001"), "{content}");
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while listed(state).unwrap()["note"].is_null() {
+        assert!(Instant::now() < deadline, "{}", kernel.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let instance = listed(state).unwrap();
+    assert_eq!(instance["version"], "0.2.0", "{instance}");
+    let note = instance["note"].as_str().unwrap();
+    assert!(note.contains("was not rolled back by itself") && note.contains("in form 2"), "{note}");
+    assert!(note.contains("carapace plugin rollback"), "it says what the owner can do: {note}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_configuration_keeps_out_or_names_in_vain_is_said_and_nothing_fails() {
     let model = peer!("aimock", peers::aimock(&script(&["gadget"]), &[]));
     let options = KernelOptions::openai(&format!("{}/v1", model.base))

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 fn manifest(wasi: &str, uses: &str, more: &str) -> String {
     format!(
         "[component]\nname = \"foreign\"\nversion = \"0.1.0\"\ncontract = \"0.1\"\ndescription = \"A stranger's\"\n\
-         [limits]\nmemory = \"32MiB\"\ncpu-per-call = \"1s\"\nwall-per-call = \"5s\"\n[wasi]\n{wasi}\n{more}\n\
+         [limits]\nmemory = \"32MiB\"\ncpu-per-call = \"1s\"\nwall-per-call = \"5s\"\nhost-calls-per-call = 20_000\n[wasi]\n{wasi}\n{more}\n\
          [[tool]]\nname = \"foreign_do\"\nuses = [{uses}]\n[[tool]]\nname = \"foreign_plain\"\n"
     )
 }
@@ -113,9 +113,13 @@ async fn no_socket_is_opened_and_no_name_resolved() {
 async fn each_limit_holds_for_a_component_of_wasi_too() {
     let component = peer!("wasm32-wasip2", foreign::component("foreign"));
     let stranger = Stranger::with(&component, &manifest(WHOLE, "\"http:api\"", API), json!({})).await;
-    for (what, code) in
-        [("spin", "E-RUNTIME-00"), ("sleep", "E-RUNTIME-004"), ("hoard", "E-RUNTIME-005"), ("exit", "E-RUNTIME-018")]
-    {
+    for (what, code) in [
+        ("spin", "E-RUNTIME-00"),
+        ("sleep", "E-RUNTIME-004"),
+        ("hoard", "E-RUNTIME-005"),
+        ("ask", "E-RUNTIME-011"),
+        ("exit", "E-RUNTIME-018"),
+    ] {
         let answer = stranger.does(what, "3").await;
         assert!(answer.contains(code), "{what}: {answer}");
     }

@@ -1,4 +1,4 @@
-//! Components that are not Rust for `wasm32-unknown-unknown`: the TypeScript template and example, the Python example, and a stranger's
+//! Components that are not Rust for `wasm32-unknown-unknown`: the TypeScript templates and examples, the Python example, and a stranger's
 //! Rust component for `wasm32-wasip2`. Built with their own toolchains from npm, PyPI and rustup; what those cannot bring is left out
 //! with a word, and the tests that need it are skipped (or fail, on a build server).
 
@@ -8,8 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const TYPESCRIPT: [(&str, &str); 2] =
-    [("template-tool-ts", "sdk/templates/tool-ts"), ("todo", "sdk/examples/typescript")];
+const TYPESCRIPT: [(&str, &str); 5] = [
+    ("template-tool-ts", "sdk/templates/tool-ts"),
+    ("template-provider-ts", "sdk/templates/provider-ts"),
+    ("template-channel-ts", "sdk/templates/channel-ts"),
+    ("todo", "sdk/examples/typescript"),
+    (TWIN, "sdk/examples/typescript-webhook"),
+];
+/// The component of which that example is the twin, and by which name it is built.
+const ORIGINAL: &str = "components/channels/webhook";
+const TWIN: &str = "webhook-ts";
+const SDK: &str = "sdk/typescript";
 const PYTHON: &str = "sdk/examples/python";
 const STRANGER: &str = "tests/foreign/wasip2";
 /// Where an author has this repository, seen from the component.
@@ -17,7 +26,7 @@ const BESIDE: [&str; 2] = ["file:../carapace/", "file:../../"];
 /// Downloads of some 80 MB.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What can be built here: folders of TypeScript components, to be tested, and in `out` one `NAME.wasm` each, without a manifest.
+/// What can be built here: folders of TypeScript, to be tested, and in `out` one `NAME.wasm` each, without a manifest.
 pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
     let _ = std::fs::remove_dir_all(out);
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -25,6 +34,8 @@ pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
     match npm() {
         Err(why) => left_out("TypeScript components", &why),
         Ok(npm) => {
+            // Its own tests, of what needs no component.
+            folders.push(root().join(SDK));
             for (name, source) in TYPESCRIPT {
                 folders.push(typescript(&npm, &root().join(source), &out.join(name))?);
                 copy(&out.join(name).join("build/component.wasm"), &out.join(format!("{name}.wasm")))?;
@@ -67,6 +78,22 @@ pub(crate) fn tests(folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
+/// The command that runs the tests of a component in Rust against its twin in another language, if that could be built below `out`.
+pub(crate) fn twin_tests(carapace: &Path, out: &Path) -> Result<Option<Command>> {
+    let component = out.join(format!("{TWIN}.wasm"));
+    if !component.is_file() {
+        return Ok(None);
+    }
+    let (original, package) = (root().join(ORIGINAL), out.join(TWIN).join("twin.wasm"));
+    let mut build = program(carapace);
+    build.args(["plugin", "build", "--core"]).arg(component).arg("--manifest").arg(original.join("carapace.toml"));
+    run(build.arg("--out").arg(&package))?;
+    let mut command = cargo();
+    command.current_dir(original).args(["test", "--no-fail-fast"]);
+    command.env("CARAPACE_TEST_COMPONENT", package).env("CARAPACE_TEST_HOST", carapace);
+    Ok(Some(command))
+}
+
 fn left_out(what: &str, why: &anyhow::Error) {
     eprintln!("   {what} cannot be built here and are left out: {why:#}");
 }
@@ -74,7 +101,7 @@ fn left_out(what: &str, why: &anyhow::Error) {
 /// npm, with the SDK's own packages in place.
 fn npm() -> Result<PathBuf> {
     let npm = which("npm").context("there is no npm; install Node.js 20 or newer")?;
-    let sdk = root().join("sdk/typescript");
+    let sdk = root().join(SDK);
     if !sdk.join("node_modules/componentize-qjs").is_dir() {
         let mut command = program(&npm);
         command.current_dir(&sdk).args(["ci", "--no-audit", "--no-fund"]);

@@ -180,6 +180,9 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     for folder in scripts.iter().filter(|_| filter.is_none()) {
         part(steps, "tests of TypeScript components", Runner::Node, &mut foreign::tests(folder)?);
     }
+    if let Some(mut command) = foreign::twin_tests(&carapace, &others)? {
+        part(steps, "component tests, against its twin", Runner::Libtest, command.arg("--").args(filter));
+    }
 
     println!("{}", total.line());
     if !broken.is_empty() || total.failed > 0 {

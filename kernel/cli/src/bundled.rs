@@ -375,12 +375,20 @@ fn agree(consent: Consent, grew: bool) -> Outcome {
 
 /// Asks at the terminal.
 pub(crate) fn ask() -> Outcome<bool> {
-    eprint!("Grant this? Every grant can be revoked later. [Y/n] ");
+    eprint!("{GRANT_THIS} ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     // The end of the input is no answer.
     let read = std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(read > 0 && matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"))
+    Ok(read > 0 && agrees(&answer))
+}
+
+/// What is asked after what a component asks for was shown.
+pub(crate) const GRANT_THIS: &str = "Grant this? Every grant can be revoked later. [Y/n]";
+
+/// Whether an answer to [`GRANT_THIS`] is a yes.
+pub(crate) fn agrees(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes")
 }
 
 /// The instances that there should be.

@@ -15,6 +15,7 @@ mod hidden;
 mod installed;
 mod network;
 mod owner;
+mod question;
 mod records;
 mod setup;
 mod sources;

@@ -222,8 +222,9 @@ impl Checks<'_> {
                     "remove it and store it with `carapace secrets set <name> --instance <publisher/component>`",
                 );
             }
-            Ok(u) if !matches!(u.scheme(), "http" | "https") || u.host().is_none() => {
-                self.push(Rule::Value, path, "is not an http or https URL", fix);
+            // A socket may be pointed elsewhere by either of its schemes.
+            Ok(u) if !matches!(u.scheme(), "http" | "https" | "ws" | "wss") || u.host().is_none() => {
+                self.push(Rule::Value, path, "is not an http, https, ws or wss URL", fix);
             }
             Ok(u) if u.query().is_some() || u.fragment().is_some() => {
                 self.push(Rule::Value, path, "is a base URL and has no query or fragment", fix);

@@ -9,7 +9,7 @@ pub(crate) use sentences::{amount, megabytes, use_word};
 use crate::decision::Effects;
 use crate::digest::Digest;
 use crate::limits::{Life, Limits, Profile};
-use crate::manifest::{AssetDecl, Auth, Capture, Manifest, Use, Verify};
+use crate::manifest::{AssetDecl, Auth, Capture, FrameInject, Manifest, SocketDecl, Use, Verify};
 use crate::name::{AssetName, EndpointName, Name, SecretName};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +21,9 @@ pub struct CapabilitySet {
     pub http: BTreeMap<EndpointName, HttpCapability>,
     /// Any public address.
     pub public_http: bool,
+    /// Sockets by name.
+    #[serde(default)]
+    pub sockets: BTreeMap<EndpointName, SocketCapability>,
     /// A kv namespace.
     pub kv: bool,
     /// Files of the package by name.
@@ -68,7 +71,7 @@ pub struct CapabilitySet {
     pub life: Life,
     /// Limits asked for.
     pub limits: Limits,
-    /// Names of optional capabilities (`http:<endpoint>`, `kv`, `memory`, `asset:<name>`, `secret:<name>`, `directory:<name>`, …) in this set.
+    /// Names of optional capabilities (`http:<endpoint>`, `socket:<endpoint>`, `kv`, `memory`, `asset:<name>`, `secret:<name>`, `directory:<name>`, …) in this set.
     pub optional: BTreeSet<String>,
 }
 
@@ -91,6 +94,27 @@ pub struct HttpCapability {
     pub inject: Vec<crate::manifest::Inject>,
     /// Values hidden in responses.
     pub capture: BTreeSet<Capture>,
+}
+
+/// One socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SocketCapability {
+    /// Base URL as signed; none = what `hosts` cover.
+    pub url: Option<url::Url>,
+    /// Environment variable for the operator's own base URL.
+    pub url_env: Option<String>,
+    /// Hosts that the component may name.
+    pub hosts: BTreeSet<String>,
+    /// What the kernel adds to the handshake.
+    pub auth: Auth,
+    /// Values set in messages, and thereby which secrets go there.
+    pub inject: Vec<FrameInject>,
+    /// Messages are kept before the component sees them.
+    pub spool: bool,
+    /// Logins in 24 hours.
+    pub logins_per_day: Option<u32>,
+    /// The largest message, bytes.
+    pub max_frame: u64,
 }
 
 /// One secret.
@@ -162,7 +186,7 @@ impl From<&crate::manifest::ToolDecl> for ToolCapability {
 /// One line of the consent screen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sentence {
-    /// `http:api`, `secret:bot-token`, `kv`, `tool:math_eval`, `limits`, …
+    /// `http:api`, `socket:gateway`, `secret:bot-token`, `kv`, `tool:math_eval`, `limits`, …
     pub capability: String,
     /// For a person.
     pub text: String,
@@ -176,6 +200,7 @@ impl CapabilitySet {
         Self {
             http: BTreeMap::new(),
             public_http: false,
+            sockets: BTreeMap::new(),
             kv: false,
             assets: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -223,6 +248,7 @@ impl CapabilitySet {
                 _ => false,
             },
             Some(("http", name)) => self.http.keys().any(|n| n.as_str() == name),
+            Some(("socket", name)) => self.sockets.keys().any(|n| n.as_str() == name),
             Some(("asset", name)) => self.assets.keys().any(|n| n.as_str() == name),
             Some(("directory", name)) => self.directories.keys().any(|n| n.as_str() == name),
             Some(("secret", name)) => self.secrets.keys().any(|n| n.as_str() == name),
@@ -257,10 +283,18 @@ impl CapabilitySet {
             }
             endpoint.inject.retain(|i| !is_refused("secret", i.secret.as_str()));
         }
+        set.sockets.retain(|name, _| !is_refused("socket", name.as_str()));
+        for socket in set.sockets.values_mut() {
+            if socket.auth.secret().is_some_and(|s| is_refused("secret", s.as_str())) {
+                socket.auth = Auth::None;
+            }
+            socket.inject.retain(|i| !is_refused("secret", i.rule.secret.as_str()));
+        }
         set.webhooks.retain(|_, verify| !verify.secret().is_some_and(|s| is_refused("secret", s.as_str())));
         let checked = set.webhooks.values().filter_map(Verify::secret);
+        let sockets = set.sockets.values().flat_map(SocketCapability::secrets);
         let sent: BTreeSet<SecretName> =
-            set.http.values().flat_map(HttpCapability::secrets).chain(checked).cloned().collect();
+            set.http.values().flat_map(HttpCapability::secrets).chain(sockets).chain(checked).cloned().collect();
         set.secrets.retain(|name, s| !is_refused("secret", name.as_str()) && (s.hmac || sent.contains(name)));
         let left = set.clone();
         set.optional.retain(|name| left.holds(name));
@@ -288,13 +322,35 @@ impl CapabilitySet {
 /// The one exception to https; a name such as `localhost` is none, because names can be made to lead elsewhere.
 pub fn is_this_machine(url: &url::Url) -> bool {
     let loopback = matches!(url.host(), Some(url::Host::Ipv4(ip)) if ip == std::net::Ipv4Addr::LOCALHOST);
-    loopback && url.scheme() == "http" && url.port().is_some_and(|port| port >= 1024)
+    loopback && matches!(url.scheme(), "http" | "ws") && url.port().is_some_and(|port| port >= 1024)
 }
 
 impl HttpCapability {
     /// The secrets that go there.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         self.auth.secret().into_iter().chain(self.inject.iter().map(|i| &i.secret))
+    }
+}
+
+impl SocketCapability {
+    /// The secrets that go there.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.auth.secret().into_iter().chain(self.inject.iter().map(|i| &i.rule.secret))
+    }
+}
+
+impl From<&SocketDecl> for SocketCapability {
+    fn from(s: &SocketDecl) -> Self {
+        Self {
+            url: s.url.clone(),
+            url_env: s.url_env.clone(),
+            hosts: s.hosts.iter().cloned().collect(),
+            auth: s.auth.clone(),
+            inject: s.inject.clone(),
+            spool: s.spool,
+            logins_per_day: s.logins_per_day,
+            max_frame: s.max_frame,
+        }
     }
 }
 
@@ -327,6 +383,9 @@ impl From<&Manifest> for CapabilitySet {
                 },
             );
         }
+        for socket in m.sockets.iter().filter(|s| s.optional) {
+            optional.insert(format!("socket:{}", socket.endpoint));
+        }
         if m.kv.is_some_and(|kv| kv.optional) {
             optional.insert("kv".to_owned());
         }
@@ -357,6 +416,7 @@ impl From<&Manifest> for CapabilitySet {
         Self {
             http,
             public_http: m.public_http,
+            sockets: m.sockets.iter().map(|s| (s.endpoint.clone(), SocketCapability::from(s))).collect(),
             kv: m.kv.is_some(),
             assets: m.assets.iter().map(|a| (a.name.clone(), AssetCapability::from(a))).collect(),
             secrets: m

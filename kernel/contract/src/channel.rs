@@ -1,8 +1,9 @@
 //! What a channel component and the kernel say to each other: the `channel` interface of `wit/` as plain data.
 
 use crate::digest::Digest;
-use crate::name::InstanceId;
+use crate::name::{EndpointName, InstanceId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The largest state of a channel, bytes.
 pub const MAX_STATE: usize = 64 << 10;
@@ -18,6 +19,8 @@ pub const MAX_PART: usize = 256 << 10;
 pub const MAX_ID: usize = 256;
 /// The longest text of a message that comes in, bytes; what is longer is cut, and says so.
 pub const MAX_TEXT: usize = 64 << 10;
+/// Sockets of an instance that are open at once: the second is there to take over.
+pub const MAX_SOCKETS: usize = 2;
 /// How often an event is given to a component that breaks on it.
 pub const MAX_ATTEMPTS: u32 = 3;
 
@@ -36,6 +39,19 @@ pub struct ChannelInfo {
     pub spool: bool,
     /// It fetches files that come with messages.
     pub media: bool,
+    /// Its sockets, by endpoint.
+    pub sockets: BTreeMap<EndpointName, SocketInfo>,
+}
+
+/// What the kernel holds a socket to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketInfo {
+    /// Frames are durable before the component sees them.
+    pub spool: bool,
+    /// Logins in 24 hours.
+    pub logins_per_day: Option<u32>,
+    /// A login is a frame that one of its `inject` rules says is one; else each connection is.
+    pub login_frames: bool,
 }
 
 /// What a platform can do.
@@ -221,6 +237,118 @@ pub struct HttpAnswer {
     pub body: Vec<u8>,
 }
 
+/// Why a connection is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DialReason {
+    /// The component, or the kernel, has just been started.
+    Start,
+    /// None is left.
+    Closed,
+    /// The last one did not come about.
+    Failed,
+    /// The component asked for it.
+    Asked,
+}
+
+impl DialReason {
+    /// Its word in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+            Self::Asked => "asked",
+        }
+    }
+}
+
+/// A connection is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dial {
+    /// Why.
+    pub reason: DialReason,
+    /// Attempts in a row that did not come about.
+    pub failures: u32,
+    /// Status of the answer to the last one, if that was no WebSocket.
+    pub status: Option<u16>,
+    /// The sockets that are open.
+    pub open: Vec<u32>,
+}
+
+/// Where a socket leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketAddress {
+    /// A path with query under the manifest's URL.
+    Path(String),
+    /// A URL that the manifest's hosts cover.
+    Url(String),
+    /// A handle that a `capture` rule made.
+    Handle(String),
+}
+
+/// A socket that a component wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketTarget {
+    /// A `[[socket]]` of its manifest.
+    pub endpoint: String,
+    /// Where to.
+    pub address: SocketAddress,
+    /// Of the handshake.
+    pub headers: Vec<(String, String)>,
+    /// The kernel pings as often, ms.
+    pub ping_ms: Option<u32>,
+}
+
+/// What came through a socket, or shall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// Its number.
+    pub socket: u32,
+    /// Else binary.
+    pub text: bool,
+    /// What.
+    #[serde(with = "serde_base64")]
+    pub data: Vec<u8>,
+}
+
+/// A socket has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Its number.
+    pub socket: u32,
+    /// The other side's.
+    pub code: Option<u16>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A socket that a component ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// Its number.
+    pub socket: u32,
+    /// 1000, or from 3000 to 4999.
+    pub code: u16,
+    /// Why, at most 123 bytes.
+    pub reason: String,
+}
+
+/// What leaves once an event is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// An HTTP request.
+    Request(KernelRequest),
+    /// A socket is opened.
+    Connect(SocketTarget),
+    /// Something is sent through one.
+    Frame(Frame),
+    /// One is ended.
+    Close(Closing),
+    /// One more is wanted.
+    Dial,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "value", rename_all = "kebab-case")]
@@ -233,6 +361,14 @@ pub enum Event {
     Timer(String),
     /// A request to a webhook.
     Webhook(WebhookRequest),
+    /// A connection is wanted.
+    Dial(Dial),
+    /// A socket is open.
+    Opened(u32),
+    /// Something came through a socket.
+    Frame(Frame),
+    /// A socket has ended.
+    Closed(Closed),
 }
 
 /// A timer that a component asked for.
@@ -284,6 +420,11 @@ pub enum Link {
     },
     /// Not at all: webhooks bring it.
     Idle,
+    /// Through a socket.
+    Socket {
+        /// Until one is asked for, at least, ms.
+        after_ms: u32,
+    },
     /// It cannot go on without the owner.
     Fatal(String),
 }
@@ -295,8 +436,8 @@ pub struct Outcome {
     pub state: Vec<u8>,
     /// What came in.
     pub inbound: Vec<Inbound>,
-    /// Sent after the commit, in order.
-    pub effects: Vec<KernelRequest>,
+    /// They leave after the commit, in order.
+    pub effects: Vec<Effect>,
     /// Timers.
     pub timers: Vec<TimerChange>,
     /// None = as before.
@@ -409,6 +550,22 @@ pub struct ChannelStatus {
     pub events_dead: u64,
     /// Strangers who wait for an approval.
     pub pairing: u64,
+    /// Its sockets that are open.
+    #[serde(default)]
+    pub sockets: Vec<SocketStatus>,
+}
+
+/// A socket that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStatus {
+    /// Which `[[socket]]` of the manifest's.
+    pub endpoint: EndpointName,
+    /// Its number.
+    pub socket: u32,
+    /// Since when, ms since the epoch.
+    pub since_ms: u64,
+    /// When something last came through it, ms since the epoch.
+    pub last_frame_ms: Option<u64>,
 }
 
 /// See [`ChannelStatus`].

@@ -1,10 +1,11 @@
 //! How a request grew over what was granted.
 
 use crate::capability::{
-    AssetCapability, CapabilitySet, HttpCapability, SecretCapability, ToolCapability, amount, megabytes, use_word,
+    AssetCapability, CapabilitySet, HttpCapability, SecretCapability, SocketCapability, ToolCapability, amount,
+    megabytes, use_word,
 };
 use crate::limits::{Life, Profile};
-use crate::manifest::{Auth, Verify};
+use crate::manifest::{Auth, FrameInject, Verify};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -43,6 +44,9 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
         }
     }
     g.flag("http:public", old.public_http, new.public_http, "new: any public address");
+    for (name, n) in &new.sockets {
+        socket(&mut g, &format!("socket:{name}"), old.sockets.get(name), n);
+    }
     g.flag("kv", old.kv, new.kv, "new: data of its own");
     for (name, n) in &new.assets {
         asset(&mut g, &format!("asset:{name}"), old.assets.get(name), n);
@@ -177,6 +181,63 @@ fn credentials(g: &mut Grown, capability: &str, old: Option<&HttpCapability>, ne
     for inject in new.inject.iter().filter(|i| old.is_none_or(|old| !old.inject.contains(i))) {
         let text = format!("sends the secret `{}` to {origin} in request bodies at `{}`", inject.secret, inject.at);
         g.add(&format!("{capability}.inject"), text);
+    }
+}
+
+fn socket(g: &mut Grown, capability: &str, old: Option<&SocketCapability>, new: &SocketCapability) {
+    let there = new.url.as_ref().map_or_else(|| "its hosts".to_owned(), ToString::to_string);
+    match old {
+        None => {
+            let hosts: Vec<&str> = new.hosts.iter().map(String::as_str).collect();
+            let to = new.url.as_ref().map_or_else(|| hosts.join(", "), ToString::to_string);
+            g.add(capability, format!("new: a connection to {to}"));
+        }
+        Some(old) => {
+            if old.url != new.url {
+                let (from, to) = (old.url.as_ref(), new.url.as_ref());
+                let shown =
+                    |u: Option<&url::Url>| u.map_or_else(|| "what the platform names".to_owned(), ToString::to_string);
+                g.add(&format!("{capability}.url"), format!("changed address: from {} to {}", shown(from), shown(to)));
+            }
+            g.members(&format!("{capability}.hosts"), "host", &old.hosts, &new.hosts);
+            if new.max_frame > old.max_frame {
+                let (o, n) = (amount("max-frame", old.max_frame), amount("max-frame", new.max_frame));
+                g.add(&format!("{capability}.max-frame"), format!("from {o} to {n}"));
+            }
+            // None is without end.
+            if let Some(o) = old.logins_per_day
+                && new.logins_per_day.is_none_or(|n| n > o)
+            {
+                let n = new.logins_per_day.map_or_else(|| "any number".to_owned(), |n| n.to_string());
+                g.add(&format!("{capability}.logins-per-day"), format!("from {o} to {n}"));
+            }
+            g.flag(
+                &format!("{capability}.spool"),
+                old.spool,
+                new.spool,
+                "new: what comes through it is kept for a while",
+            );
+        }
+    }
+    let variable = "the variable that may point it elsewhere:";
+    let before = old.and_then(|o| o.url_env.as_ref());
+    g.variable(&format!("{capability}.url-env"), variable, before, new.url_env.as_ref());
+    if new.auth != Auth::None && old.is_none_or(|old| old.auth != new.auth) {
+        let secret = new.auth.secret().map(ToString::to_string).unwrap_or_default();
+        let text = format!("sends the secret `{secret}` to {there} in a new way ({})", describe(&new.auth));
+        g.add(&format!("{capability}.auth"), text);
+    }
+    // Whether a message counts as a login changes nothing about where the secret goes.
+    let known = |i: &FrameInject| old.is_some_and(|old| old.inject.iter().any(|o| o.rule == i.rule));
+    for inject in new.inject.iter().filter(|i| !known(i)) {
+        let text = format!("sends the secret `{}` to {there} in messages at `{}`", inject.rule.secret, inject.rule.at);
+        g.add(&format!("{capability}.inject"), text);
+    }
+    // But fewer of them would be counted.
+    if let Some(old) = old
+        && old.inject.iter().any(|o| o.login && new.inject.iter().any(|n| n.rule == o.rule && !n.login))
+    {
+        g.add(&format!("{capability}.inject"), "a message that counted as a login no longer does".to_owned());
     }
 }
 

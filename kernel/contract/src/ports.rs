@@ -2,7 +2,7 @@
 
 use crate::channel::{
     Attachment, ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome,
-    Outgoing, RenderedPart, WebhookRequest,
+    Outgoing, RenderedPart, SocketTarget, WebhookRequest,
 };
 use crate::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelInfo, ModelRef};
 use crate::control::ControlRequest;
@@ -124,6 +124,8 @@ pub trait Channels: Send + Sync {
     ) -> Result<Outcome, ChannelFailure>;
     /// Sends a request of a component's outside any call of it: a poll, an effect. The body is read whole, within its limits.
     async fn request(&self, instance: &InstanceId, request: KernelRequest) -> Result<HttpAnswer, ChannelFailure>;
+    /// Opens a socket for it, under the same rules. Gives up by itself after a while.
+    async fn connect(&self, instance: &InstanceId, target: SocketTarget) -> Result<Box<dyn Socket>, ConnectFailure>;
     /// `split`.
     async fn split(&self, instance: &InstanceId, response: HttpAnswer) -> Result<Vec<Item>, ChannelFailure>;
     /// `render`.
@@ -144,6 +146,57 @@ pub trait Channels: Send + Sync {
     /// # Errors
     /// Status and text of the answer. It tells a stranger nothing.
     async fn verify(&self, instance: &InstanceId, request: WebhookRequest) -> Result<WebhookRequest, HttpAnswer>;
+}
+
+/// A WebSocket that is open, whole and in one hand. Dropping it cuts the connection.
+#[async_trait]
+pub trait Socket: Send {
+    /// What comes next; after an end nothing does. May be dropped and called again: nothing is lost by it.
+    async fn next(&mut self) -> SocketNews;
+    /// Whether this message, sent, would be a login: a secret would be set in it by a rule that says so.
+    fn is_login(&self, text: bool, data: &[u8]) -> bool;
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// It did not leave; the socket is of no use any more, unless the message itself was refused (`Final`).
+    async fn send(&mut self, text: bool, data: Vec<u8>) -> Result<(), ChannelFailure>;
+    /// Asks whether somebody is there; a sign of life follows.
+    ///
+    /// # Errors
+    /// The socket is of no use any more.
+    async fn ping(&mut self) -> Result<(), ChannelFailure>;
+    /// Says that it is to end; what was under way still comes, and then its end.
+    async fn close(&mut self, code: u16, reason: &str);
+}
+
+/// What comes through a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketNews {
+    /// A whole message.
+    Message {
+        /// Else binary.
+        text: bool,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// A sign of life.
+    Alive,
+    /// Its end.
+    Closed {
+        /// The other side's code.
+        code: Option<u16>,
+        /// Why; holds no secret.
+        reason: String,
+    },
+}
+
+/// Why a socket did not come about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectFailure {
+    /// Why.
+    pub failure: ChannelFailure,
+    /// What the server answered instead.
+    pub status: Option<u16>,
 }
 
 /// Why a message was not put on its way.

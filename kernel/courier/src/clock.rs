@@ -62,6 +62,11 @@ impl Moment {
         Self { steady_ms: clock.steady_ms().saturating_add(ms), wall_ms: clock.now_ms().saturating_add(ms) }
     }
 
+    /// How long it is over, by the steady clock.
+    pub(crate) fn passed(self, clock: &dyn Clock) -> u64 {
+        clock.steady_ms().saturating_sub(self.steady_ms)
+    }
+
     /// How long it still takes; 0 = it is over.
     pub(crate) fn left(self, clock: &dyn Clock) -> u64 {
         let steady = self.steady_ms.saturating_sub(clock.steady_ms());

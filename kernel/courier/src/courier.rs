@@ -214,7 +214,9 @@ async fn reconcile(inner: &Arc<Inner>, running: &mut HashMap<InstanceId, Running
             one.outbox_cancel.cancel();
             end(one.cancel, one.session).await;
         }
-        inner.slots().remove(&instance);
+        if let Some(slot) = inner.slots().remove(&instance) {
+            slot.sockets.cut_all();
+        }
         metrics::gauge!("carapace_channel_ready", "instance" => instance.to_string()).set(0.0);
     }
     // What was forgotten with an uninstalled component must not be remembered here.
@@ -245,6 +247,10 @@ async fn reconcile(inner: &Arc<Inner>, running: &mut HashMap<InstanceId, Running
         let outbox_cancel = match running.remove(&info.instance) {
             Some(one) => {
                 end(one.cancel, one.session).await;
+                if one.section != section {
+                    // It may point elsewhere now.
+                    slot.sockets.cut_each();
+                }
                 one.outbox_cancel
             }
             None => {

@@ -1,9 +1,12 @@
-//! Requests that leave after a commit, in order. Each is sent at most once: what must arrive is a message, not an effect.
+//! What leaves after a commit. The effects of one event leave in order, each at most once: what must arrive is a message, not an effect.
+//! What goes through sockets waits for no request of another event.
 
 use crate::chance::back_off;
 use crate::courier::Inner;
+use crate::slot::Slot;
+use crate::sockets;
 use carapace_contract::InstanceId;
-use carapace_contract::channel::{ChannelFailureKind, KernelRequest};
+use carapace_contract::channel::{ChannelFailureKind, ChannelInfo, Effect, KernelRequest};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -13,15 +16,39 @@ const MOST: usize = 256;
 const OFFERS: u32 = 5;
 
 /// The way out for the effects of one session.
-pub(crate) fn effects(inner: &Arc<Inner>, instance: InstanceId) -> mpsc::Sender<KernelRequest> {
-    let (sender, mut queue) = mpsc::channel::<KernelRequest>(MOST);
-    let inner_ = Arc::clone(inner);
+pub(crate) fn effects(inner: &Arc<Inner>, slot: &Arc<Slot>, info: &ChannelInfo) -> mpsc::Sender<Vec<Effect>> {
+    let (sender, mut queue) = mpsc::channel::<Vec<Effect>>(MOST);
+    let (inner_, slot, info) = (Arc::clone(inner), Arc::clone(slot), info.clone());
     inner.spawn(async move {
-        while let Some(request) = queue.recv().await {
-            send(&inner_, &instance, request).await;
+        while let Some(effects) = queue.recv().await {
+            for effect in effects {
+                match effect {
+                    Effect::Request(request) => send(&inner_, &info.instance, request).await,
+                    other => sockets::perform(&inner_, &slot, &info, other).await,
+                }
+            }
         }
     });
     sender
+}
+
+/// Lets the effects of one event go; those of sockets at once, unless they stand behind a request.
+pub(crate) async fn release(
+    inner: &Arc<Inner>,
+    slot: &Arc<Slot>,
+    info: &ChannelInfo,
+    queue: &mpsc::Sender<Vec<Effect>>,
+    effects: Vec<Effect>,
+) {
+    let mut effects = effects.into_iter().peekable();
+    while let Some(effect) = effects.next_if(|e| !matches!(e, Effect::Request(_))) {
+        sockets::perform(inner, slot, info, effect).await;
+    }
+    let rest: Vec<Effect> = effects.collect();
+    if !rest.is_empty() {
+        // Its reader ends with the courier.
+        let _ = queue.send(rest).await;
+    }
 }
 
 async fn send(inner: &Inner, instance: &InstanceId, request: KernelRequest) {

@@ -2,16 +2,17 @@
 
 use crate::clock::Moment;
 use crate::harvest::Harvest;
-use crate::ingress::{End, MOST_EVENTS, Session};
+use crate::ingress::{End, LONGEST_ASKED_MS, MOST_EVENTS, Session};
 use crate::marks::Marks;
 use crate::slot::{Hook, Slot};
-use carapace_contract::Digest;
-use carapace_contract::channel::{ChannelFailure, ChannelFailureKind, ChannelState, Event, HttpAnswer, Item};
+use crate::sockets::Arrived;
+use carapace_contract::channel::{ChannelFailure, ChannelFailureKind, ChannelState, Dial, Event, HttpAnswer, Item};
+use carapace_contract::{Digest, EndpointName};
 use carapace_store::{Batch, ChannelEventState, Durability, Ulid};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A commit is not put off for longer than this by further events, ms.
 const LONGEST_GROUP_MS: u64 = 100;
@@ -37,6 +38,13 @@ pub(crate) enum Source {
     Timer,
     Stored(Ulid),
     Item,
+    /// The kernel itself.
+    Dial,
+    /// A socket.
+    Arrived {
+        endpoint: EndpointName,
+        room: Option<OwnedSemaphorePermit>,
+    },
 }
 
 /// An event that is to be given.
@@ -73,6 +81,22 @@ impl Due {
         let fingerprint = Digest::of(body.to_string().as_bytes()).hex();
         let known_dead = slot.is_dead(&fingerprint);
         Self { known_dead, ..Self::new(event, fingerprint, Source::Item) }
+    }
+
+    pub(crate) fn dial(dial: Dial) -> Self {
+        Self::new(Event::Dial(dial), "dial".to_owned(), Source::Dial)
+    }
+
+    /// What came through a socket. The same message is known again whatever socket it comes through.
+    pub(crate) fn arrived(arrived: Arrived) -> Self {
+        let Arrived { event, endpoint, room } = arrived;
+        let fingerprint = match &event {
+            Event::Frame(frame) => Digest::of(&frame.data).hex(),
+            Event::Opened(socket) => format!("opened:{socket}"),
+            Event::Closed(closed) => format!("closed:{}", closed.socket),
+            _ => String::new(),
+        };
+        Self::new(event, fingerprint, Source::Arrived { endpoint, room })
     }
 
     fn passed_over(cursor: String) -> Self {
@@ -120,6 +144,54 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Takes what came through sockets: what is to be kept first is kept, and given when it is read back.
+    pub(crate) async fn take_arrived(&mut self) -> Result<(), End> {
+        let most = MOST_EVENTS.saturating_sub(self.pending.len());
+        let mut arrived: VecDeque<Arrived> = self.slot.sockets.take(most).into();
+        let (mut kept, mut batch) = (Vec::new(), self.batch());
+        while let Some(next) = arrived.front() {
+            let spool = self.info.sockets.get(&next.endpoint).is_some_and(|s| s.spool);
+            let is_frame = matches!(next.event, Event::Frame(_));
+            // The end of a socket is not told before what came through it.
+            if spool && (!is_frame && (!kept.is_empty() || self.slot.has_stored()) || is_frame && self.slot.is_full()) {
+                break;
+            }
+            let Some(next) = arrived.pop_front() else { break };
+            if spool && is_frame {
+                batch = batch.event_put(self.kept(&next.event, ChannelEventState::Waiting, None));
+                kept.push(next);
+            } else {
+                self.pending.push_back(Due::arrived(next));
+            }
+        }
+        self.slot.sockets.put_back(arrived.into());
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let n = kept.len();
+        match self.durably(batch).await {
+            Ok(_) => self.slot.stored(n),
+            Err(end) => {
+                self.slot.sockets.put_back(kept);
+                return Err(end);
+            }
+        }
+        Ok(())
+    }
+
+    /// The session ends: what came through sockets and was not dealt with is for the next one.
+    pub(crate) fn give_back(&mut self) {
+        let mut arrived = Vec::new();
+        for due in self.pending.drain(..) {
+            match (due.event, due.source) {
+                (event, Source::Arrived { endpoint, room }) => arrived.push(Arrived { event, endpoint, room }),
+                (Event::Dial(dial), _) => self.slot.sockets.dial_again(dial.reason),
+                _ => {}
+            }
+        }
+        self.slot.sockets.put_back(arrived);
     }
 
     /// Keeps a poll's response that could not be split.
@@ -170,7 +242,10 @@ impl Session {
             }
             let mut group = VecDeque::from([first]);
             // What was under way before and was not taken goes alone, so that nothing falls with it.
-            let alone = |marks: &Marks, due: &Due| due.known_dead || marks.is_suspect(&due.fingerprint);
+            // So does a dial, during which others would have to wait for their commit.
+            let alone = |marks: &Marks, due: &Due| {
+                due.known_dead || marks.is_suspect(&due.fingerprint) || matches!(due.event, Event::Dial(_))
+            };
             if group.front().is_some_and(|due| !alone(&self.marks, due)) {
                 while group.len() < MOST_EVENTS
                     && let Some(next) = self.pending.pop_front_if(|due| !alone(&self.marks, due))
@@ -209,6 +284,7 @@ impl Session {
                     for fingerprint in &given {
                         self.marks.unbegin(fingerprint);
                     }
+                    self.restore(done, Some(due), group);
                     self.note().await?;
                     return Err(End::Cancelled);
                 }
@@ -250,7 +326,10 @@ impl Session {
             }
             harvest.add(|b| b.channel_attempts(self.info.instance.clone(), self.marks.body()));
             let gathered = harvest.gathered();
-            self.commit(gathered, state).await?;
+            if let Err(end) = self.commit(gathered, state).await {
+                self.restore(done, failed.map(|(due, _)| due), VecDeque::new());
+                return Err(end);
+            }
             self.failures = 0;
             self.slot.took_in(inner.clock.now_ms());
             for (due, response) in done {
@@ -260,6 +339,14 @@ impl Session {
         match failed {
             Some((due, f)) => self.failed(due, f).await,
             None => Ok(()),
+        }
+    }
+
+    /// Puts back what was given and is not durable.
+    fn restore(&mut self, done: Vec<(Due, Option<HttpAnswer>)>, last: Option<Due>, rest: VecDeque<Due>) {
+        let first: Vec<Due> = done.into_iter().map(|(due, _)| due).chain(last).chain(rest).collect();
+        for due in first.into_iter().rev() {
+            self.pending.push_front(due);
         }
     }
 
@@ -279,7 +366,12 @@ impl Session {
                 let _ = answer.send(response.unwrap_or(HttpAnswer { status: 200, ..HttpAnswer::default() }));
             }
             Source::Stored(_) => self.slot.unstored(),
-            Source::Timer | Source::Item => {}
+            Source::Arrived { .. } => {
+                if let Event::Closed(closed) = &due.event {
+                    self.slot.sockets.forget(self.inner.clock.as_ref(), closed);
+                }
+            }
+            Source::Timer | Source::Item | Source::Dial => {}
         }
     }
 
@@ -298,6 +390,11 @@ impl Session {
                 self.note().await?;
                 Err(End::Gone(f.to_string()))
             }
+            ChannelFailureKind::Retryable if matches!(due.event, Event::Dial(_)) => {
+                self.marks.unbegin(&due.fingerprint);
+                self.not_dialled(&due.event, &f.to_string(), f.retry_after_ms);
+                Ok(())
+            }
             ChannelFailureKind::Retryable | ChannelFailureKind::NotNow => {
                 self.marks.unbegin(&due.fingerprint);
                 if f.kind == ChannelFailureKind::Retryable {
@@ -313,10 +410,34 @@ impl Session {
         }
     }
 
+    /// A dial came to nothing. Everything else goes on; it is given again after a while.
+    fn not_dialled(&mut self, event: &Event, why: &str, after_ms: Option<u64>) {
+        let Event::Dial(dial) = event else { return };
+        let after_ms = after_ms.map(|ms| ms.min(LONGEST_ASKED_MS));
+        let why = format!("no socket could be asked for: {why}");
+        tracing::warn!(instance = %self.info.instance, why, "a channel did not dial");
+        self.slot.sockets.dial_failed(self.inner.clock.as_ref(), dial.reason, after_ms, why);
+    }
+
+    /// What the kernel itself says about sockets is not kept: that would be of no use to anybody later.
+    async fn bury_socket(&mut self, due: &Due, why: &str) -> Result<(), End> {
+        tracing::error!(instance = %self.info.instance, why, "a channel cannot take what was said about its sockets");
+        match &due.event {
+            Event::Opened(socket) => self.slot.sockets.cut(*socket),
+            Event::Closed(closed) => self.slot.sockets.forget(self.inner.clock.as_ref(), closed),
+            dial => self.not_dialled(dial, why, None),
+        }
+        let batch = self.batch().channel_attempts(self.info.instance.clone(), self.marks.body());
+        self.durably(batch).await.map(|_| ())
+    }
+
     /// Puts an event aside: kept as it came, listed, and not given again unless the owner says so.
     async fn bury(&mut self, due: Due, why: String) -> Result<(), End> {
         self.marks.end(&due.fingerprint);
         self.count("dead");
+        if matches!(due.event, Event::Dial(_) | Event::Opened(_) | Event::Closed(_)) {
+            return self.bury_socket(&due, &why).await;
+        }
         tracing::error!(instance = %self.info.instance, why, "an event was put aside; `carapace events list` shows it");
         let mut batch = self.batch().channel_attempts(self.info.instance.clone(), self.marks.body());
         match (&due.source, &due.event) {
@@ -344,7 +465,7 @@ impl Session {
                 self.slot.died(due.fingerprint);
                 self.pass_over(&due.event);
             }
-            Source::Timer => {}
+            Source::Timer | Source::Dial | Source::Arrived { .. } => {}
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::policy::{Ruling, rule};
 use crate::slot::Slot;
 use crate::timers::Timers;
 use carapace_config::ChannelPolicy;
-use carapace_contract::channel::{ChannelMessage, ConversationKind, Inbound, KernelRequest, Link, MAX_ID, Outcome};
+use carapace_contract::channel::{ChannelMessage, ConversationKind, Effect, Inbound, Link, MAX_ID, Outcome};
 use carapace_store::{Batch, InboxMessage, InboxRow, InboxTaken, PlaceRow, Receipt, Ulid};
 
 /// A row that was taken in, if it turns out to be new.
@@ -23,7 +23,8 @@ pub(crate) struct Harvest<'a> {
     slot: &'a Slot,
     policy: ChannelPolicy,
     batch: Batch,
-    effects: Vec<KernelRequest>,
+    /// Of each event that has any.
+    effects: Vec<Vec<Effect>>,
     link: Option<Link>,
     taken: Vec<Taken>,
     /// Timers that an outcome set or cleared.
@@ -58,7 +59,9 @@ impl<'a> Harvest<'a> {
                 Inbound::Edited(message) => self.message(message, true),
             }
         }
-        self.effects.extend(outcome.effects);
+        if !outcome.effects.is_empty() {
+            self.effects.push(outcome.effects);
+        }
         if outcome.link.is_some() {
             self.link = outcome.link;
         }
@@ -158,7 +161,7 @@ impl<'a> Harvest<'a> {
 pub(crate) struct Gathered {
     pub(crate) batch: Batch,
     pub(crate) taken: Vec<Taken>,
-    pub(crate) effects: Vec<KernelRequest>,
+    pub(crate) effects: Vec<Vec<Effect>>,
     pub(crate) link: Option<Link>,
 }
 

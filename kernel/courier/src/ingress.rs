@@ -3,7 +3,7 @@
 use crate::chance::back_off;
 use crate::clock::Moment;
 use crate::courier::{HOLDER, Inner};
-use crate::effects::effects;
+use crate::effects::{effects, release};
 use crate::events::Due;
 use crate::harvest::{Gathered, Harvest, settled};
 use crate::marks::Marks;
@@ -12,7 +12,7 @@ use crate::slot::Slot;
 use crate::timers::Timers;
 use carapace_contract::Digest;
 use carapace_contract::channel::{
-    ChannelFailure, ChannelFailureKind, ChannelInfo, ChannelState, Event, Item, KernelRequest, Link, MAX_ATTEMPTS,
+    ChannelFailure, ChannelFailureKind, ChannelInfo, ChannelState, Effect, Event, Item, Link, MAX_ATTEMPTS,
 };
 use carapace_store::{Batch, ChannelEventRow, ChannelEventState, ChannelRow, Lease, StoreError};
 use std::collections::VecDeque;
@@ -69,7 +69,7 @@ pub(crate) struct Session {
     pub(crate) pending: VecDeque<Due>,
     /// What a poll brought and nobody has looked at.
     pub(crate) items: VecDeque<Item>,
-    effects: mpsc::Sender<KernelRequest>,
+    effects: mpsc::Sender<Vec<Effect>>,
     /// Failures in a row that say nothing about an event.
     pub(crate) failures: u32,
 }
@@ -84,15 +84,21 @@ pub(crate) async fn run(inner: Arc<Inner>, slot: Arc<Slot>, info: ChannelInfo, c
         let end = match Session::open(&inner, &slot, info.clone(), cancel.clone()).await {
             Ok(mut session) => {
                 failures = 3;
-                session.work().await
+                let end = session.work().await;
+                session.give_back();
+                end
             }
             Err(end) => end,
         };
         let why = match end {
             End::Cancelled => return,
-            End::Stopped(why) => return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(why)),
+            End::Stopped(why) => {
+                slot.sockets.cut_all();
+                return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(why));
+            }
             End::Lost(e) if e.is_closed() => return,
             End::Lost(e) if e.is_fenced() => {
+                slot.sockets.cut_all();
                 return slot.stands(clock.as_ref(), ChannelState::Stopped, Some(e.to_string()));
             }
             End::Lost(e) => e.to_string(),
@@ -138,7 +144,8 @@ impl Session {
         let waiting = inner.store.delivery_counts(instance).await?.events;
         slot.stored_are(usize::try_from(waiting).unwrap_or(usize::MAX));
         slot.read_again();
-        let effects = effects(&inner, info.instance.clone());
+        let effects = effects(&inner, &slot, &info);
+        slot.sockets.take_over(&info);
         let renew = Moment::after(inner.clock.as_ref(), RENEW_MS);
         let mut session = Self {
             inner,
@@ -198,7 +205,9 @@ impl Session {
             return Err(End::Stopped(why.clone()));
         }
         if self.failures == 0 && self.polls.failures == 0 {
-            self.slot.stands(self.inner.clock.as_ref(), ChannelState::Running, None);
+            let why = self.slot.sockets.trouble();
+            let state = if why.is_some() { ChannelState::Degraded } else { ChannelState::Running };
+            self.slot.stands(self.inner.clock.as_ref(), state, why);
         }
         Ok(())
     }
@@ -244,17 +253,19 @@ impl Session {
         self.state = row.state;
         if let Some(link) = link {
             self.polls.relink(self.link.as_ref(), &link);
+            match &link {
+                Link::Socket { after_ms } => self.slot.sockets.want(self.inner.clock.as_ref(), *after_ms),
+                Link::Poll { .. } | Link::Idle => self.slot.sockets.unwant(),
+                Link::Fatal(_) => {}
+            }
             self.link = Some(link);
         }
         for new in settled(taken, &receipt, &self.info.instance.to_string()) {
             self.inner.enqueue(new.id, self.info.instance.clone(), new.session);
         }
-        for effect in effects {
-            tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => return Err(End::Cancelled),
-                _ = self.effects.send(effect) => {}
-            }
+        // Not given up half-way when the session is told to end: sockets outlive it, and wait for what was promised through them.
+        for effects in effects {
+            release(&self.inner, &self.slot, &self.info, &self.effects, effects).await;
         }
         Ok(())
     }
@@ -295,7 +306,8 @@ impl Session {
         }
     }
 
-    /// Waits until there is something to give, and takes it: webhooks first, then timers, then what was stored, then items.
+    /// Waits until there is something to give, and takes it: webhooks first, then timers, then what was stored, then what came through
+    /// sockets, then items.
     async fn collect(&mut self) -> Result<(), End> {
         loop {
             if self.cancel.is_cancelled() {
@@ -303,7 +315,9 @@ impl Session {
             }
             self.pending.extend(self.slot.hooks(MOST_EVENTS).into_iter().map(Due::hook));
             self.pending.extend(self.timers.due(self.inner.clock.as_ref()).into_iter().map(Due::timer));
+            self.pending.extend(self.slot.sockets.due(self.inner.clock.as_ref()).map(Due::dial));
             self.read_stored().await?;
+            self.take_arrived().await?;
             while self.pending.len() < MOST_EVENTS {
                 let Some(item) = self.items.pop_front() else { break };
                 self.pending.push_back(Due::item(item, &self.slot));
@@ -320,6 +334,7 @@ impl Session {
                 () = self.cancel.cancelled() => return Err(End::Cancelled),
                 () = self.slot.mail.notified() => continue,
                 () = self.timers.wait(self.inner.clock.as_ref()) => continue,
+                () = self.slot.sockets.wait(self.inner.clock.as_ref()) => continue,
                 () = self.renew.wait(self.inner.clock.as_ref()) => continue,
                 polled = self.polls.next(&self.inner, &self.info.instance, self.link.as_ref()) => polled,
             };

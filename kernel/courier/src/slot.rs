@@ -1,6 +1,7 @@
 //! What is known about a channel instance while the kernel runs, whoever works on it.
 
 use crate::clock::Clock;
+use crate::sockets::Sockets;
 use carapace_contract::InstanceId;
 use carapace_contract::channel::{ChannelState, HttpAnswer, WebhookRequest};
 use std::collections::{HashSet, VecDeque};
@@ -41,6 +42,8 @@ pub(crate) struct Slot {
     stored: AtomicUsize,
     /// Something lies in the outbox, or changed there.
     pub(crate) outbox: Notify,
+    /// Its sockets.
+    pub(crate) sockets: Sockets,
     standing: Mutex<Standing>,
     /// Fingerprints of dead events.
     dead: Mutex<HashSet<String>>,
@@ -66,6 +69,7 @@ impl Slot {
             unread: AtomicBool::new(true),
             stored: AtomicUsize::new(0),
             outbox: Notify::new(),
+            sockets: Sockets::default(),
             standing: Mutex::new(standing),
             dead: Mutex::default(),
         })
@@ -110,6 +114,11 @@ impl Slot {
     /// So many wait.
     pub(crate) fn stored_are(&self, n: usize) {
         self.stored.store(n, Ordering::SeqCst);
+    }
+
+    /// Whether any wait.
+    pub(crate) fn has_stored(&self) -> bool {
+        self.stored.load(Ordering::SeqCst) > 0
     }
 
     /// No more are taken.

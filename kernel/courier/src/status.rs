@@ -38,6 +38,7 @@ impl Courier {
             outbox_dead: counts.dead,
             events_dead: counts.events_dead,
             pairing: pending.iter().filter(|row| row.instance == slot.instance).count() as u64,
+            sockets: slot.sockets.statuses(),
         })
     }
 

@@ -134,18 +134,18 @@ impl Builder {
     }
 }
 
-struct Inner {
-    pools: Pools,
-    recorder: Arc<dyn Recorder>,
-    rates: Rates,
-    handles: Handles,
+pub(crate) struct Inner {
+    pub(crate) pools: Pools,
+    pub(crate) recorder: Arc<dyn Recorder>,
+    pub(crate) rates: Rates,
+    pub(crate) handles: Handles,
     scanners: Mutex<HashMap<InstanceId, Arc<Scanner>>>,
     idle: Duration,
 }
 
 /// The one door out. Cheap to clone; clones share pools, rates and handles.
 #[derive(Clone)]
-pub struct Door(Arc<Inner>);
+pub struct Door(pub(crate) Arc<Inner>);
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,7 +262,7 @@ impl Door {
     }
 
     /// The credential, the secrets for the body, and a scanner for everything this instance has.
-    async fn secrets(
+    pub(crate) async fn secrets(
         &self,
         policy: &Policy,
         source: &dyn SecretSource,
@@ -272,10 +272,12 @@ impl Door {
         let for_auth = home.and_then(|e| e.auth.secret());
         let for_body = home.map(|e| inject::wanted(body, &e.inject)).unwrap_or_default();
         let mut names: BTreeSet<&SecretName> = policy.secrets.iter().collect();
-        for endpoint in policy.endpoints.values() {
+        let bases = policy.sockets.values().filter_map(|s| s.base.as_ref());
+        for endpoint in policy.endpoints.values().chain(bases) {
             names.extend(endpoint.auth.secret());
             names.extend(endpoint.inject.iter().map(|i| &i.secret));
         }
+        names.extend(policy.sockets.values().flat_map(|s| &s.inject).map(|i| &i.rule.secret));
         let mut known = BTreeMap::new();
         for name in names {
             match source.get(name).await {

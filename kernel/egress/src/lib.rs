@@ -5,6 +5,8 @@
 //! to, resolves names itself and connects only to addresses that passed the filter, follows redirects by its own
 //! rules, decompresses under a ratio cap, and scans what comes back for the instance's secrets.
 //!
+//! A WebSocket is opened by [`Door::connect`] under the same rules, and kept by whoever holds the [`Socket`].
+//!
 //! It never expands what a guest wrote: `{{secret:x}}` in a body is sent as these characters. It never uses a proxy
 //! from the environment, never resolves twice, and never keeps a cookie.
 //!
@@ -45,12 +47,14 @@ mod rate;
 mod redirect;
 mod resolve;
 mod secrets;
+mod socket;
 mod transport;
 
 pub use audit::{NoRecorder, Outcome, Record, Recorder};
 pub use body::Response;
 pub use door::{Builder, Door, Request, Target};
 pub use error::{EgressError, Failure};
-pub use policy::{Endpoint, Policy};
+pub use policy::{Endpoint, Policy, SocketEndpoint};
 pub use resolve::{Resolver, SystemResolver};
 pub use secrets::SecretSource;
+pub use socket::{Connect, Incoming, Refused, Socket, SocketPlace};

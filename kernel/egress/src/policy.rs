@@ -4,9 +4,9 @@ use crate::address;
 use crate::error::{EgressError, shown};
 use crate::origin::{HostPattern, Origin, normalise};
 use crate::path::PathPattern;
-use carapace_contract::capability::{CapabilitySet, HttpCapability, is_this_machine};
+use carapace_contract::capability::{CapabilitySet, HttpCapability, SocketCapability, is_this_machine};
 use carapace_contract::limits::Limits;
-use carapace_contract::manifest::{Auth, Capture, Inject};
+use carapace_contract::manifest::{Auth, Capture, FrameInject, Inject};
 use carapace_contract::{Denial, EndpointName, HostPort, InstanceId, SecretName};
 use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
@@ -18,6 +18,8 @@ pub struct Policy {
     pub instance: InstanceId,
     /// Granted endpoints.
     pub endpoints: BTreeMap<EndpointName, Endpoint>,
+    /// Granted sockets.
+    pub sockets: BTreeMap<EndpointName, SocketEndpoint>,
     /// May fetch any public address (GET and HEAD, without credentials).
     pub public: bool,
     /// Servers that public fetches reach although they need not be public: the operator named each of them.
@@ -45,12 +47,17 @@ impl Policy {
         for (name, http) in &granted.http {
             endpoints.insert(name.clone(), Endpoint::new(&instance, name, http, overrides.get(name))?);
         }
+        let mut sockets = BTreeMap::new();
+        for (name, socket) in &granted.sockets {
+            sockets.insert(name.clone(), SocketEndpoint::new(&instance, name, socket, overrides.get(name))?);
+        }
         let secrets: BTreeSet<SecretName> = granted.secrets.keys().cloned().collect();
         let optional_secrets =
             secrets.iter().filter(|s| granted.optional.contains(&format!("secret:{s}"))).cloned().collect();
         Ok(Self {
             instance,
             endpoints,
+            sockets,
             public: granted.public_http,
             opened: BTreeSet::new(),
             limits,
@@ -188,4 +195,75 @@ impl Endpoint {
     pub(crate) fn is_keyed(&self) -> bool {
         self.auth.secret().is_some() || !self.inject.is_empty()
     }
+}
+
+/// One granted socket. Its URLs have the schemes of HTTP here, which stand for those of WebSockets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SocketEndpoint {
+    /// The signed base, or the operator's; none: it leads where `hosts` allow.
+    pub base: Option<Endpoint>,
+    /// Hosts that the component may name.
+    pub hosts: Vec<HostPattern>,
+    /// Values set in messages.
+    pub inject: Vec<FrameInject>,
+    /// The largest message, bytes.
+    pub max_frame: usize,
+}
+
+impl SocketEndpoint {
+    fn new(
+        instance: &InstanceId,
+        name: &EndpointName,
+        granted: &SocketCapability,
+        operator: Option<&Url>,
+    ) -> Result<Self, Denial> {
+        let operator = operator.map(as_http);
+        let signed = granted.url.as_ref().map(as_http);
+        let base = match operator.as_ref().or(signed.as_ref()) {
+            None => None,
+            Some(url) => {
+                let http = HttpCapability {
+                    url: signed.clone().unwrap_or_else(|| url.clone()),
+                    url_env: None,
+                    hosts: BTreeSet::new(),
+                    methods: BTreeSet::new(),
+                    paths: BTreeSet::new(),
+                    auth: granted.auth.clone(),
+                    inject: Vec::new(),
+                    capture: BTreeSet::new(),
+                };
+                let made = Endpoint::new(instance, name, &http, operator.as_ref());
+                Some(made.map_err(|d| Denial { message: as_ws(&d.message), fix: as_ws(&d.fix), code: d.code })?)
+            }
+        };
+        let hosts = granted.hosts.iter().map(|p| p.parse()).collect::<Result<_, EgressError>>();
+        Ok(Self {
+            base,
+            hosts: hosts.map_err(|e| Denial::new("E-EGRESS-016", e.to_string(), ""))?,
+            inject: granted.inject.clone(),
+            max_frame: usize::try_from(granted.max_frame).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Where it may lead, for people.
+    pub(crate) fn allows(&self) -> String {
+        let base = self.base.as_ref().map(|b| as_ws(b.base.as_str().trim_end_matches('/')));
+        let hosts = self.hosts.iter().map(|h| format!("wss://{h}"));
+        base.into_iter().chain(hosts).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A WebSocket's URL with the scheme of HTTP, under which all rules are written. Any other is left as it is.
+fn as_http(url: &Url) -> Url {
+    let text = url.as_str();
+    let http = ["wss:", "ws:"]
+        .into_iter()
+        .zip(["https:", "http:"])
+        .find_map(|(ws, http)| text.strip_prefix(ws).and_then(|rest| Url::parse(&format!("{http}{rest}")).ok()));
+    http.unwrap_or_else(|| url.clone())
+}
+
+/// A text in which URLs have the schemes of WebSockets again.
+pub(crate) fn as_ws(text: &str) -> String {
+    text.replace("https://", "wss://").replace("http://", "ws://")
 }

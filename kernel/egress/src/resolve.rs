@@ -68,7 +68,8 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    async fn addresses(
+    /// The addresses of a name, each of them judged.
+    pub(crate) async fn addresses(
         resolver: &dyn Resolver,
         rule: Rule,
         name: &str,

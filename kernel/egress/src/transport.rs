@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// Until TCP and TLS stand.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// Pools kept; the one unused for longest gives way.
 const MAX_POOLS: usize = 64;
 
@@ -75,7 +75,7 @@ impl Pools {
     }
 
     /// Trust is loaded once and shared; resumption tickets are not.
-    async fn tls(&self) -> Result<rustls::ClientConfig, EgressError> {
+    pub(crate) async fn tls(&self) -> Result<rustls::ClientConfig, EgressError> {
         let roots = self.roots.clone();
         let config = self.tls.get_or_try_init(|| async move {
             // Reads the system's certificate files.

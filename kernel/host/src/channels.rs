@@ -5,14 +5,17 @@ use crate::host::Host;
 use crate::imports::http::target;
 use crate::instance::Live;
 use crate::services::Vault;
+use crate::sockets;
 use async_trait::async_trait;
+use carapace_contract::capability::SocketCapability;
 use carapace_contract::channel::{
     Attachment, ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event,
-    FailureScope, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, WebhookRequest,
+    FailureScope, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, SocketInfo, SocketTarget,
+    WebhookRequest,
 };
 use carapace_contract::manifest::Verify;
 use carapace_contract::media::Media;
-use carapace_contract::ports::Channels;
+use carapace_contract::ports::{Channels, ConnectFailure, Socket};
 use carapace_contract::{Denial, InstanceId, SecretName};
 use carapace_egress::{EgressError, Request};
 use carapace_runtime::bindings::channel as wit;
@@ -29,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 const USUAL: Duration = Duration::from_secs(30);
 const PIECE: u32 = 64 << 10;
 
-fn failure(kind: ChannelFailureKind, message: impl Into<String>) -> ChannelFailure {
+pub(crate) fn failure(kind: ChannelFailureKind, message: impl Into<String>) -> ChannelFailure {
     ChannelFailure {
         kind,
         message: message.into(),
@@ -39,7 +42,7 @@ fn failure(kind: ChannelFailureKind, message: impl Into<String>) -> ChannelFailu
     }
 }
 
-fn gone(denial: &Denial) -> ChannelFailure {
+pub(crate) fn gone(denial: &Denial) -> ChannelFailure {
     failure(ChannelFailureKind::Gone, denial.to_string())
 }
 
@@ -52,6 +55,22 @@ fn ended(e: &CallError) -> ChannelFailure {
     };
     let uncertain = !matches!(e.kind, TrapKind::Busy | TrapKind::Depth | TrapKind::Instantiate | TrapKind::NoExport);
     ChannelFailure { uncertain, ..failure(kind, e.to_string()) }
+}
+
+/// What egress refused, or could not do.
+pub(crate) fn refused(live: &Live, error: &EgressError) -> ChannelFailure {
+    let kind = match error {
+        EgressError::Denied(denial) => {
+            live.runtime.meter().denial(denial);
+            ChannelFailureKind::Final
+        }
+        EgressError::Invalid(_) => ChannelFailureKind::Final,
+        // A limit is usually one of rate: it passes.
+        EgressError::Limit(_) | EgressError::Unavailable(_) | EgressError::Timeout(_) | EgressError::Cancelled => {
+            ChannelFailureKind::Retryable
+        }
+    };
+    failure(kind, error.to_string())
 }
 
 impl Host {
@@ -124,6 +143,10 @@ impl Host {
     }
 }
 
+fn socket(s: &SocketCapability) -> SocketInfo {
+    SocketInfo { spool: s.spool, logins_per_day: s.logins_per_day, login_frames: s.inject.iter().any(|i| i.login) }
+}
+
 fn ingress() -> Admission {
     Admission::new(Class::Ingress)
 }
@@ -141,6 +164,7 @@ impl Channels for Host {
                 webhooks: granted.grant.capabilities.webhooks.keys().map(ToString::to_string).collect(),
                 spool: live.package.manifest().channel.is_some_and(|c| c.spool),
                 media: granted.grant.capabilities.blob,
+                sockets: granted.grant.capabilities.sockets.iter().map(|(name, s)| (name.clone(), socket(s))).collect(),
             })
         };
         self.instances.load().values().filter_map(|slot| info(&slot.now)).collect()
@@ -199,21 +223,13 @@ impl Channels for Host {
         let Ok(answer) = whole.await else {
             return Err(failure(ChannelFailureKind::Retryable, "the answer took too long"));
         };
-        answer.map_err(|d| gone(&d))?.map_err(|f: carapace_egress::Failure| {
-            let kind = match &f.error {
-                EgressError::Denied(denial) => {
-                    live.runtime.meter().denial(denial);
-                    ChannelFailureKind::Final
-                }
-                EgressError::Invalid(_) => ChannelFailureKind::Final,
-                // A limit is usually one of rate: it passes.
-                EgressError::Limit(_)
-                | EgressError::Unavailable(_)
-                | EgressError::Timeout(_)
-                | EgressError::Cancelled => ChannelFailureKind::Retryable,
-            };
-            ChannelFailure { uncertain: f.sent, ..failure(kind, f.error.to_string()) }
-        })
+        answer
+            .map_err(|d| gone(&d))?
+            .map_err(|f: carapace_egress::Failure| ChannelFailure { uncertain: f.sent, ..refused(&live, &f.error) })
+    }
+
+    async fn connect(&self, instance: &InstanceId, target: SocketTarget) -> Result<Box<dyn Socket>, ConnectFailure> {
+        sockets::connect(self, instance, target).await
     }
 
     async fn split(&self, instance: &InstanceId, response: HttpAnswer) -> Result<Vec<Item>, ChannelFailure> {

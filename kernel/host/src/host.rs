@@ -186,9 +186,11 @@ impl Host {
         mut endpoints: BTreeMap<EndpointName, url::Url>,
         limits: Limits,
     ) -> Result<Policy, Denial> {
-        for (name, http) in &grant.capabilities.http {
+        let http = grant.capabilities.http.iter().map(|(name, http)| (name, &http.url_env));
+        let sockets = grant.capabilities.sockets.iter().map(|(name, socket)| (name, &socket.url_env));
+        for (name, variable) in http.chain(sockets) {
             let free = Live::hears_environment(id) && !endpoints.contains_key(name);
-            let Some(variable) = http.url_env.as_ref().filter(|_| free) else { continue };
+            let Some(variable) = variable.as_ref().filter(|_| free) else { continue };
             let Some(text) = (self.services.environment)(variable).filter(|t| !t.is_empty()) else { continue };
             let url = text.trim_end_matches('/').parse().map_err(|e| {
                 Denial::new(

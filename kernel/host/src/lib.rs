@@ -18,6 +18,7 @@ mod media;
 mod models;
 mod probation;
 mod services;
+mod sockets;
 mod state;
 mod tape;
 mod tools;

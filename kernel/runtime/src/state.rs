@@ -219,15 +219,22 @@ impl Core {
     /// # Errors
     /// [`Stop`] when the run was cancelled or has no host call left; it ends the guest.
     pub fn host_call(&mut self) -> wasmtime::Result<()> {
-        self.host_calls += 1;
-        self.instance.meter.host_call();
-        if self.host_calls > self.instance.limits.host_calls_per_call {
-            return Err(Stop::HostCalls.into());
-        }
+        self.wasi_call();
+        self.within_host_calls()?;
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled.into());
         }
         Ok(())
+    }
+
+    /// Counts a call from the guest that cannot be refused: [`Core::tick`] ends a guest that makes too many.
+    pub(crate) fn wasi_call(&mut self) {
+        self.host_calls += 1;
+        self.instance.meter.host_call();
+    }
+
+    fn within_host_calls(&self) -> Result<(), Stop> {
+        if self.host_calls > self.instance.limits.host_calls_per_call { Err(Stop::HostCalls) } else { Ok(()) }
     }
 
     /// Counts a denial and puts it into the contract's words.
@@ -256,7 +263,7 @@ impl Core {
         if self.wasi.as_ref().is_some_and(|wasi| !wasi.stands()) {
             return Err(Stop::Revoked);
         }
-        Ok(())
+        self.within_host_calls()
     }
 
     /// Counts one tick of CPU.

@@ -69,6 +69,7 @@ pub(crate) enum Op {
     Prune { inbox_before_ms: u64, outbox_before_ms: u64 },
     Channel(ChannelRow),
     ChannelAttempts(InstanceId, Value),
+    ChannelLogins(InstanceId, Value),
     Timer(TimerRow),
     TimerClear(InstanceId, String),
     Event(Box<ChannelEventRow>),
@@ -194,6 +195,10 @@ impl Batch {
     /// Notes what is about to be given to a channel, and how often it was; `Null` = nothing.
     pub fn channel_attempts(self, instance: InstanceId, body: Value) -> Self {
         self.op(Op::ChannelAttempts(instance, body))
+    }
+    /// Notes how often a channel's sockets logged in.
+    pub fn channel_logins(self, instance: InstanceId, body: Value) -> Self {
+        self.op(Op::ChannelLogins(instance, body))
     }
     /// Sets a channel's timer; it replaces the one of the same id.
     pub fn timer_set(self, row: TimerRow) -> Self {

@@ -5,8 +5,19 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Step n brings a file from `user_version` n to n + 1.
-pub(crate) const STEPS: &[&str] =
-    &[STATE, MEMORY_INDEX, SPACE_AND_TAINT, PACKAGE_HISTORY, SIGNED_BY, REQUESTS, KV_SCHEMA, CHANNELS, PLACES, BLOBS];
+pub(crate) const STEPS: &[&str] = &[
+    STATE,
+    MEMORY_INDEX,
+    SPACE_AND_TAINT,
+    PACKAGE_HISTORY,
+    SIGNED_BY,
+    REQUESTS,
+    KV_SCHEMA,
+    CHANNELS,
+    LOGINS,
+    PLACES,
+    BLOBS,
+];
 
 const STATE: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -184,6 +195,9 @@ ALTER TABLE outbox ADD COLUMN tried_ms INTEGER;
 CREATE INDEX outbox_open ON outbox (instance, state, place);
 CREATE INDEX outbox_first ON outbox (instance, conversation, place) WHERE state IN ('pending', 'in-flight');
 ";
+
+/// How often sockets of channels logged in.
+const LOGINS: &str = "CREATE TABLE channel_logins (instance TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;";
 
 /// Where people last wrote directly: there they can be written to.
 const PLACES: &str = "

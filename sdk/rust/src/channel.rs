@@ -3,11 +3,15 @@
 //! A channel is a reducer: the kernel says what happened ([`Event`]), the component answers with its new state and what follows
 //! ([`Outcome`]). All of it is committed at once; only then do requests leave. Nothing is kept between two calls but the state.
 
+mod pieces;
+
 use crate::bindings::channel::exports::carapace::plugin::channel as wit;
 pub use crate::bindings::channel::exports::carapace::plugin::channel::{
-    Attachment, Content, Conversation, ConversationKind, Description, Failure, Item, Message, Outgoing, Part,
-    PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest, WebhookResponse,
+    Attachment, Closed, Content, Conversation, ConversationKind, Description, Dial, Failure, Frame, Item, Message,
+    Outgoing, Part, PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest, WebhookResponse,
 };
+pub use pieces::pieces;
+
 use crate::{Error, http};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -83,8 +87,55 @@ pub enum Event {
     Timer(String),
     /// An authentic request to a webhook of the manifest's.
     Webhook(WebhookRequest),
+    /// A connection is wanted: answer with [`Outcome::connect`].
+    Dial(Dial),
+    /// The socket that was asked for is there; this is its number.
+    Opened(u32),
+    /// Something came through a socket.
+    Frame(Frame),
+    /// A socket has ended.
+    Closed(Closed),
     /// Of a kernel that knows more than this crate: its name and its value.
     Other(String, String),
+}
+
+/// A socket to be opened.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "a socket is opened by an outcome"]
+pub struct Connect(wit::SocketTarget);
+
+impl Connect {
+    fn new(endpoint: impl Into<String>, address: wit::SocketAddress) -> Self {
+        let (endpoint, headers, extra) = (endpoint.into(), Vec::new(), Vec::new());
+        Self(wit::SocketTarget { endpoint, address, headers, ping_ms: None, extra })
+    }
+
+    /// To a path (with query) under the `url` of a `[[socket]]`.
+    pub fn path(endpoint: impl Into<String>, path: impl Into<String>) -> Self {
+        Self::new(endpoint, wit::SocketAddress::Path(path.into()))
+    }
+
+    /// To an address that the `hosts` of a `[[socket]]` cover.
+    pub fn url(endpoint: impl Into<String>, url: impl Into<String>) -> Self {
+        Self::new(endpoint, wit::SocketAddress::Url(url.into()))
+    }
+
+    /// To what a `capture` rule hid, if the `hosts` of a `[[socket]]` cover it.
+    pub fn handle(endpoint: impl Into<String>, handle: impl Into<String>) -> Self {
+        Self::new(endpoint, wit::SocketAddress::Handle(handle.into()))
+    }
+
+    /// A header of the handshake.
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The kernel pings as often, and ends a socket that was silent for two of them.
+    pub fn ping(mut self, every: Duration) -> Self {
+        self.0.ping_ms = Some(u32::try_from(every.as_millis()).unwrap_or(u32::MAX));
+        self
+    }
 }
 
 /// What follows from an event: the state, and what has to happen once it is durable.
@@ -157,7 +208,60 @@ impl<S> Outcome<S> {
         self
     }
 
-    /// Nothing is polled from now on.
+    /// A socket is kept open from now on: [`Event::Dial`] comes whenever there is none. The kernel waits longer from one failure to the next.
+    pub fn socket(self) -> Self {
+        self.socket_after(Duration::ZERO)
+    }
+
+    /// As [`socket`](Self::socket), and the next [`Event::Dial`] comes no sooner than after this. Whoever has said it once says it again
+    /// only to wait.
+    pub fn socket_after(mut self, wait: Duration) -> Self {
+        self.wit.link = Some(wit::Link::Socket(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)));
+        self
+    }
+
+    /// Opens a socket. [`Event::Opened`] follows, or [`Event::Dial`] with the reason `failed`.
+    pub fn connect(mut self, socket: Connect) -> Self {
+        self.wit.effects.push(wit::Effect::Connect(socket.0));
+        self
+    }
+
+    /// Asks for [`Event::Dial`] although a socket is open, so that another takes over from it.
+    pub fn dial(mut self) -> Self {
+        self.wit.effects.push(wit::Effect::Dial);
+        self
+    }
+
+    /// Sends a text through a socket, once all of this is durable.
+    pub fn send_text(mut self, socket: u32, text: impl Into<String>) -> Self {
+        self.wit.effects.push(wit::Effect::Frame(Frame { socket, text: true, data: text.into().into_bytes() }));
+        self
+    }
+
+    /// Sends a value as JSON through a socket, once all of this is durable. Leave `null` where the manifest's `inject` sets a secret.
+    pub fn send_json(mut self, socket: u32, value: &impl Serialize) -> Self {
+        match serde_json::to_string(value) {
+            Ok(text) => self.send_text(socket, text),
+            Err(e) => {
+                self.wrong = Some(format!("a message for a socket cannot be written as JSON: {e}"));
+                self
+            }
+        }
+    }
+
+    /// Sends bytes through a socket, once all of this is durable.
+    pub fn send_bytes(mut self, socket: u32, data: impl Into<Vec<u8>>) -> Self {
+        self.wit.effects.push(wit::Effect::Frame(Frame { socket, text: false, data: data.into() }));
+        self
+    }
+
+    /// Ends a socket. What has come in already is still given, then [`Event::Closed`]. `code`: 1000, or from 3000 to 4999.
+    pub fn close(mut self, socket: u32, code: u16, reason: impl Into<String>) -> Self {
+        self.wit.effects.push(wit::Effect::Close(wit::Closing { socket, code, reason: reason.into() }));
+        self
+    }
+
+    /// Nothing is polled, and no socket kept, from now on.
     pub fn idle(mut self) -> Self {
         self.wit.link = Some(wit::Link::Idle);
         self
@@ -206,6 +310,10 @@ pub(crate) fn event(e: wit::Event) -> Event {
         wit::Event::PassedOver(cursor) => Event::PassedOver(cursor),
         wit::Event::Timer(id) => Event::Timer(id),
         wit::Event::Webhook(w) => Event::Webhook(w),
+        wit::Event::Dial(d) => Event::Dial(d),
+        wit::Event::Opened(socket) => Event::Opened(socket),
+        wit::Event::Frame(f) => Event::Frame(f),
+        wit::Event::Closed(c) => Event::Closed(c),
         wit::Event::Other((name, value)) => Event::Other(name, value),
     }
 }
@@ -252,6 +360,16 @@ impl From<Error> for Failure {
     fn from(e: Error) -> Self {
         let retryable = matches!(e, Error::Unavailable(_) | Error::Timeout(_) | Error::Cancelled | Error::Limit(_));
         Self { retryable, ..Self::last(e.to_string()) }
+    }
+}
+
+impl Frame {
+    /// What came, read as JSON.
+    ///
+    /// # Errors
+    /// It is none, or of another shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.data)
     }
 }
 

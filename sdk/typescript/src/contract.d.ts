@@ -308,6 +308,57 @@ declare module "carapace:plugin/channel" {
     headers: Pairs;
     body: Uint8Array;
   }
+  /** A connection is wanted: answer with the effect `connect`, now or after another event. */
+  export interface Dial {
+    /** `start`, `closed` (none is left), `failed` (the last one did not come about), `asked`. */
+    reason: string;
+    /** Attempts in a row that did not come about. */
+    failures: number;
+    /** Of `failed`: the status that the server answered, if it was no WebSocket. */
+    status: number | null;
+    /** The sockets that are open: after a start of the kernel none, after an update those from before. */
+    open: Array<number>;
+  }
+  /** Where a socket leads. */
+  export type SocketAddress =
+    /** A path (with query) under the `url` of the manifest's `[[socket]]`. */
+    | { tag: "path"; val: string }
+    /** A whole URL that its `hosts` cover. */
+    | { tag: "url"; val: string }
+    /** An opaque handle that a `capture` rule of an `[[http]]` endpoint put in place of a URL; its `hosts` cover that. */
+    | { tag: "handle"; val: string };
+  export interface SocketTarget {
+    /** A `[[socket]]` of the manifest. */
+    endpoint: string;
+    address: SocketAddress;
+    /** Of the handshake. Credentials are added by the kernel, never here. */
+    headers: Pairs;
+    /** The kernel pings as often; what is silent for two of them is closed. None = it does not: the component knows better. */
+    pingMs: number | null;
+    extra: Pairs;
+  }
+  /** What came through a socket, or shall. */
+  export interface Frame {
+    /** As `opened` named it. None is given twice in a life of the kernel. */
+    socket: number;
+    /** Else binary. */
+    text: boolean;
+    data: Uint8Array;
+  }
+  /** A socket has ended; once for each that was `opened`. */
+  export interface Closed {
+    socket: number;
+    /** The other side's; none = it went without one. */
+    code: number | null;
+    reason: string;
+  }
+  /** Ends a socket. What has come in already is still given, then `closed`. */
+  export interface Closing {
+    socket: number;
+    /** 1000, or from 3000 to 4999. */
+    code: number;
+    reason: string;
+  }
   export type Event =
     | { tag: "item"; val: Item }
     /** The kernel gave up on the item of this cursor: move past it. */
@@ -315,6 +366,11 @@ declare module "carapace:plugin/channel" {
     /** A timer has run down. */
     | { tag: "timer"; val: string }
     | { tag: "webhook"; val: WebhookRequest }
+    | { tag: "dial"; val: Dial }
+    /** A socket that was asked for is there. */
+    | { tag: "opened"; val: number }
+    | { tag: "frame"; val: Frame }
+    | { tag: "closed"; val: Closed }
     | { tag: "other"; val: [string, string] };
   export interface Timer {
     id: string;
@@ -333,12 +389,24 @@ declare module "carapace:plugin/channel" {
     | { tag: "poll"; val: Poll }
     /** Nothing is fetched: what there is comes by webhook. */
     | { tag: "idle" }
+    /**
+     * A socket is kept open: `dial` is given when there is none. The kernel waits longer from one failure to the next; the next `dial`
+     * waits at least so many milliseconds. Each time it is said, this counts anew.
+     */
+    | { tag: "socket"; val: number }
     /** It cannot go on without the owner; the text says what to do. */
     | { tag: "fatal"; val: string }
     | { tag: "other"; val: string };
   export type Effect =
     /** Sent after the commit, in order. Its response is not seen. */
     | { tag: "request"; val: Request }
+    /** Opens a socket; it takes the place of one that is still being opened. At most two are open: the second is there to take over. */
+    | { tag: "connect"; val: SocketTarget }
+    /** To a socket that is gone, it is dropped. */
+    | { tag: "frame"; val: Frame }
+    | { tag: "close"; val: Closing }
+    /** Asks for `dial`, although a socket is open: to take over from it. */
+    | { tag: "dial" }
     | { tag: "other"; val: [string, string] };
   export interface Outcome {
     /** At most 64 KiB. */

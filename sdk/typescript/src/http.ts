@@ -1,4 +1,5 @@
-import host, { type Response as WitResponse, type Target } from "carapace:plugin/http";
+import host, { type Request as Prepared, type Response as WitResponse, type Target } from "carapace:plugin/http";
+import * as clock from "./clock.ts";
 import { HostError, of, payload } from "./error.ts";
 import { decode, encode } from "./utf8.ts";
 
@@ -8,6 +9,8 @@ const PIECE = 64 << 10;
 const WHOLE = 8 << 20;
 /** How much of an error's body is quoted, characters. */
 const EXCERPT = 300;
+
+export type { Prepared };
 
 /** What a request says beside its method and target. */
 export interface Options {
@@ -21,10 +24,20 @@ export interface Options {
   readonly timeoutMs?: number;
 }
 
-/** A request failed. If `sent` is false, no byte of it reached the server and trying again is safe. */
+/**
+ * How far a request had come: nothing of it left; a byte of it may have reached the server, which gave no answer or refused; the answer
+ * had begun, and its body broke off; the answer is there, and is not what it should be.
+ */
+export type Stage = "before" | "sent" | "reading" | "answered";
+
+/** A request failed. */
 export class HttpError extends HostError {
-  constructor(error: HostError, readonly sent: boolean) {
+  constructor(error: HostError, readonly stage: Stage) {
     super(error.kind, error.message);
+  }
+  /** If it is false, no byte of the request reached the server and trying again is safe. */
+  get sent(): boolean {
+    return this.stage !== "before";
   }
 }
 
@@ -49,12 +62,17 @@ export function captured(handle: string, options: Options = {}): Response {
   return send("GET", { tag: "handle", val: handle }, "a captured link", options);
 }
 
+/** A request that is not sent now: a channel hands it to the kernel. */
+export function prepared(method: string, endpoint: string, path: string, options: Options = {}): Prepared {
+  return made(method, { tag: "endpoint", val: [endpoint, path + query(path, options)] }, options);
+}
+
 function query(address: string, { query }: Options): string {
   const pairs = Object.entries(query ?? {}).map(([k, v]) => `${encodeURIComponent(k)}=${encodeURIComponent(v)}`);
   return pairs.length === 0 ? "" : (address.includes("?") ? "&" : "?") + pairs.join("&");
 }
 
-function send(method: string, target: Target, what: string, options: Options): Response {
+function made(method: string, target: Target, options: Options): Prepared {
   const headers = Object.entries(options.headers ?? {});
   let body = options.body;
   if (options.json !== undefined) {
@@ -62,16 +80,19 @@ function send(method: string, target: Target, what: string, options: Options): R
     body = JSON.stringify(options.json);
   }
   const bytes = typeof body === "string" ? encode(body) : body;
+  return {
+    method,
+    target,
+    headers,
+    body: bytes === undefined ? { tag: "none" } : { tag: "bytes", val: bytes },
+    timeoutMs: options.timeoutMs ?? null,
+    extra: [],
+  };
+}
+
+function send(method: string, target: Target, what: string, options: Options): Response {
   try {
-    const response = host.send({
-      method,
-      target,
-      headers,
-      body: bytes === undefined ? { tag: "none" } : { tag: "bytes", val: bytes },
-      timeoutMs: options.timeoutMs ?? null,
-      extra: [],
-    });
-    return new Response(response, `${method} ${what}`);
+    return new Response(host.send(made(method, target, options)), `${method} ${what}`);
   } catch (thrown) {
     throw failure(thrown) ?? thrown;
   }
@@ -81,7 +102,19 @@ function failure(thrown: unknown): HttpError | undefined {
   const failed = payload(thrown);
   if (typeof failed !== "object" || failed === null || !("error" in failed) || !("sent" in failed)) return undefined;
   const error = of(failed.error);
-  return error && new HttpError(error, failed.sent === true);
+  return error && new HttpError(error, failed.sent === true ? "sent" : "before");
+}
+
+/** The first header of a name, whatever its case. */
+export function header(headers: readonly (readonly [string, string])[], name: string): string | undefined {
+  return headers.find(([n]) => n.toLowerCase() === name.toLowerCase())?.[1];
+}
+/** How long `Retry-After` says to wait, ms: its seconds, or until its date. */
+export function retryAfterMs(headers: readonly (readonly [string, string])[]): number | null {
+  const value = header(headers, "retry-after")?.trim() ?? "";
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
+  const at = Date.parse(value);
+  return Number.isNaN(at) ? null : Math.max(0, at - clock.nowMs());
 }
 
 /** A response. The body is read as it arrives; what is not read is thrown away. */
@@ -107,7 +140,7 @@ export class Response {
   }
   /** The first header of a name, whatever its case. */
   header(name: string): string | undefined {
-    return this.headers.find(([n]) => n.toLowerCase() === name.toLowerCase())?.[1];
+    return header(this.headers, name);
   }
   /** Where it came from, after redirects; without query or credentials. */
   get url(): string {
@@ -124,7 +157,7 @@ export class Response {
         : status === 408 || status === 429 || status >= 500
           ? "unavailable"
           : "invalid";
-    throw new HttpError(new HostError(kind, `${this.#what} answered ${status}: ${excerpt}`), true);
+    throw new HttpError(new HostError(kind, `${this.#what} answered ${status}: ${excerpt}`), "sent");
   }
   /** The next bytes, at most `max` (1 MiB); none is the end. */
   read(max: number): Uint8Array {
@@ -132,17 +165,21 @@ export class Response {
       return Uint8Array.from(this.#host.read(max));
     } catch (thrown) {
       const error = of(payload(thrown));
-      throw error ? new HttpError(error, true) : thrown;
+      throw error ? new HttpError(error, "reading") : thrown;
     }
+  }
+  /** The body as it arrives. */
+  *chunks(): Generator<Uint8Array> {
+    for (let piece = this.read(PIECE); piece.length > 0; piece = this.read(PIECE)) yield piece;
   }
   /** The whole body, at most `max` bytes. */
   bytes(max = WHOLE): Uint8Array {
     const pieces: Uint8Array[] = [];
     let length = 0;
-    for (let piece = this.read(PIECE); piece.length > 0; piece = this.read(PIECE)) {
+    for (const piece of this.chunks()) {
       length += piece.length;
       if (length > max) {
-        throw new HttpError(new HostError("limit", `${this.#what} answered with more than ${max} bytes`), true);
+        throw new HttpError(new HostError("limit", `${this.#what} answered with more than ${max} bytes`), "answered");
       }
       pieces.push(piece);
     }
@@ -165,7 +202,7 @@ export class Response {
       return JSON.parse(body) as unknown;
     } catch {
       const excerpt = [...body.trim()].slice(0, EXCERPT).join("");
-      throw new HttpError(new HostError("unavailable", `${this.#what} answered what is no JSON: ${excerpt}`), true);
+      throw new HttpError(new HostError("unavailable", `${this.#what} answered what is no JSON: ${excerpt}`), "answered");
     }
   }
 }

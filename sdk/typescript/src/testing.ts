@@ -7,9 +7,15 @@ import { spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import type { Writable } from "node:stream";
+import { ChannelCalls } from "./testing/channel.ts";
+import { ProviderCalls } from "./testing/provider.ts";
+import { kebab } from "./testing/wire.ts";
+
+export { ProviderFailure, system, user } from "./testing/provider.ts";
+export { ChannelFailure, item, Led, webhook } from "./testing/channel.ts";
 
 /** The test protocol that this version speaks. */
-const PROTOCOL = 2;
+const PROTOCOL = 3;
 
 /** What a server answers. */
 export interface Answer {
@@ -18,6 +24,10 @@ export interface Answer {
   readonly body?: string | Uint8Array;
   /** A body of JSON, with its content type. */
   readonly json?: unknown;
+  /** A body in pieces, each what one read gives. */
+  readonly chunks?: readonly string[];
+  /** After what there is of it, the body breaks off. */
+  readonly breaks?: boolean;
 }
 
 /** No answer: the server cannot be reached, and nothing was sent. */
@@ -61,6 +71,8 @@ interface Fake {
   secrets: Record<string, string>;
   sent: { method: string; target: Record<string, unknown>; headers: [string, string][]; body: number[] }[];
   logged: { level: string; message: string }[];
+  emitted: unknown[];
+  cancel_after: number | null;
   [more: string]: unknown;
 }
 
@@ -145,6 +157,13 @@ export class TestHost {
   #fake: Fake;
   #calls = 0;
   #timezone: string | null = null;
+  /** Calls of a channel. */
+  readonly channel = new ChannelCalls((call) => this.#ask(call));
+  /** Calls of a provider. */
+  readonly provider = new ProviderCalls(
+    (call) => this.#ask(call),
+    () => this.#fake.emitted,
+  );
 
   private constructor(connection: Connection) {
     this.#connection = connection;
@@ -207,6 +226,12 @@ export class TestHost {
     return this;
   }
 
+  /** After that many events of a completion nobody wants the answer any more. */
+  cancelAfter(events: number): this {
+    this.#fake.cancel_after = events;
+    return this;
+  }
+
   /** What the component sent so far. */
   get sent(): Sent[] {
     return this.#fake.sent.map((s) => ({
@@ -263,16 +288,13 @@ function wire(answer: Answer | typeof unreachable): unknown {
   if (answer === unreachable) return { ...none, fails: [{ Unavailable: "connection refused" }, false] };
   const headers = Object.entries(answer.headers ?? {});
   if (answer.json !== undefined) headers.push(["content-type", "application/json"]);
-  const body = Buffer.from(answer.json === undefined ? (answer.body ?? "") : JSON.stringify(answer.json));
-  return { ...none, status: answer.status, headers, chunks: body.length === 0 ? [] : [[...body]] };
+  const whole = answer.json === undefined ? (answer.body ?? "") : JSON.stringify(answer.json);
+  const chunks = [whole, ...(answer.chunks ?? [])].map((piece) => [...Buffer.from(piece)]).filter((piece) => piece.length > 0);
+  const breaks = answer.breaks === true ? { Unavailable: "the connection broke off" } : null;
+  return { ...none, status: answer.status, headers, chunks, breaks };
 }
 
 function address(target: Record<string, unknown>): string {
   const endpoint = target.Endpoint as { path: string } | undefined;
   return endpoint?.path ?? String(target.Public ?? target.Handle ?? "");
-}
-
-/** `NotFound` → `not-found` */
-function kebab(word: string): string {
-  return word.replace(/(?<!^)[A-Z]/g, (c) => `-${c}`).toLowerCase();
 }

@@ -1,7 +1,7 @@
 import type { Content, Context, Tool as WitTool, ToolError as WitToolError } from "carapace:plugin/tools";
-import { HostError, hostError } from "./error.ts";
-import * as log from "./log.ts";
+import type { HostError } from "./error.ts";
 import type { Infer, Schema } from "./schema.ts";
+import { refusal, synchronous } from "./thrown.ts";
 
 export type { Content, Context };
 
@@ -107,9 +107,9 @@ export function toolset(...tools: readonly Tool[]): Toolset {
       const found = tools.find((t) => t.described.name === name);
       if (found === undefined) throw ToolError.notFound(`there is no tool \`${name}\``);
       try {
-        return contents(found.run(JSON.parse(args), context));
+        return contents(synchronous(found.run(JSON.parse(args), context), "a tool"));
       } catch (thrown) {
-        throw refusal(thrown);
+        throw refusal(thrown, ToolError, ToolError.from);
       }
     },
   };
@@ -120,18 +120,5 @@ function contents(result: Result): Content[] {
   if (result instanceof Structured) return [{ tag: "structured", val: JSON.stringify(result.value) }];
   if (Array.isArray(result)) return [...(result as readonly Content[])];
   if (typeof result === "object" && result !== null && "tag" in result) return [result as Content];
-  throw new TypeError(
-    result instanceof Promise
-      ? "a tool returned a promise; tools are synchronous, and imports wait by themselves"
-      : "a tool returned neither text nor content; give other values as structured(value)",
-  );
-}
-
-/** What is thrown to the kernel. An exception that is no answer ends the call as a trap; where it happened stands in the log alone. */
-function refusal(thrown: unknown): unknown {
-  if (thrown instanceof ToolError) return thrown;
-  const error = thrown instanceof HostError ? thrown : hostError(thrown);
-  if (error !== undefined) return ToolError.from(error);
-  log.error(thrown instanceof Error ? `${thrown.name}: ${thrown.message}\n${thrown.stack ?? ""}` : String(thrown));
-  return thrown;
+  throw new TypeError("a tool returned neither text nor content; give other values as structured(value)");
 }

@@ -17,7 +17,7 @@ struct Language {
     arguments: &'static str,
 }
 
-fn verified(bytes: Vec<u8>) -> VerifiedPackage {
+pub(crate) fn verified(bytes: Vec<u8>) -> VerifiedPackage {
     let key = testing::key(0);
     let bundle = package::sign(&bytes, &key).unwrap();
     carapace_registry::verify(bytes, &bundle, &testing::trust("local", &key)).unwrap()

@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "starts processes, reads /proc, keeps temporary files")]
 
+mod channels;
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
@@ -23,6 +24,7 @@ mod storage;
 #[path = "../../../kernel/runtime/tests/runtime/support.rs"]
 mod support;
 mod turns;
+mod twins;
 
 use report::Report;
 
@@ -41,6 +43,7 @@ fn main() {
         }
         if wanted("languages") {
             languages::measure(&mut report).await;
+            twins::measure(&mut report).await;
         }
         if wanted("local") {
             local::measure(&mut report).await;
@@ -53,6 +56,9 @@ fn main() {
         }
         if wanted("turns") {
             turns::measure(&mut report).await;
+        }
+        if wanted("channels") {
+            channels::measure(&mut report).await;
         }
     });
     report.end();

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use carapace_sdk::channel::{
     Channel, Content, Conversation, Description, Event, Failure, Message, Outcome, Outgoing, Part, Receipt, Sender,
-    TextUnit, WebhookRequest,
+    TextUnit, WebhookRequest, pieces,
 };
 use carapace_sdk::{clock, config, http, secrets};
 use fields::Config;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Bytes of one message out.
-const LIMIT: usize = 32 << 10;
+const LIMIT: u32 = 32 << 10;
 
 /// The component.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Channel for Webhook {
         // What is wrong with the configuration is said at the start.
         let config: Config = config::get().unwrap_or_default();
         Description {
-            text_limit: u32::try_from(LIMIT).unwrap_or(u32::MAX),
+            text_limit: LIMIT,
             text_unit: TextUnit::Bytes,
             key_window_s: config.dedupe_seconds,
             typing: None,
@@ -60,18 +60,11 @@ impl Channel for Webhook {
     }
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
-        let mut parts = Vec::new();
-        let mut rest = content.text.trim();
-        while !rest.is_empty() {
-            let fits = rest.floor_char_boundary(LIMIT);
-            let window = rest.get(..fits).unwrap_or(rest);
-            let cut = if fits == rest.len() { fits } else { window.rfind('\n').map_or(fits, |at| at + 1) };
-            let (text, left) = rest.split_at(cut);
+        let part = |text: &str| {
             let data = json!({ "text": text, "replyTo": content.reply_to }).to_string();
-            parts.push(Part { text: text.to_owned(), data: data.into_bytes() });
-            rest = left;
-        }
-        Ok(parts)
+            Part { text: text.to_owned(), data: data.into_bytes() }
+        };
+        Ok(pieces(content.text.trim(), LIMIT, TextUnit::Bytes).into_iter().map(part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
@@ -233,7 +226,7 @@ mod tests {
     fn a_long_text_is_cut_at_its_lines(host: &mut TestHost) {
         let text = "line of text\n".repeat(4_000);
         let parts = host.render(&Conversation::direct("a"), &text).unwrap();
-        assert!(parts.len() > 1 && parts.iter().all(|p| p.text.len() <= LIMIT));
+        assert!(parts.len() > 1 && parts.iter().all(|p| p.text.len() <= LIMIT as usize));
         assert_eq!(parts.iter().map(|p| p.text.as_str()).collect::<String>(), text.trim());
     }
 

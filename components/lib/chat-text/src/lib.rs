@@ -2,13 +2,15 @@
 //!
 //! [`parse`] turns Markdown into plain text with styles over ranges of it; [`split`] cuts that at a limit counted in the platform's own
 //! unit, where a person would: between paragraphs, lines, sentences or words. No text is lost, and a style that a cut falls into stands
-//! on both sides, so a code block that is too long becomes two code blocks.
+//! on both sides, so a code block that is too long becomes two code blocks. [`Text::runs`] is for platforms that take styles beside the
+//! text; [`discord`] writes one that takes them within.
 
+pub mod discord;
 mod parse;
 mod split;
 
 pub use parse::parse;
-pub use split::{Unit, split};
+pub use split::{Unit, split, split_by};
 
 use std::ops::Range;
 
@@ -49,7 +51,39 @@ pub struct Text {
     pub spans: Vec<Span>,
 }
 
+/// A stretch of a text over which the same styles hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// What a person reads; not empty.
+    pub text: &'a str,
+    /// Outer before inner.
+    pub styles: Vec<&'a Style>,
+}
+
+/// Whether an address may stand behind a link: one of the web. Others would be refused, or do something on the reader's device.
+#[must_use]
+pub fn is_web(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|r| !r.is_empty()) && !url.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
 impl Text {
+    /// The text in stretches, in order.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Run<'_>> {
+        let mut edges: Vec<usize> = self.spans.iter().flat_map(|s| [s.range.start, s.range.end]).collect();
+        edges.extend([0, self.plain.len()]);
+        edges.sort_unstable();
+        edges.dedup();
+        let between = edges.iter().zip(edges.iter().skip(1));
+        let run = |(start, end): (&usize, &usize)| {
+            let text = self.plain.get(*start..*end).filter(|t| !t.is_empty())?;
+            let over = |s: &&Span| s.range.start <= *start && *end <= s.range.end;
+            Some(Run { text, styles: self.spans.iter().filter(over).map(|s| &s.style).collect() })
+        };
+        between.filter_map(run).collect()
+    }
+
     /// The part in a range of bytes, with the styles that reach into it.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {

@@ -31,18 +31,37 @@ impl Unit {
 
 /// Parts of at most `limit` units each (at least 4). White space at a cut is dropped, nothing else is. An empty text has no parts.
 pub fn split(text: &Text, limit: usize, unit: Unit) -> Vec<Text> {
+    // What fits is measured before it is cut, and a part is what was measured.
+    split_by(text, limit, unit, |_| 0)
+}
+
+/// The same where a part takes more room than its text, for its markup: `length` says how much in all, in `unit`s. A single character
+/// stands alone even if that is too long.
+pub fn split_by(text: &Text, limit: usize, unit: Unit, length: impl Fn(&Text) -> usize) -> Vec<Text> {
     let limit = limit.max(4);
     let mut parts = Vec::new();
     let mut start = skip_space(&text.plain, 0);
     while start < text.plain.len() {
         let rest = text.plain.get(start..).unwrap_or_default();
-        let fits = fitting(rest, limit, unit);
-        let end = if fits == rest.len() { text.plain.len() } else { start + cut(text, start, fits) };
-        let trimmed = text.plain.get(start..end).unwrap_or_default().trim_end().len();
-        if trimmed > 0 {
-            parts.push(text.slice(start..start + trimmed));
+        let mut fits = fitting(rest, limit, unit);
+        loop {
+            let end = if fits == rest.len() { text.plain.len() } else { start + cut(text, start, fits) };
+            let trimmed = text.plain.get(start..end).unwrap_or_default().trim_end().len();
+            let part = text.slice(start..start + trimmed);
+            let long = if trimmed == 0 { 0 } else { length(&part) };
+            let least = rest.chars().next().map_or(1, char::len_utf8);
+            if long > limit && end - start > least {
+                // As much less as it is too long: markup is spread over the text, more or less.
+                fits = rest.floor_char_boundary((end - start).saturating_mul(limit) / long).min(end - start - 1);
+                fits = rest.floor_char_boundary(fits).max(least);
+                continue;
+            }
+            if trimmed > 0 {
+                parts.push(part);
+            }
+            start = skip_space(&text.plain, end);
+            break;
         }
-        start = skip_space(&text.plain, end);
     }
     parts
 }

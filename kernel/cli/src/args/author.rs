@@ -14,15 +14,15 @@ pub(crate) enum AuthorCommand {
     Build(BuildArgs),
     /// Say what is wrong with a component or could be less, and what its tests use of its limits.
     Check(CheckArgs),
-    /// Run a component's tests: against its code, then against the component built of it, then its recordings.
+    /// Run a component's tests: against its code (Rust), then against the component built of it, then its recordings.
     Test {
-        /// The folder of its crate.
+        /// Its folder.
         #[arg(default_value = ".", value_name = "DIR")]
         folder: PathBuf,
-        /// What was built: a package, or a core module (default: what cargo makes of the crate).
+        /// What was built: a package, a component or a core module (default: what the compiler makes of the folder).
         #[arg(long, value_name = "WASM")]
         component: Option<PathBuf>,
-        /// For `cargo test`.
+        /// For `cargo test`, or for the script `test` of package.json.
         #[arg(last = true)]
         arguments: Vec<OsString>,
     },
@@ -69,13 +69,16 @@ pub(crate) enum Kind {
 pub(crate) enum Language {
     /// Rust
     Rust,
+    /// TypeScript
+    #[value(name = "ts", alias = "typescript")]
+    TypeScript,
 }
 
 /// Options of `plugin new`.
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
     /// Its name: 1 to 64 of `a-z 0-9 -`.
-    #[arg(default_value_ifs = [("kind", "tool", "my-tool"), ("kind", "provider", "my-provider")])]
+    #[arg(default_value_ifs = [("kind", "tool", "my-tool"), ("kind", "provider", "my-provider"), ("kind", "channel", "my-channel")])]
     pub name: Option<String>,
     /// What it is.
     #[arg(long, value_enum)]
@@ -86,7 +89,7 @@ pub(crate) struct NewArgs {
     /// The folder to make (default: NAME).
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The SDK's folder (`sdk/rust` of Carapace's sources); without it, the SDK of this program's version is put into the new folder.
+    /// The SDK's folder (`sdk/rust` or `sdk/typescript` of Carapace's sources); without it, the SDK of this program's version is put into the new folder.
     #[arg(long, value_name = "DIR")]
     pub sdk: Option<PathBuf>,
 }
@@ -94,7 +97,7 @@ pub(crate) struct NewArgs {
 /// Options of `plugin build`.
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// The folder of its crate.
+    /// Its folder.
     #[arg(default_value = ".", value_name = "DIR")]
     pub folder: PathBuf,
     /// What a compiler made, a core module or a component; nothing is compiled then.
@@ -106,7 +109,7 @@ pub(crate) struct BuildArgs {
     /// Where to write the package (default: NAME.wasm in DIR's `bundle`).
     #[arg(long, value_name = "WASM")]
     pub out: Option<PathBuf>,
-    /// For `cargo build`.
+    /// For `cargo build`, or for the script `build` of package.json.
     #[arg(last = true)]
     pub arguments: Vec<OsString>,
 }
@@ -114,7 +117,7 @@ pub(crate) struct BuildArgs {
 /// Options of `plugin check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// A package, or the folder of a component's crate: then it is built, and its tests show what it uses of its limits.
+    /// A package, or a component's folder: then it is built, and its tests show what it uses of its limits.
     #[arg(default_value = ".", value_name = "FILE|DIR")]
     pub path: PathBuf,
     /// Of a folder: do not run the tests.
@@ -127,7 +130,7 @@ pub(crate) struct CheckArgs {
 /// Options of `plugin dev`.
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
-    /// The folder of its crate.
+    /// Its folder.
     #[arg(default_value = ".", value_name = "DIR")]
     pub folder: PathBuf,
     /// Agree to what it asks for without being asked, now and whenever it asks for more.
@@ -142,7 +145,7 @@ pub(crate) struct DevArgs {
     /// Build and bring it in once; do not watch.
     #[arg(long)]
     pub once: bool,
-    /// For `cargo build`.
+    /// For `cargo build`, or for the script `build` of package.json.
     #[arg(last = true)]
     pub arguments: Vec<OsString>,
 }

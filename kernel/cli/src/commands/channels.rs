@@ -77,6 +77,14 @@ pub(crate) async fn channels(paths: &StatePaths, command: ChannelsCommand) -> Ou
                 let told = if one[key].is_null() { "none yet".to_owned() } else { format!("{} ago", apart(&one[key])) };
                 println!("  {what}: {told}");
             }
+            for socket in list(&one["sockets"]) {
+                let since = apart(&socket["since_ms"]);
+                let heard = match &socket["last_frame_ms"] {
+                    Value::Null => "nothing came yet".to_owned(),
+                    at => format!("last frame {} ago", apart(at)),
+                };
+                println!("  socket {}: open for {since}, {heard}", text(&socket["endpoint"]));
+            }
             for (what, key, command) in [
                 ("messages waiting for their turn", "waiting", ""),
                 ("messages given up", "messages_dead", "carapace events list"),

@@ -9,6 +9,7 @@ use crate::bundled;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::installed::Stage;
 use crate::owner::carry_out;
+use crate::question;
 use crate::sources::{self, Brought, Source};
 use crate::trust;
 use carapace_config::{ConfigHandle, StatePaths};
@@ -133,7 +134,7 @@ async fn brought(
         return Ok(());
     }
     describe(&shown);
-    let without = consent(args, &shown, digest)?;
+    let without = consent(args, &shown, digest).await?;
     // What was answered is about what was shown, and about nothing else that may lie there by now.
     let as_shown = Some(fingerprint(&shown)?);
     let stage = stage.clone();
@@ -178,7 +179,7 @@ fn describe(shown: &Value) {
 }
 
 /// The owner's yes, and which optional capabilities it leaves out. What asks for no more than was granted is not asked about.
-fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<BTreeSet<String>> {
+async fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<BTreeSet<String>> {
     let grew = shown["grown"].as_array().is_some_and(|g| !g.is_empty());
     let asks = grew || shown["new"] == true || shown["data"].is_string();
     let without = args.without.names();
@@ -202,19 +203,21 @@ fn consent(args: &BringArgs, shown: &Value, digest: Digest) -> Outcome<BTreeSet<
     if !std::io::stdin().is_terminal() {
         return Err(refused("there is no terminal to ask at"));
     }
-    if !bundled::ask()? {
+    if !question::answer(bundled::GRANT_THIS).await?.is_some_and(|answer| bundled::agrees(&answer)) {
         return Err(refused("you said no"));
     }
-    refuse_optional(shown, without)
+    refuse_optional(shown, without).await
 }
 
 /// Asks about each optional capability that is not refused already.
-fn refuse_optional(shown: &Value, mut without: BTreeSet<String>) -> Outcome<BTreeSet<String>> {
+async fn refuse_optional(shown: &Value, mut without: BTreeSet<String>) -> Outcome<BTreeSet<String>> {
     for optional in shown["optional"].as_array().into_iter().flatten() {
         let name = text(&optional["capability"]);
-        if !without.contains(name)
-            && !ask_no(&format!("Optional, `{name}`: {}. Grant it, too?", text(&optional["text"])))?
-        {
+        if without.contains(name) {
+            continue;
+        }
+        let asked = format!("Optional, `{name}`: {}. Grant it, too? [y/N]", text(&optional["text"]));
+        if !question::answer(&asked).await?.is_some_and(|answer| says_yes(&answer)) {
             without.insert(name.to_owned());
         }
     }
@@ -398,7 +401,12 @@ fn ask_no(question: &str) -> Outcome<bool> {
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(says_yes(&answer))
+}
+
+/// Enter alone is a no.
+fn says_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 pub(super) fn when(at_ms: &Value) -> String {

@@ -108,7 +108,9 @@ pub(crate) fn logging(paths: &StatePaths, config: &Config, talk: bool) -> Outcom
     let level = config.log.level.as_str();
     let mut filter = EnvFilter::try_from_env("CARAPACE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     // These see URLs and headers after the credentials were added: never in detail, whatever the variable says.
-    for quiet in ["hyper", "hyper_util", "reqwest", "h2", "rustls", "tungstenite", "wasmtime", "cranelift"] {
+    for quiet in
+        ["hyper", "hyper_util", "reqwest", "h2", "rustls", "tungstenite", "tokio_tungstenite", "wasmtime", "cranelift"]
+    {
         filter = filter.add_directive(format!("{quiet}=warn").parse().or_fail("the log's filter")?);
     }
     let builder = tracing_subscriber::fmt().with_env_filter(filter);

@@ -1,6 +1,8 @@
 //! The consent screen's lines. What is granted is what these say; nothing else may be added to a component.
 
-use super::{AssetCapability, CapabilitySet, HttpCapability, SecretCapability, Sentence, ToolCapability};
+use super::{
+    AssetCapability, CapabilitySet, HttpCapability, SecretCapability, Sentence, SocketCapability, ToolCapability,
+};
 use crate::limits::{Life, Limits, Profile};
 use crate::manifest::{Auth, Use, Verify};
 use crate::name::{AssetName, EndpointName, InstanceId, SecretName};
@@ -26,6 +28,11 @@ impl CapabilitySet {
         }
         if self.public_http {
             say("http:public".into(), "may fetch any public address on the Internet, without credentials".into());
+        }
+        for (name, socket) in &self.sockets {
+            for text in socket_lines(socket) {
+                say(format!("socket:{name}"), text);
+            }
         }
         if self.kv {
             say("kv".into(), format!("keeps up to {} of its own data", bytes(self.limits.kv_bytes)));
@@ -132,6 +139,17 @@ impl CapabilitySet {
                 ));
             }
         }
+        for socket in self.sockets.values() {
+            let there = socket_origin(socket);
+            if socket.auth.secret() == Some(name) {
+                let manner = manner(&socket.auth);
+                lines.push(format!("sends the secret `{name}` ({source}) to {there} {manner}, when it connects"));
+            }
+            for inject in socket.inject.iter().filter(|i| &i.rule.secret == name) {
+                let at = &inject.rule.at;
+                lines.push(format!("sends the secret `{name}` ({source}) to {there} inside messages, at `{at}`"));
+            }
+        }
         for (webhook, verify) in self.webhooks.iter().filter(|(_, v)| v.secret() == Some(name)) {
             let how =
                 if matches!(verify, Verify::Header { .. }) { "compares what is sent" } else { "checks signatures" };
@@ -201,6 +219,42 @@ fn http_lines(e: &HttpCapability) -> Vec<String> {
         let places = list(e.capture.iter().map(|c| format!("`{}`", c.at)), "and");
         lines.push(format!("may use the links in responses at {places} without seeing them"));
     }
+    lines
+}
+
+fn socket_origin(s: &SocketCapability) -> String {
+    match &s.url {
+        // Not `origin()`, which knows no scheme of a WebSocket but as opaque.
+        Some(url) => {
+            let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+            format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+        }
+        None => list(s.hosts.iter().map(|h| format!("wss://{h}")), "and"),
+    }
+}
+
+fn socket_lines(s: &SocketCapability) -> Vec<String> {
+    let mut lines = vec![match &s.url {
+        Some(url) => format!("keeps a connection open to {}", url.as_str().trim_end_matches('/')),
+        None => format!("keeps a connection open to {}, at an address that the platform names", socket_origin(s)),
+    }];
+    if s.url.as_ref().is_some_and(super::is_this_machine) {
+        lines.push(
+            "that is a program on this machine, reached without encryption; what it is, nobody checks".to_owned(),
+        );
+    }
+    if let Some(env) = &s.url_env {
+        let along = if s.secrets().next().is_some() { "; what it sends, and its secrets, go there then" } else { "" };
+        lines.push(format!("the owner may point this elsewhere with {env}{along}"));
+    }
+    if s.spool {
+        lines.push(
+            "what comes through it is kept until it has been dealt with, because the platform does not repeat it"
+                .to_owned(),
+        );
+    }
+    let most = s.logins_per_day.map(|n| format!(", and logs in at most {n} times a day")).unwrap_or_default();
+    lines.push(format!("takes messages of at most {} through it{most}", bytes(s.max_frame)));
     lines
 }
 
@@ -317,7 +371,7 @@ fn time(ms: u64) -> String {
 pub(crate) fn amount(key: &str, value: u64) -> String {
     match key {
         "memory" | "host-call-bytes" | "result-size" | "kv-size" | "notes-size" | "http-request-size"
-        | "http-response-size" => bytes(value),
+        | "http-response-size" | "max-frame" => bytes(value),
         "cpu-per-call" | "wall-per-call" | "warm-idle" => time(value),
         _ => value.to_string(),
     }

@@ -259,3 +259,51 @@ fn a_url_belongs_to_the_endpoint_it_lies_under_and_that_the_call_uses() {
     }
     assert_eq!(found(Some("two"), "https://a.example/v1/x"), None, "the other tool's");
 }
+
+const SOCKETS: &str = "[channel]\n\
+    [secrets.token]\nprompt = \"Token\"\noptional = true\n[secrets.key]\nprompt = \"Key\"\n\
+    [[socket]]\nendpoint = \"gateway\"\nhosts = [\"gateway.example.com\", \"*.gw.example.com\"]\nlogins-per-day = 900\n\
+    inject = [{ at = \"/d/token\", secret = \"token\", login = true }]\n\
+    [[socket]]\nendpoint = \"events\"\nurl = \"wss://events.example.com:8443/v1\"\nurl-env = \"EVENTS_URL\"\nspool = true\noptional = true\n\
+    auth = { scheme = \"bearer\", secret = \"key\" }\n\
+    [[socket]]\nendpoint = \"here\"\nurl = \"ws://127.0.0.1:8080\"\n";
+
+#[test]
+fn each_part_of_a_socket_has_its_sentence() {
+    insta::assert_snapshot!(screen(&of(SOCKETS), None));
+}
+
+#[test]
+fn a_socket_grows_in_each_of_its_parts_and_an_optional_one_can_be_refused_with_its_secret() {
+    let set = of(SOCKETS);
+    let grown = |from: &str, to: &str| -> Vec<String> {
+        let new = of(&SOCKETS.replace(from, to));
+        crate::diff::growth(&set, &new).into_iter().map(|g| g.capability).collect()
+    };
+    for (from, to, grows) in [
+        ("*.gw.", "*.", "socket:gateway.hosts"),
+        ("logins-per-day = 900", "logins-per-day = 901", "socket:gateway.logins-per-day"),
+        ("logins-per-day = 900", "", "socket:gateway.logins-per-day"),
+        ("logins-per-day = 900", "logins-per-day = 900\nspool = true", "socket:gateway.spool"),
+        ("logins-per-day = 900", "logins-per-day = 900\nmax-frame = \"2MiB\"", "socket:gateway.max-frame"),
+        ("/d/token", "/d/other", "socket:gateway.inject"),
+        (", login = true", "", "socket:gateway.inject"),
+        ("wss://events.", "wss://evil.", "socket:events.url"),
+        ("EVENTS_URL", "OTHER_URL", "socket:events.url-env"),
+        ("scheme = \"bearer\"", "scheme = \"query\", name = \"k\"", "socket:events.auth"),
+    ] {
+        assert_eq!(grown(from, to), [grows], "{from} -> {to}");
+    }
+    assert_eq!(grown("endpoint = \"here\"", "endpoint = \"there\""), ["socket:there"]);
+    for (from, to) in [("900", "1"), ("\"gateway.example.com\", ", ""), ("spool = true\n", "")] {
+        assert_eq!(grown(from, to), [] as [String; 0], "{from} -> {to}");
+    }
+    let refused = set.without_optional(&["socket:events".to_owned(), "secret:token".to_owned()]);
+    assert_eq!(refused.sockets.keys().map(|n| n.as_str()).collect::<Vec<_>>(), ["gateway", "here"]);
+    assert!(refused.secrets.is_empty(), "neither goes anywhere any more");
+    assert!(refused.sockets.values().all(|s| s.secrets().next().is_none()) && refused.covers(&set));
+    let mut stored = serde_json::to_value(&set).unwrap();
+    assert!(stored.as_object_mut().unwrap().remove("sockets").is_some());
+    let older: CapabilitySet = serde_json::from_value(stored).unwrap();
+    assert!(older.sockets.is_empty() && !older.covers(&set), "a grant from before there were sockets grants none");
+}

@@ -44,8 +44,12 @@ pub(super) fn check(draft: &Draft, problems: &Problems) {
     if let (None, Some(name)) = (&draft.channel, draft.webhooks.iter().find_map(|w| w.name.as_ref())) {
         problems.at(&name.span, "a webhook brings messages to a channel; add [channel], or remove [[webhook]]");
     }
+    if let (None, Some(name)) = (&draft.channel, draft.sockets.iter().find_map(|s| s.name.as_ref())) {
+        problems.at(&name.span, "a socket brings messages to a channel; add [channel], or remove [[socket]]");
+    }
     duplicates("webhook", draft.webhooks.iter().filter_map(|w| w.name.as_ref()), problems);
-    duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()), problems);
+    let sockets = draft.sockets.iter().filter_map(|s| s.name.as_ref());
+    duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()).chain(sockets), problems);
     duplicates("asset", draft.assets.iter().filter_map(|a| a.name.as_ref()), problems);
     duplicates("directory", draft.wasi.iter().flat_map(|w| &w.value.names), problems);
     duplicates("tool", draft.tools.iter().filter_map(|t| t.name.as_ref()), problems);
@@ -93,7 +97,9 @@ fn duplicates<'a, T: ToString + 'a>(what: &str, all: impl Iterator<Item = &'a Sp
 fn secrets(draft: &Draft, problems: &Problems) {
     let declared: Vec<&str> = draft.secrets.iter().map(|(name, _)| name.value.as_str()).collect();
     let webhooks = draft.webhooks.iter().flat_map(|w| &w.secrets);
-    for used in draft.http.iter().flat_map(|e| &e.secrets).chain(webhooks.clone()) {
+    let sockets = draft.sockets.iter().flat_map(|s| &s.secrets);
+    let used = || draft.http.iter().flat_map(|e| &e.secrets).chain(sockets.clone()).chain(webhooks.clone());
+    for used in used() {
         let name = used.value.as_str();
         if !declared.contains(&name) {
             let hint = if declared.is_empty() {
@@ -105,13 +111,12 @@ fn secrets(draft: &Draft, problems: &Problems) {
         }
     }
     for (name, decl) in &draft.secrets {
-        let sent =
-            draft.http.iter().flat_map(|e| &e.secrets).chain(webhooks.clone()).any(|used| used.value == name.value);
+        let sent = used().any(|used| used.value == name.value);
         if !sent && decl.as_ref().is_some_and(|d| !d.hmac) {
             problems.at(
                 &name.span,
                 format!(
-                    "secret never used: no endpoint's `auth` or `inject` and no webhook's `verify` names `{}`; remove it, or say hmac = true",
+                    "secret never used: no endpoint's or socket's `auth` or `inject` and no webhook's `verify` names `{}`; remove it, or say hmac = true",
                     name.value
                 ),
             );

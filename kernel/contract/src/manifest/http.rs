@@ -67,7 +67,11 @@ fn endpoint(s: &Section<'_>, problems: &Problems) -> Draft {
     }
     let paths = s.list("paths", problems, values::path_pattern);
     let auth = auth(s, &mut secrets, problems);
-    let inject = s.tables("inject", problems).iter().filter_map(|i| inject(i, &mut secrets, problems)).collect();
+    let inject = s
+        .tables("inject", problems)
+        .iter()
+        .filter_map(|i| inject(i, &["at", "when", "secret"], &mut secrets, problems))
+        .collect();
     let capture = s.tables("capture", problems).iter().filter_map(|c| capture(c, problems)).collect();
     let optional = s.flag("optional", problems);
     let plain = |list: Option<Vec<Spanned<String>>>| -> Option<Vec<String>> {
@@ -94,7 +98,7 @@ fn secret(s: &Section<'_>, secrets: &mut Vec<Spanned<SecretName>>, problems: &Pr
     Some(secret.value)
 }
 
-fn auth(s: &Section<'_>, secrets: &mut Vec<Spanned<SecretName>>, problems: &Problems) -> Auth {
+pub(super) fn auth(s: &Section<'_>, secrets: &mut Vec<Spanned<SecretName>>, problems: &Problems) -> Auth {
     let Some((item, span)) = s.get("auth") else { return Auth::None };
     let Some(s) = Section::of(item, "`auth`", span, problems) else { return Auth::None };
     let scheme = s.required("scheme", "scheme = \"bearer\"", problems, |v| {
@@ -144,8 +148,13 @@ fn auth(s: &Section<'_>, secrets: &mut Vec<Spanned<SecretName>>, problems: &Prob
     built.unwrap_or_default()
 }
 
-fn inject(s: &Section<'_>, secrets: &mut Vec<Spanned<SecretName>>, problems: &Problems) -> Option<Inject> {
-    s.only(&["at", "when", "secret"], problems);
+pub(super) fn inject(
+    s: &Section<'_>,
+    keys: &[&str],
+    secrets: &mut Vec<Spanned<SecretName>>,
+    problems: &Problems,
+) -> Option<Inject> {
+    s.only(keys, problems);
     let at = s.required("at", "at = \"/d/token\"", problems, values::pointer);
     let secret = secret(s, secrets, problems);
     let mut when = BTreeMap::new();

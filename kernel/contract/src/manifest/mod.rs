@@ -7,6 +7,7 @@ mod check;
 mod http;
 mod parse;
 mod reader;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -15,6 +16,7 @@ mod webhook;
 
 pub use asset::AssetDecl;
 pub use parse::ManifestError;
+pub use socket::{FrameInject, SocketDecl};
 pub use values::deceives;
 pub use wasi::{DirectoryDecl, WasiDecl};
 pub use webhook::{ChannelDecl, Encoding, KeyForm, Piece, SignatureAt, TimestampAt, Verify, WebhookDecl};
@@ -48,6 +50,9 @@ pub struct Manifest {
     pub http: Vec<HttpEndpoint>,
     /// `http = "public"`: may fetch any public address, without credentials.
     pub public_http: bool,
+    /// `[[socket]]`
+    #[serde(default)]
+    pub sockets: Vec<SocketDecl>,
     /// `[kv]`
     pub kv: Option<KvDecl>,
     /// `[[asset]]`

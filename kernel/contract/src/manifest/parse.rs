@@ -5,7 +5,7 @@ use super::reader::{Problems, Section, Span, Spanned, nearest, tables};
 use super::values::{self, shown};
 use super::{
     BuildInfo, ChannelDecl, Component, InstanceOptions, KvDecl, Manifest, PlainDecl, ProviderDecl, SecretDecl,
-    ToolDecl, Use, asset, http, wasi, webhook,
+    ToolDecl, Use, asset, http, socket, wasi, webhook,
 };
 use crate::decision::{Effect, Effects};
 use crate::limits::{Life, Limits, Profile};
@@ -21,12 +21,13 @@ pub struct ManifestError {
     pub problems: Vec<String>,
 }
 
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "component",
     "limits",
     "instance",
     "secrets",
     "http",
+    "socket",
     "kv",
     "memory",
     "sessions",
@@ -43,7 +44,7 @@ const SECTIONS: [&str; 19] = [
     "build",
 ];
 /// Known to the design and not to this kernel.
-const RESERVED: [&str; 4] = ["socket", "files", "process", "model"];
+const RESERVED: [&str; 3] = ["files", "process", "model"];
 
 /// What was read, whole or not: cross checks want the names even of declarations with mistakes in them.
 #[derive(Default)]
@@ -54,6 +55,7 @@ pub(super) struct Draft {
     pub(super) secrets: Vec<(Spanned<SecretName>, Option<SecretDecl>)>,
     pub(super) http: Vec<http::Draft>,
     pub(super) public_http: Option<Span>,
+    pub(super) sockets: Vec<socket::Draft>,
     pub(super) kv: Option<Spanned<KvDecl>>,
     pub(super) assets: Vec<asset::Draft>,
     pub(super) memory: Option<Spanned<PlainDecl>>,
@@ -144,6 +146,9 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     if let Some((item, span)) = root.get("http") {
         http::read(item, span, &mut draft, problems);
     }
+    if let Some((item, span)) = root.get("socket") {
+        draft.sockets = tables(item, "socket", span, problems).iter().map(|s| socket::read(s, problems)).collect();
+    }
     if let Some(section) = root.section("kv", problems) {
         section.only(&["optional", "schema"], problems);
         let optional = section.flag("optional", problems);
@@ -195,6 +200,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         secrets: draft.secrets.into_iter().filter_map(|(name, decl)| Some((name.value, decl?))).collect(),
         http: draft.http.into_iter().filter_map(|e| e.decl).collect(),
         public_http: draft.public_http.is_some(),
+        sockets: draft.sockets.into_iter().filter_map(|s| s.decl).collect(),
         kv: draft.kv.map(|kv| kv.value),
         assets: draft.assets.into_iter().filter_map(|a| a.decl).collect(),
         memory: draft.memory.map(|d| d.value),

@@ -2,6 +2,7 @@ use super::*;
 use crate::decision::Effect;
 
 mod properties;
+mod socket;
 mod webhook;
 
 const OPENAI: &str = r#"
@@ -223,9 +224,9 @@ fn text_that_is_not_toml_names_its_place() {
 
 #[test]
 fn a_section_this_kernel_does_not_enforce_is_an_error() {
-    insta::assert_snapshot!(problems_with("[provider]\n[files]\nroot = \"home\"\n[[socket]]\nendpoint = \"gateway\"\n"), @r"
+    insta::assert_snapshot!(problems_with("[provider]\n[files]\nroot = \"home\"\n[process]\nargv = []\n"), @r"
     7:2: `files`: this kernel does not offer it, and a permission the kernel cannot enforce is a manifest error; remove it
-    9:3: `socket`: this kernel does not offer it, and a permission the kernel cannot enforce is a manifest error; remove it
+    9:2: `process`: this kernel does not offer it, and a permission the kernel cannot enforce is a manifest error; remove it
     ");
 }
 

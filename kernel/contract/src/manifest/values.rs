@@ -113,6 +113,23 @@ pub(super) fn base_url(text: &str) -> Result<url::Url, String> {
     }
 }
 
+/// A socket's base URL: as one of HTTP, with the scheme of a WebSocket.
+pub(super) fn socket_url(text: &str) -> Result<url::Url, String> {
+    let bad = || {
+        "is no address of a WebSocket; write e.g. \"wss://gateway.example.com\", or ws://127.0.0.1:PORT (from 1024) for a program on the same \
+         machine"
+            .to_owned()
+    };
+    let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
+    let http = match scheme {
+        "wss" => "https",
+        "ws" => "http",
+        _ => return Err(bad()),
+    };
+    base_url(&format!("{http}://{rest}")).map_err(|why| why.replace("http", "ws"))?;
+    url::Url::parse(text).map_err(|_| bad())
+}
+
 /// `cdn.example.com` or `*.example.com`.
 pub(super) fn host_pattern(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("*.").unwrap_or(text);

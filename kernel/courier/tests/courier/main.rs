@@ -11,12 +11,14 @@
 mod anything;
 mod control;
 mod faults;
+mod gateway;
 mod ingress;
 mod outbox;
 mod parrot;
 mod platform;
 mod policy;
 mod sim;
+mod sockets;
 mod turns;
 mod webhooks;
 mod world;

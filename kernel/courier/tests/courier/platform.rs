@@ -1,10 +1,11 @@
 //! A chat platform made of data, and its component as the host would run it.
 
+use crate::gateway::Gateway;
 use crate::sim::{Plug, SimClock};
 use async_trait::async_trait;
 use carapace_contract::channel::*;
 use carapace_contract::media::Media;
-use carapace_contract::ports::Channels;
+use carapace_contract::ports::{Channels, ConnectFailure, Socket};
 use carapace_contract::{Digest, InstanceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
@@ -85,6 +86,8 @@ pub(crate) struct Platform {
     pub(crate) typing: Mutex<Option<TypingSupport>>,
     pub(crate) digest: Mutex<Option<Digest>>,
     pub(crate) loaded: Mutex<bool>,
+    /// Its sockets, if it has any.
+    pub(crate) gateway: Gateway,
     pub(crate) changed: Mutex<Option<watch::Sender<u64>>>,
 }
 
@@ -129,7 +132,7 @@ pub(crate) struct Component {
     pub(crate) changed: watch::Sender<u64>,
 }
 
-fn poll(cursor: u64) -> Link {
+pub(crate) fn poll(cursor: u64) -> Link {
     Link::Poll {
         request: KernelRequest {
             method: "GET".into(),
@@ -147,8 +150,9 @@ fn cursor_of(state: &[u8]) -> u64 {
 }
 
 impl Component {
-    fn outcome(cursor: u64) -> Outcome {
-        Outcome { state: cursor.to_be_bytes().to_vec(), link: Some(poll(cursor)), ..Outcome::default() }
+    fn outcome(&self, cursor: u64) -> Outcome {
+        let link = if self.platform.gateway.is_used() { Link::Socket { after_ms: 0 } } else { poll(cursor) };
+        Outcome { state: cursor.to_be_bytes().to_vec(), link: Some(link), ..Outcome::default() }
     }
 
     fn message(update: &Update) -> ChannelMessage {
@@ -175,7 +179,7 @@ impl Component {
         }
     }
 
-    fn take(&self, mut outcome: Outcome, update: &Update) -> Result<Outcome, ChannelFailure> {
+    pub(crate) fn take(&self, mut outcome: Outcome, update: &Update) -> Result<Outcome, ChannelFailure> {
         let times = {
             let mut attempts = self.platform.attempts.lock().unwrap();
             let times = attempts.entry(update.key.clone()).or_default();
@@ -194,7 +198,7 @@ impl Component {
             "effect" => {
                 let Some(Link::Poll { request, .. }) = Some(poll(0)) else { unreachable!() };
                 let target = KernelTarget::Endpoint("api".into(), format!("ack/{}", update.id));
-                outcome.effects.push(KernelRequest { method: "POST".into(), target, ..request });
+                outcome.effects.push(Effect::Request(KernelRequest { method: "POST".into(), target, ..request }));
             }
             timer if timer.starts_with("timer:") => outcome.timers.push(TimerChange {
                 id: format!("t{}", update.id),
@@ -227,6 +231,7 @@ impl Channels for Component {
             webhooks: vec!["hook".into()],
             spool: *self.platform.spool.lock().unwrap(),
             media: false,
+            sockets: self.platform.gateway.infos(),
         }]
     }
     fn changed(&self) -> watch::Receiver<u64> {
@@ -237,7 +242,7 @@ impl Channels for Component {
         self.platform.says(format!("start {}", cursor_of(&state)));
         match self.platform.starts.lock().unwrap().pop_front() {
             Some(f) => Err(f),
-            None => Ok(Self::outcome(cursor_of(&state))),
+            None => Ok(self.outcome(cursor_of(&state))),
         }
     }
     async fn event(
@@ -253,23 +258,24 @@ impl Channels for Component {
             Event::Item(item) => {
                 let update: Update = serde_json::from_slice(&item.data).unwrap();
                 self.platform.says(format!("item {} attempt {attempt}", update.id));
-                self.take(Self::outcome(update.id + 1), &update)
+                self.take(self.outcome(update.id + 1), &update)
             }
             Event::PassedOver(at) => {
                 self.platform.says(format!("passed {at}"));
-                Ok(Self::outcome(at.parse::<u64>().unwrap() + 1))
+                Ok(self.outcome(at.parse::<u64>().unwrap() + 1))
             }
             Event::Timer(id) => {
                 self.platform.says(format!("timer {id} at {}", self.clock.passed()));
-                Ok(Self::outcome(cursor))
+                Ok(self.outcome(cursor))
             }
             Event::Webhook(request) => {
                 let update: Update = serde_json::from_slice(&request.body).unwrap();
                 self.platform.says(format!("hook {} attempt {attempt}", update.id));
-                let mut outcome = self.take(Self::outcome(cursor), &update)?;
+                let mut outcome = self.take(self.outcome(cursor), &update)?;
                 outcome.response = Some(HttpAnswer { status: 200, headers: vec![], body: b"taken".to_vec() });
                 Ok(outcome)
             }
+            socket => self.of_socket(self.outcome(cursor), socket, attempt).await,
         };
         self.plug.point().await;
         outcome
@@ -292,6 +298,12 @@ impl Channels for Component {
             self.platform.updates.lock().unwrap().retain(|u| !updates.iter().any(|o| o.id == u.id));
         }
         Ok(HttpAnswer { status: 200, headers: vec![], body: serde_json::to_vec(&updates).unwrap() })
+    }
+    async fn connect(&self, _: &InstanceId, target: SocketTarget) -> Result<Box<dyn Socket>, ConnectFailure> {
+        self.plug.point().await;
+        let socket = self.platform.gateway.accept(&self.platform, &self.plug, target);
+        self.plug.point().await;
+        socket
     }
     async fn split(&self, _: &InstanceId, response: HttpAnswer) -> Result<Vec<Item>, ChannelFailure> {
         {

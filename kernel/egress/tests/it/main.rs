@@ -17,4 +17,5 @@ mod failures;
 mod local;
 mod opened;
 mod redirects;
+mod sockets;
 mod support;

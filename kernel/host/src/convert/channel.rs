@@ -3,15 +3,17 @@
 
 use super::line;
 use carapace_contract::channel::{
-    Attachment, ChannelFailure, ChannelFailureKind, ChannelMessage, Content, Conversation, ConversationKind,
-    Description, Event, FailureScope, HttpAnswer, Inbound, Item, KernelRequest, KernelTarget, Link, MAX_EFFECTS,
-    MAX_ID, MAX_INBOUND, MAX_PART, MAX_PARTS, MAX_STATE, MAX_TEXT, Outcome, Outgoing, Place, RenderedPart, Sender,
-    TimerChange, TypingSupport, WebhookRequest,
+    Attachment, ChannelFailure, ChannelFailureKind, ChannelMessage, Closing, Content, Conversation, ConversationKind,
+    Description, Effect, Event, FailureScope, Frame, HttpAnswer, Inbound, Item, KernelRequest, KernelTarget, Link,
+    MAX_EFFECTS, MAX_ID, MAX_INBOUND, MAX_PART, MAX_PARTS, MAX_STATE, MAX_TEXT, Outcome, Outgoing, Place, RenderedPart,
+    Sender, SocketAddress, SocketTarget, TimerChange, TypingSupport, WebhookRequest,
 };
 use carapace_runtime::bindings::{channel as wit, http};
 
 /// The longest name or title that is kept, bytes.
 const MAX_LABEL: usize = 256;
+/// What fits into a frame that closes a socket, bytes.
+const MAX_CLOSE_REASON: usize = 120;
 /// Files of one message.
 const MAX_ATTACHMENTS: usize = 32;
 
@@ -65,11 +67,7 @@ pub(crate) fn outcome(o: wit::Outcome) -> Result<Outcome, ChannelFailure> {
     at_most("effects", MAX_EFFECTS, o.effects.len())?;
     at_most("timers", MAX_EFFECTS, o.timers.len())?;
     let inbound = o.inbound.into_iter().filter_map(inbound).collect::<Result<_, _>>()?;
-    let effects = o.effects.into_iter().filter_map(|e| match e {
-        wit::Effect::Request(r) => Some(request(r)),
-        // Of a later contract: nothing here could do it.
-        wit::Effect::Other(_) => None,
-    });
+    let effects = o.effects.into_iter().filter_map(effect).collect::<Result<_, _>>()?;
     let mut timers = Vec::with_capacity(o.timers.len());
     for timer in o.timers {
         id("a timer's id", &timer.id)?;
@@ -81,6 +79,7 @@ pub(crate) fn outcome(o: wit::Outcome) -> Result<Outcome, ChannelFailure> {
             Some(Link::Poll { request: request(p.request), min_interval_ms: p.min_interval_ms })
         }
         Some(wit::Link::Idle) => Some(Link::Idle),
+        Some(wit::Link::Socket(after_ms)) => Some(Link::Socket { after_ms }),
         Some(wit::Link::Fatal(why)) => Some(Link::Fatal(line(&why, super::MAX_MESSAGE))),
         Some(wit::Link::Other(what)) => {
             return Err(broken(format!("it wants a link `{}`, which this kernel does not have", line(&what, 64))));
@@ -89,10 +88,39 @@ pub(crate) fn outcome(o: wit::Outcome) -> Result<Outcome, ChannelFailure> {
     Ok(Outcome {
         state: o.state,
         inbound,
-        effects: effects.collect(),
+        effects,
         timers,
         link,
         response: o.response.map(|r| HttpAnswer { status: r.status, headers: r.headers, body: r.body }),
+    })
+}
+
+/// None: of a later contract; nothing here could do it.
+fn effect(e: wit::Effect) -> Option<Result<Effect, ChannelFailure>> {
+    Some(match e {
+        wit::Effect::Request(r) => Ok(Effect::Request(request(r))),
+        wit::Effect::Connect(t) => Ok(Effect::Connect(SocketTarget {
+            endpoint: t.endpoint,
+            address: match t.address {
+                wit::SocketAddress::Path(path) => SocketAddress::Path(path),
+                wit::SocketAddress::Url(url) => SocketAddress::Url(url),
+                wit::SocketAddress::Handle(handle) => SocketAddress::Handle(handle),
+            },
+            headers: t.headers,
+            ping_ms: t.ping_ms,
+        })),
+        wit::Effect::Frame(f) if f.text && std::str::from_utf8(&f.data).is_err() => {
+            Err(broken("a frame of text is not UTF-8"))
+        }
+        wit::Effect::Frame(f) => Ok(Effect::Frame(Frame { socket: f.socket, text: f.text, data: f.data })),
+        wit::Effect::Close(c) if c.code != 1000 && !(3000..=4999).contains(&c.code) => {
+            Err(broken(format!("it closes a socket with {}; a code is 1000, or from 3000 to 4999", c.code)))
+        }
+        wit::Effect::Close(c) => {
+            Ok(Effect::Close(Closing { socket: c.socket, code: c.code, reason: line(&c.reason, MAX_CLOSE_REASON) }))
+        }
+        wit::Effect::Dial => Ok(Effect::Dial),
+        wit::Effect::Other(_) => return None,
     })
 }
 
@@ -199,6 +227,17 @@ pub(crate) fn event(e: &Event) -> wit::Event {
         Event::PassedOver(cursor) => wit::Event::PassedOver(cursor.clone()),
         Event::Timer(id) => wit::Event::Timer(id.clone()),
         Event::Webhook(w) => wit::Event::Webhook(webhook(w.clone())),
+        Event::Dial(d) => wit::Event::Dial(wit::Dial {
+            reason: d.reason.as_str().to_owned(),
+            failures: d.failures,
+            status: d.status,
+            open: d.open.clone(),
+        }),
+        Event::Opened(socket) => wit::Event::Opened(*socket),
+        Event::Frame(f) => wit::Event::Frame(wit::Frame { socket: f.socket, text: f.text, data: f.data.clone() }),
+        Event::Closed(c) => {
+            wit::Event::Closed(wit::Closed { socket: c.socket, code: c.code, reason: c.reason.clone() })
+        }
     }
 }
 

@@ -20,30 +20,32 @@ impl HasData for Io {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+// Each function of WASI begins with one of these.
 fn io_of<T: Imports>(t: &mut T) -> &mut ResourceTable {
+    t.core().wasi_call();
     t.core().table()
 }
 fn cli_of<T: Imports>(t: &mut T) -> WasiCliCtxView<'_> {
-    let (entered, table) = t.core().wasi();
+    let (entered, table) = t.core().called_wasi();
     WasiCliCtxView { ctx: entered.ctx.cli(), table }
 }
 fn clocks_of<T: Imports>(t: &mut T) -> WasiClocksCtxView<'_> {
-    let (entered, table) = t.core().wasi();
+    let (entered, table) = t.core().called_wasi();
     WasiClocksCtxView { ctx: entered.ctx.clocks(), table }
 }
 fn files_of<T: Imports>(t: &mut T) -> WasiFilesystemCtxView<'_> {
-    let (entered, table) = t.core().wasi();
+    let (entered, table) = t.core().called_wasi();
     WasiFilesystemCtxView { ctx: entered.ctx.filesystem(), table }
 }
 fn random_of<T: Imports>(t: &mut T) -> &mut WasiRandomCtx {
-    t.core().wasi().0.ctx.random()
+    t.core().called_wasi().0.ctx.random()
 }
 fn sockets_of<T: Imports>(t: &mut T) -> WasiSocketsCtxView<'_> {
-    let (entered, table) = t.core().wasi();
+    let (entered, table) = t.core().called_wasi();
     WasiSocketsCtxView { ctx: entered.ctx.sockets(), table }
 }
 fn http_of<T: Imports>(t: &mut T) -> WasiHttpCtxView<'_> {
-    let (entered, table) = t.core().wasi();
+    let (entered, table) = t.core().called_wasi();
     let hooks: &mut Hooks = &mut entered.hooks;
     WasiHttpCtxView { ctx: &mut entered.http, hooks, table }
 }

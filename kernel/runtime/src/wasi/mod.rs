@@ -116,7 +116,9 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn wasi(&mut self) -> (&mut Entered, &mut ResourceTable) {
+    /// What the interfaces work on, for a call that counts.
+    pub(crate) fn called_wasi(&mut self) -> (&mut Entered, &mut ResourceTable) {
+        self.wasi_call();
         let entered = self.wasi.get_or_insert_with(|| Box::new(Entered::empty()));
         (entered, &mut self.table)
     }

@@ -34,6 +34,12 @@ pub(super) fn attempts(c: &Context<'_>, instance: &InstanceId, body: &Value) -> 
     c.run("note the attempts", sql, params![instance.to_string(), text(body)]).map(|_| ())
 }
 
+/// How often its sockets logged in, in the caller's words.
+pub(super) fn logins(c: &Context<'_>, instance: &InstanceId, body: &Value) -> Result<(), StoreError> {
+    let sql = "INSERT OR REPLACE INTO channel_logins (instance, body) VALUES (?1, ?2)";
+    c.run("note the logins", sql, params![instance.to_string(), text(body)]).map(|_| ())
+}
+
 pub(super) fn timer(c: &Context<'_>, row: &TimerRow) -> Result<(), StoreError> {
     length("a timer's id", &row.id, MAX_ID)?;
     let sql = "INSERT OR REPLACE INTO channel_timer (instance, id, set_ms, due_ms) VALUES (?1, ?2, ?3, ?4)";

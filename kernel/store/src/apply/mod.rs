@@ -169,6 +169,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::Prune { inbox_before_ms, outbox_before_ms } => delivery::prune(c, *inbox_before_ms, *outbox_before_ms)?,
         Op::Channel(row) => channel::state(c, row)?,
         Op::ChannelAttempts(instance, body) => channel::attempts(c, instance, body)?,
+        Op::ChannelLogins(instance, body) => channel::logins(c, instance, body)?,
         Op::Timer(row) => channel::timer(c, row)?,
         Op::TimerClear(instance, id) => channel::timer_clear(c, instance, id)?,
         Op::Event(row) => channel::event(c, row, ChannelEventRow::KEPT)?,

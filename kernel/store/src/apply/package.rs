@@ -71,6 +71,7 @@ pub(super) fn forget_data(c: &Context<'_>, component: &ComponentId) -> Result<()
         ("secret", "name"),
         ("channel", "instance"),
         ("channel_attempts", "instance"),
+        ("channel_logins", "instance"),
         ("channel_timer", "instance"),
         ("channel_event", "instance"),
         ("pairing", "instance"),

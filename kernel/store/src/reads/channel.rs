@@ -59,6 +59,16 @@ impl Reader {
         .await
     }
 
+    /// How often a channel's sockets logged in; `Null` = never.
+    pub async fn channel_logins(&self, instance: &InstanceId) -> Result<Value, StoreError> {
+        let instance = instance.to_string();
+        self.read(move |c| {
+            let sql = "SELECT body FROM channel_logins WHERE instance = ?1";
+            Ok(one(c, "read the logins", sql, [instance], |r| r.json(0))?.unwrap_or_default())
+        })
+        .await
+    }
+
     /// The timers of a channel, the first to run down first.
     pub async fn channel_timers(&self, instance: &InstanceId) -> Result<Vec<TimerRow>, StoreError> {
         let (key, instance) = (instance.to_string(), instance.clone());

@@ -39,10 +39,14 @@ async fn a_channel_finds_its_state_its_timers_and_its_attempts_again() {
     store.commit(Batch::new().timer_clear(chat(), "soon").channel_attempts(chat(), Value::Null)).await.unwrap();
     assert_eq!(store.channel_timers(&chat()).await.unwrap(), [timer("late", 9)]);
     assert_eq!(store.channel_attempts(&chat()).await.unwrap(), Value::Null);
+    assert_eq!(store.channel_logins(&chat()).await.unwrap(), Value::Null);
+    store.commit(Batch::new().channel_logins(chat(), json!({ "gateway": { "7": 1 } }))).await.unwrap();
+    assert_eq!(store.channel_logins(&chat()).await.unwrap(), json!({ "gateway": { "7": 1 } }));
     let large = ChannelRow { state: vec![0; (64 << 10) + 1], ..row };
     assert!(store.commit(Batch::new().channel_state(large)).await.unwrap_err().to_string().contains("65536"));
     store.commit(Batch::new().forget_data("local/chat".parse().unwrap())).await.unwrap();
     assert_eq!(store.channel(&chat()).await.unwrap(), None);
+    assert_eq!(store.channel_logins(&chat()).await.unwrap(), Value::Null);
 }
 
 #[tokio::test]

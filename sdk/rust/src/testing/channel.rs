@@ -5,7 +5,8 @@ use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
 use crate::channel::{
-    Attachment, Content, Conversation, Description, Event, Failure, Item, Outgoing, Part, PollResponse, Receipt,
+    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, Frame, Item, Outgoing, Part,
+    PollResponse, Receipt,
 };
 use crate::glue::{AnyChannel, wit_channel as wit};
 use serde::de::DeserializeOwned;
@@ -98,9 +99,81 @@ impl Led {
                 };
                 Some((r.method.clone(), shown(r), body))
             }
-            wit::Effect::Other(_) => None,
+            _ => None,
         };
         self.outcome.effects.iter().filter_map(one).collect()
+    }
+
+    /// Whether a socket is kept open from now on, and how long the next connection waits at least, ms.
+    pub fn keeps_a_socket(&self) -> Option<u32> {
+        match self.outcome.link {
+            Some(wit::Link::Socket(after_ms)) => Some(after_ms),
+            _ => None,
+        }
+    }
+
+    /// The socket that is opened: endpoint, and path, URL, or `a captured link`.
+    pub fn connects(&self) -> Option<String> {
+        self.outcome.effects.iter().find_map(|e| match e {
+            wit::Effect::Connect(t) => Some(match &t.address {
+                wit::SocketAddress::Path(to) | wit::SocketAddress::Url(to) => format!("{}:{to}", t.endpoint),
+                wit::SocketAddress::Handle(_) => format!("{}:a captured link", t.endpoint),
+            }),
+            _ => None,
+        })
+    }
+
+    /// Whether another connection is asked for.
+    pub fn dials(&self) -> bool {
+        self.outcome.effects.contains(&wit::Effect::Dial)
+    }
+
+    /// What is sent through sockets, in order: the socket's number, and the message as JSON, or as a string if it is none.
+    pub fn frames(&self) -> Vec<(u32, Value)> {
+        let one = |e: &wit::Effect| match e {
+            wit::Effect::Frame(f) => {
+                let text = || Value::String(String::from_utf8_lossy(&f.data).into_owned());
+                Some((f.socket, serde_json::from_slice(&f.data).unwrap_or_else(|_| text())))
+            }
+            _ => None,
+        };
+        self.outcome.effects.iter().filter_map(one).collect()
+    }
+
+    /// The sockets that are ended, with their codes.
+    pub fn closes(&self) -> Vec<(u32, u16)> {
+        let one = |e: &wit::Effect| match e {
+            wit::Effect::Close(c) => Some((c.socket, c.code)),
+            _ => None,
+        };
+        self.outcome.effects.iter().filter_map(one).collect()
+    }
+
+    /// The timers that are set (with their time, ms) or cleared.
+    pub fn timers(&self) -> Vec<(&str, Option<u32>)> {
+        self.outcome.timers.iter().map(|t| (t.id.as_str(), t.after_ms)).collect()
+    }
+}
+
+impl Event {
+    /// A connection is wanted, and none is open: `start`, `closed`, `failed` or `asked`. For tests.
+    pub fn dial(reason: &str) -> Self {
+        Self::Dial(Dial { reason: reason.to_owned(), failures: 0, status: None, open: Vec::new() })
+    }
+
+    /// A text came through a socket. For tests.
+    pub fn text(socket: u32, text: impl Into<String>) -> Self {
+        Self::Frame(Frame { socket, text: true, data: text.into().into_bytes() })
+    }
+
+    /// A value came through a socket as JSON. For tests.
+    pub fn json(socket: u32, value: &Value) -> Self {
+        Self::text(socket, value.to_string())
+    }
+
+    /// A socket has ended. For tests.
+    pub fn closed(socket: u32, code: Option<u16>) -> Self {
+        Self::Closed(Closed { socket, code, reason: String::new() })
     }
 }
 
@@ -167,6 +240,10 @@ impl TestHost {
             Event::PassedOver(cursor) => wit::Event::PassedOver(cursor),
             Event::Timer(id) => wit::Event::Timer(id),
             Event::Webhook(w) => wit::Event::Webhook(w),
+            Event::Dial(d) => wit::Event::Dial(d),
+            Event::Opened(socket) => wit::Event::Opened(socket),
+            Event::Frame(f) => wit::Event::Frame(f),
+            Event::Closed(c) => wit::Event::Closed(c),
             Event::Other(name, value) => wit::Event::Other((name, value)),
         };
         self.led(ChannelCall::Event { state: state.to_string().into_bytes(), event, attempt: 1 })

@@ -13,7 +13,7 @@ use crate::tools::{Content, Context, ToolError};
 use serde::{Deserialize, Serialize};
 
 /// Goes up whenever a message changes, [`FakeHost`] included.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The host's first line. Its field `protocol` stays in every version, so that each end can tell the other's.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_host_of_another_version_is_named_with_both_versions() {
         let error = greeted("{\"protocol\":7,\"something\":\"new\"}\n").unwrap_err();
-        assert!(error.contains("protocol is 7, the crate's 2"), "{error}");
+        assert!(error.contains("protocol is 7, the crate's 3"), "{error}");
         assert!(greeted("{}").unwrap_err().contains("protocol is none"));
         assert!(greeted("usage: carapace …\n").unwrap_err().contains("no test host; it says `usage"));
     }

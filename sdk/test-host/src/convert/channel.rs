@@ -33,6 +33,10 @@ pub(crate) fn event(e: sdk::Event) -> wit::Event {
         sdk::Event::Webhook(w) => {
             wit::Event::Webhook(same!(w => wit::WebhookRequest { webhook, method, query, headers, body }))
         }
+        sdk::Event::Dial(d) => wit::Event::Dial(same!(d => wit::Dial { reason, failures, status, open })),
+        sdk::Event::Opened(socket) => wit::Event::Opened(socket),
+        sdk::Event::Frame(f) => wit::Event::Frame(same!(f => wit::Frame { socket, text, data })),
+        sdk::Event::Closed(c) => wit::Event::Closed(same!(c => wit::Closed { socket, code, reason })),
         sdk::Event::Other(other) => wit::Event::Other(other),
     }
 }
@@ -82,11 +86,23 @@ fn outcome(o: wit::Outcome) -> sdk::Outcome {
     });
     let effects = o.effects.into_iter().map(|e| match e {
         wit::Effect::Request(r) => sdk::Effect::Request(request(r)),
+        wit::Effect::Connect(t) => {
+            let address = |a| match a {
+                wit::SocketAddress::Path(path) => sdk::SocketAddress::Path(path),
+                wit::SocketAddress::Url(url) => sdk::SocketAddress::Url(url),
+                wit::SocketAddress::Handle(handle) => sdk::SocketAddress::Handle(handle),
+            };
+            sdk::Effect::Connect(same!(t => sdk::SocketTarget { endpoint, headers, ping_ms, extra; address: address }))
+        }
+        wit::Effect::Frame(f) => sdk::Effect::Frame(same!(f => sdk::Frame { socket, text, data })),
+        wit::Effect::Close(c) => sdk::Effect::Close(same!(c => sdk::Closing { socket, code, reason })),
+        wit::Effect::Dial => sdk::Effect::Dial,
         wit::Effect::Other(other) => sdk::Effect::Other(other),
     });
     let link = o.link.map(|l| match l {
         wit::Link::Poll(p) => sdk::Link::Poll(same!(p => sdk::Poll { min_interval_ms; request: request })),
         wit::Link::Idle => sdk::Link::Idle,
+        wit::Link::Socket(after_ms) => sdk::Link::Socket(after_ms),
         wit::Link::Fatal(why) => sdk::Link::Fatal(why),
         wit::Link::Other(other) => sdk::Link::Other(other),
     });

@@ -78,6 +78,9 @@ fn act(what: &str, with: &str, text: &str) -> Result<String, String> {
         "spin" => loop {
             std::hint::black_box(with);
         },
+        "ask" => loop {
+            std::hint::black_box(SystemTime::now());
+        },
         // As long as it may.
         "watch" => loop {
             std::fs::read(with).map_err(said)?;

@@ -51,7 +51,7 @@ pub(crate) fn of_folder(
     }
     let compiled = folder.compile(profile, arguments)?;
     let text = format!("{}\n\n[build]\ncompiler = {:?}\n", text.trim_end(), compiled.compiler);
-    make(&compiled.core, &text).map_err(|e| e.context(file.display()))
+    make(&compiled.wasm, &text).map_err(|e| e.context(file.display()))
 }
 
 fn make(core: &Path, manifest: &str) -> Outcome<Vec<u8>> {

@@ -32,14 +32,13 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     report(&bytes, None, args)
 }
 
-/// What the crate's tests use when they run against the package.
+/// What the component's tests use when they run against the package.
 fn measured(folder: &Folder, package: &[u8], quiet: bool) -> Outcome<Used> {
     let measures = tempfile::tempdir()?;
     if !quiet {
         eprintln!("Testing the component, to see what it uses.");
     }
-    let arguments: Vec<std::ffi::OsString> = if quiet { vec!["--quiet".into()] } else { Vec::new() };
-    if !test::against(folder, package, Some(measures.path()), &arguments)? {
+    if !test::against(folder, package, Some(measures.path()), quiet, &[])? {
         return Err(Failure::new(Exit::Failed, "the tests fail against the component, so what it uses is not known")
             .help("carapace plugin test; or carapace plugin check --no-tests"));
     }

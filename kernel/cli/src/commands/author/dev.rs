@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::commands::packages::{self, Bring};
 use crate::commands::plugin;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
-use crate::trust;
+use crate::{question, trust};
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::control::ControlRequest;
 use carapace_contract::{ComponentId, Digest};
@@ -20,8 +20,6 @@ use tokio::sync::mpsc;
 
 /// An editor writes a file in several steps; what changes within so long is one change.
 const SETTLES: Duration = Duration::from_millis(60);
-/// What builds write, and what nobody compiles.
-const NOT_SOURCE: [&str; 4] = ["target", "bundle", ".git", "node_modules"];
 
 pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: DevArgs) -> Outcome {
     let folder = Folder::at(&args.folder)?;
@@ -29,37 +27,51 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Dev
     let mut session = Session { paths, config, args, folder, component: None, was_here: true };
     let (changes, mut changed) = mpsc::unbounded_channel();
     // Watched before the first build: what changes meanwhile is built next.
-    let _watcher = watch(&session.folder.path, changes)?;
-    let first = session.round(&client).await;
+    let _watcher = watch(session.folder.clone(), changes)?;
     if session.args.once {
-        return first;
+        return session.round(&client).await;
     }
-    if let Err(failure) = first {
-        session.failed(failure)?;
-    }
-    eprintln!("Watching {}; Ctrl-C ends.", session.folder.path.display());
-    // One for all rounds: a Ctrl-C while something is built is not lost.
+    // One for all rounds: a Ctrl-C while something is built, or while a question stands, is not lost.
     let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut begun = false;
+    let mut next = None;
     loop {
-        let change = tokio::select! {
-            _ = &mut interrupted => return session.end().await,
-            change = changed.recv() => change,
+        let ended = tokio::select! {
+            _ = &mut interrupted => End::Interrupted,
+            ended = session.until_changed(&client, &mut changed, &mut next) => ended,
+        };
+        match ended {
+            End::Interrupted => return session.end().await,
+            End::Unwatched => return Err(Failure::new(Exit::Failed, "the folder is not watched any more")),
+            End::Round(Err(failure)) => session.failed(failure)?,
+            End::Round(Ok(())) => {}
+            End::Overtaken => eprintln!("\nNot asked any more: what the question was about has changed."),
+        }
+        if !std::mem::replace(&mut begun, true) {
+            eprintln!("Watching {}; Ctrl-C ends.", session.folder.path.display());
+        }
+        let change = match next.take() {
+            Some(change) => Some(change),
+            None => tokio::select! {
+                _ = &mut interrupted => return session.end().await,
+                change = changed.recv() => change,
+            },
         };
         let Some(change) = change else {
             return Err(Failure::new(Exit::Failed, "the folder is not watched any more"));
         };
         settle(&mut changed).await;
         eprintln!("\n{} has changed.", change.strip_prefix(&session.folder.path).unwrap_or(&change).display());
-        let outcome = tokio::select! {
-            _ = &mut interrupted => None,
-            outcome = session.round(&client) => Some(outcome),
-        };
-        match outcome {
-            None => return session.end().await,
-            Some(Err(failure)) => session.failed(failure)?,
-            Some(Ok(())) => {}
-        }
     }
+}
+
+/// How a round ended.
+enum End {
+    Round(Outcome),
+    /// While a question stood, or before it could be asked, something changed that it would have been about.
+    Overtaken,
+    Interrupted,
+    Unwatched,
 }
 
 struct Session<'a> {
@@ -74,6 +86,27 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// A round. A change while it builds is the next round's; no question is asked, or left standing, about what is not there any more.
+    async fn until_changed(
+        &mut self,
+        client: &Client,
+        changed: &mut mpsc::UnboundedReceiver<PathBuf>,
+        next: &mut Option<PathBuf>,
+    ) -> End {
+        let mut round = std::pin::pin!(self.round(client));
+        loop {
+            tokio::select! {
+                biased;
+                () = question::stands(), if next.is_some() => return End::Overtaken,
+                outcome = &mut round => return End::Round(outcome),
+                change = changed.recv(), if next.is_none() => match change {
+                    Some(change) => *next = Some(change),
+                    None => return End::Unwatched,
+                },
+            }
+        }
+    }
+
     /// Builds, signs and brings in what stands in the folder now. What runs stays until all of it is done.
     async fn round(&mut self, client: &Client) -> Outcome {
         let begin = Instant::now();
@@ -154,29 +187,28 @@ impl Session<'_> {
 }
 
 /// Tells of every change of a source file below a folder.
-fn watch(folder: &Path, changes: mpsc::UnboundedSender<PathBuf>) -> Outcome<notify::RecommendedWatcher> {
-    let root = folder.to_path_buf();
+fn watch(folder: Folder, changes: mpsc::UnboundedSender<PathBuf>) -> Outcome<notify::RecommendedWatcher> {
+    let path = folder.path.clone();
     let tell = move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         if matches!(event.kind, EventKind::Access(_)) {
             return;
         }
-        if let Some(path) = event.paths.into_iter().find(|path| is_source(&root, path)) {
+        if let Some(path) = event.paths.into_iter().find(|path| is_source(&folder, path)) {
             // Nobody listens any more only when the command ends.
             let _ = changes.send(path);
         }
     };
-    let failed = |e: notify::Error| Failure::new(Exit::Failed, format!("cannot watch {}: {e}", folder.display()));
+    let failed = |e: notify::Error| Failure::new(Exit::Failed, format!("cannot watch {}: {e}", path.display()));
     let mut watcher = notify::recommended_watcher(tell).map_err(failed)?;
-    watcher.watch(folder, RecursiveMode::Recursive).map_err(failed)?;
+    watcher.watch(&path, RecursiveMode::Recursive).map_err(failed)?;
     Ok(watcher)
 }
 
-fn is_source(root: &Path, path: &Path) -> bool {
-    let Ok(below) = path.strip_prefix(root) else { return false };
+fn is_source(folder: &Folder, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(&folder.path) else { return false };
     let Some(first) = below.components().next() else { return false };
-    let named = |names: &[&str], part: &std::ffi::OsStr| names.iter().any(|n| part == *n);
-    if named(&NOT_SOURCE, first.as_os_str()) || named(&["Cargo.lock"], first.as_os_str()) {
+    if folder.is_built(first.as_os_str()) {
         return false;
     }
     let file = below.file_name().unwrap_or_default().to_string_lossy();
@@ -195,10 +227,12 @@ async fn settle(changed: &mut mpsc::UnboundedReceiver<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Language;
 
     #[test]
     fn a_build_is_no_change_and_a_source_file_is() {
-        let is = |path: &str| is_source(Path::new("/c"), &Path::new("/c").join(path));
+        let folder = |language| Folder { path: "/c".into(), language };
+        let is = |path: &str| is_source(&folder(Language::Rust), &Path::new("/c").join(path));
         for path in [
             "src/lib.rs",
             "carapace.toml",
@@ -219,6 +253,13 @@ mod tests {
             "src",
             "/else/lib.rs",
         ] {
+            assert!(!is(path), "{path}");
+        }
+        let is = |path: &str| is_source(&folder(Language::TypeScript), &Path::new("/c").join(path));
+        for path in ["src/index.ts", "package.json", "vendor/carapace-sdk/src/kv.ts", "carapace.toml"] {
+            assert!(is(path), "{path}");
+        }
+        for path in ["build/component.js", "node_modules/esbuild/a.js", "package-lock.json", "bundle/a.json"] {
             assert!(!is(path), "{path}");
         }
     }

@@ -1,17 +1,15 @@
-//! The folder of a component that is written in Rust, and what cargo makes of it.
+//! The folder of a component, and what its compiler makes of it.
 
+mod node;
+mod rust;
+
+use crate::args::Language;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::trust;
 use carapace_registry::package;
-use serde_json::Value;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-/// What components are compiled for.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-/// What `plugin dev` changes of cargo's own profile for development, whose compiled macros the tests share: small, and still quick.
-const QUICK: [&str; 4] = ["opt-level=1", "debug=false", "strip=true", "codegen-units=16"];
+use std::process::Command;
 
 /// How a component is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,161 +20,101 @@ pub(crate) enum Profile {
     Quick,
 }
 
-/// A component's crate and its manifest.
+/// A component's source and its manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     /// Absolute.
     pub(crate) path: PathBuf,
+    /// What it is written in.
+    pub(crate) language: Language,
 }
 
 /// What was compiled.
 #[derive(Debug, Clone)]
 pub(crate) struct Compiled {
-    /// The core module.
-    pub(crate) core: PathBuf,
-    /// The first line of `rustc --version`.
+    /// A core module, or a component without a manifest.
+    pub(crate) wasm: PathBuf,
+    /// What compiled it, as the manifest of a package has it.
     pub(crate) compiler: String,
 }
 
 impl Folder {
-    /// A folder with a `Cargo.toml` and a `carapace.toml`.
+    /// A folder with a `carapace.toml`, and a `Cargo.toml` or a `package.json`.
     pub(crate) fn at(path: &Path) -> Outcome<Self> {
         let path = std::path::absolute(path).or_fail(path.display())?;
         // A link in it would be another name of the same folder, in what is built too.
         let path = path.canonicalize().unwrap_or(path);
-        for file in ["Cargo.toml", "carapace.toml"] {
-            if !path.join(file).is_file() {
-                return Err(Failure::new(Exit::Usage, format!("{} has no {file}", path.display()))
-                    .help("name the folder of a component; `carapace plugin new --kind tool NAME` makes one"));
-            }
-        }
-        Ok(Self { path })
-    }
-
-    /// cargo, in this folder.
-    pub(crate) fn cargo(&self) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(&self.path).env_remove("CARAPACE_TEST_COMPONENT").env_remove("CARAPACE_TEST_HOST");
-        command
-    }
-
-    fn rustc(&self, arguments: &[&str]) -> Outcome<String> {
-        let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        let out = started(command.current_dir(&self.path).args(arguments).output())?;
-        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
-    }
-
-    /// Compiles it. What the compiler says goes to standard error as it comes.
-    pub(crate) fn compile(&self, profile: Profile, arguments: &[OsString]) -> Outcome<Compiled> {
-        let version = self.rustc(&["-vV"])?;
-        let metadata = self.metadata(arguments)?;
-        let core = core_module(&metadata, &self.path.join("Cargo.toml"), profile).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("{} makes no cdylib", self.path.display()))
-                .help("Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]")
-        })?;
-        let mut command = self.cargo();
-        command.args(["build", "--lib", "--target", TARGET]);
-        match profile {
-            Profile::Release => {
-                command.arg("--release");
-                command.arg("--config").arg(self.one_place(&metadata, &version)?);
-            }
-            Profile::Quick => {
-                for setting in QUICK {
-                    command.args(["--config", &format!("profile.dev.{setting}")]);
-                }
-            }
-        }
-        command.args(arguments);
-        if !started(command.status())?.success() {
-            return Err(self.not_compiled(arguments));
-        }
-        let compiler = version.lines().next().unwrap_or_default().to_owned();
-        Ok(Compiled { core, compiler })
-    }
-
-    fn not_compiled(&self, arguments: &[OsString]) -> Failure {
-        let failure = Failure::new(Exit::Failed, "the component could not be compiled");
-        let builds_std = arguments.iter().any(|a| a.to_string_lossy().starts_with("build-std"));
-        let has_target = || {
-            let sysroot = self.rustc(&["--print", "sysroot"]).unwrap_or_default();
-            Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).is_dir()
+        let without = |file: &str| {
+            Failure::new(Exit::Usage, format!("{} has no {file}", path.display()))
+                .help("name the folder of a component; `carapace plugin new --kind tool NAME` makes one")
         };
-        if builds_std || has_target() {
-            return failure.help("what the compiler said stands above");
+        if !path.join("carapace.toml").is_file() {
+            return Err(without("carapace.toml"));
         }
-        failure.help(format!(
-            "this Rust has no standard library for {TARGET}: rustup target add {TARGET}\n\
-             or build that library from its source: RUSTC_BOOTSTRAP=1 carapace plugin build -- -Z build-std=std,panic_abort"
-        ))
+        let language = match () {
+            () if path.join("Cargo.toml").is_file() => Language::Rust,
+            () if path.join("package.json").is_file() => Language::TypeScript,
+            () => return Err(without("Cargo.toml or package.json")),
+        };
+        Ok(Self { path, language })
     }
 
-    /// What cargo knows of the crate and of every crate that it is built with.
-    fn metadata(&self, arguments: &[OsString]) -> Outcome<Value> {
-        let mut command = self.cargo();
-        command.args(["metadata", "--format-version", "1", "--filter-platform", TARGET]);
-        command.args(
-            arguments.iter().filter(|a| [OsStr::new("--offline"), OsStr::new("--locked")].contains(&a.as_os_str())),
-        );
-        let out = started(command.stderr(Stdio::inherit()).output())?;
-        if !out.status.success() {
-            return Err(Failure::new(Exit::Failed, format!("cargo cannot make sense of {}", self.path.display()))
-                .help("what cargo said stands above"));
-        }
-        serde_json::from_slice(&out.stdout).or_fail("cargo metadata")
+    fn rust(&self) -> rust::Crate<'_> {
+        rust::Crate { path: &self.path }
     }
 
-    /// Compiler flags by which no path of this machine gets into the code: the same source gives the same bytes in every folder.
-    fn one_place(&self, metadata: &Value, version: &str) -> Outcome<String> {
-        let mut places: Vec<(PathBuf, String)> = Vec::new();
-        let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
-            std::env::var_os("HOME")
-                .or_else(|| std::env::var_os("USERPROFILE"))
-                .map(|h| PathBuf::from(h).join(".cargo"))
-        });
-        places.extend(cargo_home.map(|home| (home, "/cargo".to_owned())));
-        let hash = version.lines().find_map(|l| l.strip_prefix("commit-hash: ")).unwrap_or("unknown");
-        let sysroot = self.rustc(&["--print", "sysroot"])?;
-        places.push((Path::new(sysroot.trim()).join("lib/rustlib/src/rust"), format!("/rustc/{hash}")));
-        if let Some(target) = metadata.get("target_directory").and_then(Value::as_str) {
-            places.push((target.into(), "/target".to_owned()));
+    fn node(&self) -> node::Package<'_> {
+        node::Package { path: &self.path }
+    }
+
+    /// Compiles it. What the compiler says goes to standard error as it comes; `arguments` are for the compiler.
+    pub(crate) fn compile(&self, profile: Profile, arguments: &[OsString]) -> Outcome<Compiled> {
+        match self.language {
+            Language::Rust => self.rust().compile(profile, arguments),
+            // There is one way, which is quick enough.
+            Language::TypeScript => self.node().compile(arguments),
         }
-        let packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
-        for package in packages.filter(|p| p.get("source").is_none_or(Value::is_null)) {
-            let text = |key: &str| package.get(key).and_then(Value::as_str);
-            if let (Some(name), Some(folder)) =
-                (text("name"), text("manifest_path").and_then(|p| Path::new(p).parent()))
-            {
-                places.push((folder.to_path_buf(), format!("/{name}")));
-            }
+    }
+
+    /// The command that runs its tests: in their own process, or against the component that the environment names. `quiet`: without their
+    /// names, where the runner can.
+    pub(crate) fn tests(&self, quiet: bool, arguments: &[OsString]) -> Outcome<Command> {
+        match self.language {
+            Language::Rust => Ok(self.rust().tests(quiet, arguments)),
+            Language::TypeScript => self.node().tests(arguments),
         }
-        // The compiler takes the last that fits, and the folder within a folder fits better.
-        places.sort_by_key(|(place, _)| place.components().count());
-        let flags: Vec<String> =
-            places.iter().map(|(place, name)| format!("--remap-path-prefix={}={name}", place.display())).collect();
-        let list = serde_json::to_string(&flags).or_fail("the compiler's flags")?;
-        Ok(format!("target.{TARGET}.rustflags={list}"))
+    }
+
+    /// Whether its tests can run without a component, on the code as it is.
+    pub(crate) fn tests_run_natively(&self) -> bool {
+        self.language == Language::Rust
+    }
+
+    /// Runs one of its commands; whether that went well.
+    pub(crate) fn succeeds(&self, mut command: Command) -> Outcome<bool> {
+        Ok(started(self.language, command.status())?.success())
+    }
+
+    /// Whether a path below it, by its first part, is something that builds write.
+    pub(crate) fn is_built(&self, first: &std::ffi::OsStr) -> bool {
+        let of_all = ["bundle", ".git", "node_modules"];
+        let own: &[&str] = match self.language {
+            Language::Rust => &["target", "Cargo.lock"],
+            Language::TypeScript => &["build", "package-lock.json"],
+        };
+        of_all.iter().chain(own).any(|name| first == *name)
     }
 }
 
-/// Whether a program could be started at all.
-pub(crate) fn started<T>(result: std::io::Result<T>) -> Outcome<T> {
+/// Whether a tool of a language could be started at all.
+fn started<T>(language: Language, result: std::io::Result<T>) -> Outcome<T> {
     result.map_err(|e| {
-        Failure::new(Exit::Failed, format!("cannot start Rust's tools: {e}")).help("install Rust: https://rustup.rs")
+        let (tool, help) = match language {
+            Language::Rust => ("Rust's tools", "install Rust: https://rustup.rs"),
+            Language::TypeScript => ("npm", "install Node.js 20 or newer: https://nodejs.org"),
+        };
+        Failure::new(Exit::Failed, format!("cannot start {tool}: {e}")).help(help)
     })
-}
-
-/// Where cargo puts the core module of the package with that `Cargo.toml`.
-fn core_module(metadata: &Value, cargo_toml: &Path, profile: Profile) -> Option<PathBuf> {
-    let here =
-        |p: &&Value| p.get("manifest_path").and_then(Value::as_str).is_some_and(|path| Path::new(path) == cargo_toml);
-    let package = metadata.get("packages")?.as_array()?.iter().find(here)?;
-    let is_cdylib =
-        |t: &&Value| t.get("crate_types").and_then(Value::as_array).is_some_and(|k| k.iter().any(|k| k == "cdylib"));
-    let library = package.get("targets")?.as_array()?.iter().find(is_cdylib)?.get("name")?.as_str()?;
-    let target_dir = Path::new(metadata.get("target_directory")?.as_str()?);
-    let profile = if profile == Profile::Release { "release" } else { "debug" };
-    Some(target_dir.join(TARGET).join(profile).join(format!("{}.wasm", library.replace('-', "_"))))
 }
 
 /// A package as it is; anything else with a manifest.
@@ -194,20 +132,6 @@ pub(crate) fn packaged(file: &Path, manifest: &Path) -> Outcome<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_core_module_is_where_cargo_puts_that_packages_cdylib() {
-        let package = |path: &str, name: &str, kind: &str| json!({ "manifest_path": path, "targets": [{ "name": name, "crate_types": [kind] }] });
-        let metadata = json!({
-            "target_directory": "/t",
-            "packages": [package("/a/Cargo.toml", "a", "cdylib"), package("/b/Cargo.toml", "my-b", "cdylib"), package("/c/Cargo.toml", "c", "lib")],
-        });
-        let found = |path: &str| core_module(&metadata, Path::new(path), Profile::Release);
-        assert_eq!(found("/b/Cargo.toml"), Some(PathBuf::from("/t/wasm32-unknown-unknown/release/my_b.wasm")));
-        assert_eq!(found("/c/Cargo.toml"), None);
-        assert_eq!(found("/d/Cargo.toml"), None);
-    }
 
     #[test]
     fn a_core_module_gets_the_crates_manifest_and_a_package_keeps_its_own() {
@@ -222,5 +146,20 @@ mod tests {
         std::fs::write(&file, b"no wasm at all").unwrap();
         assert!(packaged(&file, &manifest).unwrap_err().to_string().contains("c.wasm"));
         assert!(packaged(&folder.path().join("gone"), &manifest).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn a_folder_is_in_the_language_whose_package_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = || Folder::at(folder.path());
+        let put = |name: &str| std::fs::write(folder.path().join(name), "").unwrap();
+        assert!(at().unwrap_err().to_string().contains("no carapace.toml"));
+        put("carapace.toml");
+        assert!(at().unwrap_err().to_string().contains("Cargo.toml or package.json"));
+        put("package.json");
+        assert_eq!(at().unwrap().language, Language::TypeScript);
+        // A crate may bring a page with it.
+        put("Cargo.toml");
+        assert_eq!(at().unwrap().language, Language::Rust);
     }
 }

@@ -7,10 +7,42 @@ use carapace_contract::Name;
 use carapace_contract::manifest::Manifest;
 use std::path::{Component, Path, PathBuf};
 
-/// Where the SDK lies in a new folder.
-const VENDOR: &str = "vendor/carapace";
-/// Where the templates have it.
-const IN_TEMPLATE: &str = "../carapace/sdk/rust";
+/// An SDK: in a new folder, in this repository, and in the templates, which name it as if the repository lay beside them.
+struct Sdk {
+    /// Where it lies in a new folder, if it comes out of this program.
+    vendored: &'static str,
+    /// The files of it that a new folder gets.
+    files: fn() -> Vec<(String, String)>,
+    /// How a template names it.
+    in_template: &'static str,
+    /// Its folder in Carapace's sources.
+    source: &'static str,
+    /// A file of that folder, and a line that says so.
+    known_by: (&'static str, &'static str),
+}
+
+fn sdk_of(language: Language) -> Sdk {
+    match language {
+        Language::Rust => Sdk {
+            vendored: "vendor/carapace/sdk/rust",
+            files: || {
+                sdk::workspace().into_iter().map(|(path, text)| (format!("vendor/carapace/{path}"), text)).collect()
+            },
+            in_template: "../carapace/sdk/rust",
+            source: "sdk/rust",
+            known_by: ("Cargo.toml", "name = \"carapace-sdk\""),
+        },
+        Language::TypeScript => Sdk {
+            vendored: "vendor/carapace-sdk",
+            files: || {
+                sdk::package().map(|(path, text)| (format!("vendor/carapace-sdk/{path}"), text.to_owned())).collect()
+            },
+            in_template: "../carapace/sdk/typescript",
+            source: "sdk/typescript",
+            known_by: ("package.json", "\"name\": \"carapace-sdk\""),
+        },
+    }
+}
 
 /// Names that Rust keeps for itself.
 const RESERVED: [&str; 52] = [
@@ -21,32 +53,23 @@ const RESERVED: [&str; 52] = [
 ];
 
 pub(crate) fn run(args: &NewArgs) -> Outcome {
-    let Language::Rust = args.lang;
-    let template = match args.kind {
+    let kind = match args.kind {
         Kind::Tool => "tool",
         Kind::Provider => "provider",
-        Kind::Channel => {
-            return Err(Failure::new(
-                Exit::Usage,
-                "there is no template for a channel yet: make a tool's folder, declare [channel] in its manifest, and implement the SDK's `Channel` in place of `Tools`",
-            )
-            .help("--kind tool or --kind provider"));
-        }
+        Kind::Channel => "channel",
     };
-    let given = args.name.clone().unwrap_or_else(|| format!("my-{template}"));
-    let name = checked(&given)?;
+    let given = args.name.clone().unwrap_or_else(|| format!("my-{kind}"));
+    let name = checked(&given, args.lang)?;
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(name.as_str()));
     let folder = std::path::absolute(&folder).or_fail(folder.display())?;
     empty(&folder)?;
+    let sdk = sdk_of(args.lang);
     let (sdk_path, mut files) = match &args.sdk {
-        Some(path) => (given_sdk(path, &folder)?, Vec::new()),
-        None => {
-            let vendored = sdk::workspace().into_iter().map(|(path, text)| (format!("{VENDOR}/{path}"), text));
-            (format!("{VENDOR}/sdk/rust"), vendored.collect())
-        }
+        Some(path) => (given_sdk(&sdk, path, &folder)?, Vec::new()),
+        None => (sdk.vendored.to_owned(), (sdk.files)()),
     };
-    for (path, text) in sdk::template(template) {
-        files.push((path.to_owned(), named(text, template, &name).replace(IN_TEMPLATE, &sdk_path)));
+    for (path, text) in sdk::template(&template(kind, args.lang)) {
+        files.push((path.to_owned(), named(text, kind, &name).replace(sdk.in_template, &sdk_path)));
     }
     // What was made is good, or nothing is made.
     if let Some((_, manifest)) = files.iter().find(|(path, _)| path == "carapace.toml") {
@@ -59,26 +82,45 @@ pub(crate) fn run(args: &NewArgs) -> Outcome {
         std::fs::create_dir_all(parent).or_fail(format!("cannot create {}", parent.display()))?;
         std::fs::write(&path, text).or_fail(format!("cannot write {}", path.display()))?;
     }
+    let (language, first) = match args.lang {
+        Language::Rust => ("Rust", None),
+        Language::TypeScript => ("TypeScript", Some("npm install")),
+    };
     println!(
-        "{} is a component in Rust, with tests. What it may do stands in carapace.toml. Next:\n",
+        "{} is a component in {language}, with tests. What it may do stands in carapace.toml. Next:\n",
         folder.display()
     );
     println!("  cd {}", args.dir.as_deref().unwrap_or(Path::new(name.as_str())).display());
+    first.iter().for_each(|line| println!("  {line}"));
     println!("  carapace plugin test");
     println!("  carapace plugin dev");
     Ok(())
 }
 
-/// A component's name that is also one of a crate.
-fn checked(given: &str) -> Outcome<Name> {
+/// The name of a template's folder.
+fn template(kind: &str, language: Language) -> String {
+    match language {
+        Language::Rust => kind.to_owned(),
+        Language::TypeScript => format!("{kind}-ts"),
+    }
+}
+
+/// A component's name that is also one of a crate, or of a package of npm's.
+fn checked(given: &str, language: Language) -> Outcome<Name> {
     let usage = |text: String| Failure::new(Exit::Usage, text).help("carapace plugin new --kind tool my-tool");
     let name: Name = given.parse().map_err(|e: carapace_contract::NameError| usage(e.to_string()))?;
+    if given == "carapace-sdk" {
+        return Err(usage(format!("`{given}` is the SDK's own name")));
+    }
+    if language != Language::Rust {
+        return Ok(name);
+    }
     let snake = given.replace('-', "_");
     if !given.starts_with(|c: char| c.is_ascii_lowercase()) {
         return Err(usage(format!("`{given}` cannot be the name of a crate: it begins with a letter")));
     }
-    if RESERVED.contains(&snake.as_str()) || given == "carapace-sdk" {
-        return Err(usage(format!("`{given}` cannot be the name of a crate: Rust, or the SDK, has it already")));
+    if RESERVED.contains(&snake.as_str()) {
+        return Err(usage(format!("`{given}` cannot be the name of a crate: Rust has it already")));
     }
     Ok(name)
 }
@@ -94,13 +136,14 @@ fn empty(folder: &Path) -> Outcome {
 }
 
 /// The SDK that was named, seen from the new folder.
-fn given_sdk(path: &Path, folder: &Path) -> Outcome<String> {
-    let manifest = path.join("Cargo.toml");
-    let is_it = std::fs::read_to_string(&manifest).is_ok_and(|text| text.contains("name = \"carapace-sdk\""));
+fn given_sdk(sdk: &Sdk, path: &Path, folder: &Path) -> Outcome<String> {
+    let (file, line) = sdk.known_by;
+    let is_it = std::fs::read_to_string(path.join(file)).is_ok_and(|text| text.contains(line));
     if !is_it {
-        return Err(Failure::new(Exit::Usage, format!("{} is not the SDK", path.display())).help(
-            "--sdk DIR names the folder sdk/rust of Carapace's sources; without it, the SDK comes out of this program",
-        ));
+        return Err(Failure::new(Exit::Usage, format!("{} is not the SDK", path.display())).help(format!(
+            "--sdk DIR names the folder {} of Carapace's sources; without it, the SDK comes out of this program",
+            sdk.source
+        )));
     }
     let sdk = path.canonicalize().or_fail(path.display())?;
     // The folder is not there yet, but one above it is.
@@ -126,13 +169,13 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 }
 
 /// The template's text with the component's name in place of its own.
-fn named(text: &str, template: &str, name: &Name) -> String {
+fn named(text: &str, kind: &str, name: &Name) -> String {
     let camel = |kebab: &str| -> String {
         let word =
             |w: &str| w.chars().take(1).flat_map(char::to_uppercase).chain(w.chars().skip(1)).collect::<String>();
         kebab.split('-').map(word).collect()
     };
-    let (old, new) = (format!("my-{template}"), name.as_str());
+    let (old, new) = (format!("my-{kind}"), name.as_str());
     text.replace(&old, new).replace(&old.replace('-', "_"), &new.replace('-', "_")).replace(&camel(&old), &camel(new))
 }
 
@@ -143,11 +186,15 @@ mod tests {
     #[test]
     fn a_name_is_one_of_a_component_and_of_a_crate() {
         for good in ["dice", "my-tool", "a1"] {
-            assert_eq!(checked(good).unwrap().as_str(), good);
+            assert_eq!(checked(good, Language::Rust).unwrap().as_str(), good);
         }
         for bad in ["", "Dice", "my_tool", "-a", "1st", "test", "async", "carapace-sdk", "../x"] {
-            assert!(checked(bad).is_err(), "{bad}");
+            assert!(checked(bad, Language::Rust).is_err(), "{bad}");
         }
+        for good in ["1st", "test"] {
+            assert!(checked(good, Language::TypeScript).is_ok(), "{good}");
+        }
+        assert!(checked("carapace-sdk", Language::TypeScript).is_err());
     }
 
     #[test]
@@ -167,8 +214,10 @@ mod tests {
 
     #[test]
     fn what_a_template_becomes_is_a_good_manifest_that_names_no_template() {
-        for kind in ["tool", "provider"] {
-            for (path, text) in sdk::template(kind) {
+        let kinds = ["tool", "provider", "channel"];
+        for (kind, language) in kinds.into_iter().flat_map(|k| [(k, Language::Rust), (k, Language::TypeScript)]) {
+            let mut manifests = 0;
+            for (path, text) in sdk::template(&template(kind, language)) {
                 let text = named(text, kind, &"rain-radar".parse().unwrap());
                 assert!(
                     !text.to_lowercase().contains(&format!("my{kind}")) && !text.contains(&format!("my-{kind}")),
@@ -176,8 +225,22 @@ mod tests {
                 );
                 if path == "carapace.toml" {
                     assert_eq!(Manifest::parse(&text).unwrap().component.name.as_str(), "rain-radar");
+                    manifests += 1;
                 }
             }
+            assert_eq!(manifests, 1, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_template_names_the_sdk_where_it_is_put() {
+        for language in [Language::Rust, Language::TypeScript] {
+            let sdk = sdk_of(language);
+            let names = |(_, text): (_, &str)| text.contains(sdk.in_template);
+            assert!(sdk::template(&template("channel", language)).any(names));
+            let (file, line) = sdk.known_by;
+            let known = format!("{}/{file}", sdk.vendored);
+            assert!((sdk.files)().iter().any(|(path, text)| *path == known && text.contains(line)), "{known}");
         }
     }
 }

@@ -9,6 +9,15 @@ pub(crate) fn template(name: &str) -> impl Iterator<Item = (&'static str, &'stat
     EMBEDDED.iter().filter_map(move |(path, text)| Some((path.strip_prefix(&folder)?, *text)))
 }
 
+/// The SDK for TypeScript, by its files' paths in it.
+pub(crate) fn package() -> impl Iterator<Item = (&'static str, &'static str)> {
+    // What packages of an older contract were built against is not for new ones.
+    EMBEDDED
+        .iter()
+        .filter_map(|(path, text)| Some((path.strip_prefix("sdk/typescript/")?, *text)))
+        .filter(|(path, _)| !path.starts_with("wit/v"))
+}
+
 /// The SDK as a workspace of its own, by its files' paths: the crate is in `sdk/rust`.
 pub(crate) fn workspace() -> Vec<(String, String)> {
     let mut files = Vec::new();
@@ -77,6 +86,22 @@ fn manifest(text: &str, up: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sdk_for_typescript_is_whole_and_has_the_contract() {
+        let paths: Vec<&str> = package().map(|(path, _)| path).collect();
+        for needed in [
+            "package.json",
+            "tsconfig.json",
+            "bin/carapace-sdk.mjs",
+            "src/index.ts",
+            "src/testing/wire.ts",
+            "wit/channel.wit",
+        ] {
+            assert!(paths.contains(&needed), "{needed}");
+        }
+        assert!(!paths.iter().any(|p| p.contains("node_modules") || p.starts_with("wit/v0")), "{paths:?}");
+    }
 
     #[test]
     fn the_sdk_stands_alone() {

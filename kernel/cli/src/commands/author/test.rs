@@ -1,14 +1,13 @@
 //! `carapace plugin test` and `carapace plugin test-host`: a component's tests, against its code and against what was built of it; and
 //! the recordings that lie with them.
 
-use super::folder::{Folder, Profile, packaged, started};
+use super::folder::{Folder, Profile, packaged};
 use super::{build, record};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::trust;
 use carapace_test_host::{HostError, Used};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Where a component's recordings lie, below its folder.
 const RECORDINGS: &str = "tests/recordings";
@@ -30,12 +29,16 @@ pub(crate) fn host(file: &Path, measure: Option<&Path>) -> Outcome {
     }
 }
 
-/// Runs a crate's tests natively, then against the component, then its recordings. Each is run whatever the one before says.
+/// Runs a component's tests natively, where that can be, then against the component, then its recordings. Each is run whatever the one
+/// before says.
 pub(crate) fn run(folder: &Path, component: Option<&Path>, arguments: &[OsString]) -> Outcome {
     let folder = Folder::at(folder)?;
-    eprintln!("Testing the code, in the tests' own process.");
-    let code = succeeds(tests(&folder, arguments))?;
-
+    let natively = folder.tests_run_natively();
+    let mut code = true;
+    if natively {
+        eprintln!("Testing the code, in the tests' own process.");
+        code = folder.succeeds(folder.tests(false, arguments)?)?;
+    }
     let package = match component {
         Some(file) => packaged(file, &folder.path.join("carapace.toml"))?,
         None => {
@@ -44,7 +47,7 @@ pub(crate) fn run(folder: &Path, component: Option<&Path>, arguments: &[OsString
         }
     };
     eprintln!("Testing the component, under the kernel's limits.");
-    let component = against(&folder, &package, None, arguments)?;
+    let component = against(&folder, &package, None, false, arguments)?;
     let recordings = recordings(&folder, &package)?;
 
     let failed: Vec<&str> = [
@@ -59,27 +62,28 @@ pub(crate) fn run(folder: &Path, component: Option<&Path>, arguments: &[OsString
         eprintln!("All passed.");
         return Ok(());
     }
-    let passed = if code && !component { "; the same tests pass in their own process" } else { "" };
+    let passed = if natively && code && !component { "; the same tests pass in their own process" } else { "" };
     Err(Failure::new(Exit::Failed, format!("failed: {}{passed}", failed.join(", "))))
 }
 
-/// The crate's tests, with every call going to a package; `measure` is a folder for what the calls use.
+/// A component's tests, with every call going to a package; `measure` is a folder for what the calls use.
 pub(crate) fn against(
     folder: &Folder,
     package: &[u8],
     measure: Option<&Path>,
+    quiet: bool,
     arguments: &[OsString],
 ) -> Outcome<bool> {
     let packages = tempfile::tempdir()?;
     let file = packages.path().join("component.wasm");
     trust::write_whole(&file, package)?;
-    let mut command = tests(folder, arguments);
+    let mut command = folder.tests(quiet, arguments)?;
     command.env("CARAPACE_TEST_COMPONENT", &file).env("CARAPACE_TEST_HOST", std::env::current_exe()?);
     if let Some(measure) = measure {
         // What is measured is reported on standard output, alone.
         command.env("CARAPACE_TEST_MEASURE", measure).stdout(std::io::stderr());
     }
-    succeeds(command)
+    folder.succeeds(command)
 }
 
 /// Plays what lies among the tests; whether the component does what was recorded.
@@ -103,14 +107,4 @@ fn recordings(folder: &Folder, package: &[u8]) -> Outcome<bool> {
         }
     }
     Ok(passed)
-}
-
-fn tests(folder: &Folder, arguments: &[OsString]) -> Command {
-    let mut command = folder.cargo();
-    command.arg("test").args(arguments);
-    command
-}
-
-fn succeeds(mut command: Command) -> Outcome<bool> {
-    Ok(started(command.status())?.success())
 }

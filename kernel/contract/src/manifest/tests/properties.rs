@@ -67,6 +67,24 @@ fn render(m: &Manifest) -> String {
     if m.public_http && !m.http.is_empty() {
         out.push_str("[[http]]\npublic = true\n");
     }
+    for s in &m.sockets {
+        writeln!(
+            out,
+            "[[socket]]\nendpoint = {}\nspool = {}\noptional = {}",
+            q(s.endpoint.as_str()),
+            s.spool,
+            s.optional
+        )
+        .unwrap();
+        writeln!(out, "max-frame = \"{}B\"", s.max_frame).unwrap();
+        match &s.url {
+            Some(url) => writeln!(out, "url = {}", q(url.as_str())).unwrap(),
+            None => writeln!(out, "hosts = {}", list(&s.hosts)).unwrap(),
+        }
+        if let Some(n) = s.logins_per_day {
+            writeln!(out, "logins-per-day = {n}").unwrap();
+        }
+    }
     if let Some(kv) = m.kv {
         writeln!(out, "[kv]\noptional = {}\nschema = {}", kv.optional, kv.schema).unwrap();
     }
@@ -210,6 +228,21 @@ prop_compose! {
             secrets,
             http,
             public_http,
+            sockets: sessions
+                .map(|spool| SocketDecl {
+                    endpoint: "gateway".parse().unwrap(),
+                    url: public_http.then(|| "wss://gateway.example.com/v1".parse().unwrap()),
+                    url_env: None,
+                    hosts: if public_http { Vec::new() } else { vec!["*.example.com".into()] },
+                    auth: Auth::None,
+                    inject: Vec::new(),
+                    spool,
+                    logins_per_day: (minor > 0).then(|| u32::try_from(minor).unwrap()),
+                    max_frame: memory.min(16 << 20),
+                    optional: spool,
+                })
+                .into_iter()
+                .collect(),
             kv: kv.map(|(optional, schema)| KvDecl { optional, schema }),
             assets,
             memory: memory_notes.map(|optional| PlainDecl { optional }),

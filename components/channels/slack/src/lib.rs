@@ -1,0 +1,165 @@
+//! Slack: <https://docs.slack.dev>. Events come by Socket Mode if there is an app token, and by webhook if there is a signing secret; both at
+//! once do no harm, because a message is known by its channel and time. Answers go out as rich text, whose words are words.
+
+mod api;
+mod incoming;
+mod mrkdwn;
+mod people;
+mod rich;
+mod socket;
+
+use carapace_sdk::channel::{
+    Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt, TextUnit,
+    WebhookRequest,
+};
+use carapace_sdk::{config, http, log, secrets};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The component.
+#[derive(Debug, Default)]
+pub struct Slack;
+
+carapace_sdk::component!(Slack: Channel);
+
+/// What lasts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    me: Me,
+    /// The open sockets, older first.
+    sockets: Vec<u32>,
+}
+
+/// The account that the bot token speaks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Me {
+    user: String,
+    bot: Option<String>,
+    name: String,
+}
+
+/// The instance's section of the configuration.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Config {
+    /// What is said in a channel is answered in a thread of its own, which is a conversation of its own.
+    reply_in_thread: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { reply_in_thread: true }
+    }
+}
+
+/// <https://docs.slack.dev/reference/methods/auth.test/>
+#[derive(Deserialize)]
+struct Identity {
+    user_id: String,
+    #[serde(default)]
+    user: String,
+    bot_id: Option<String>,
+}
+
+impl Channel for Slack {
+    type State = State;
+
+    fn describe(&self) -> Description {
+        Description {
+            text_limit: u32::try_from(rich::LIMIT).unwrap_or(u32::MAX),
+            text_unit: TextUnit::Utf16,
+            // Slack takes no key: what was in flight at a crash may be there.
+            key_window_s: 0,
+            // A bot cannot show that it writes.
+            typing: None,
+            extra: Vec::new(),
+        }
+    }
+
+    fn start(&self, state: State) -> Result<Outcome<State>, Failure> {
+        config::get::<Config>()?;
+        let me: Identity = api::call(http::post("api", "/auth.test"), "bot-token")?;
+        let state = State { me: Me { user: me.user_id, bot: me.bot_id, name: me.user }, ..state };
+        if secrets::exists("app-token")? {
+            return Ok(Outcome::new(state).socket());
+        }
+        if secrets::exists("signing-secret")? {
+            return Ok(Outcome::new(state).idle());
+        }
+        Ok(Outcome::new(state).fatal(
+            "nothing can come in: set the app token for Socket Mode (carapace secrets set app-token) or, for the Events API by \
+             webhook, the signing secret (carapace secrets set signing-secret)",
+        ))
+    }
+
+    fn on_event(&self, state: State, event: Event, _attempt: u32) -> Result<Outcome<State>, Failure> {
+        match event {
+            Event::Webhook(request) => Ok(webhook(state, &request)),
+            Event::Dial(dial) => socket::dial(state, &dial),
+            Event::Opened(socket) => Ok(socket::opened(state, socket)),
+            Event::Closed(closed) => Ok(socket::closed(state, closed.socket)),
+            Event::Frame(frame) => Ok(socket::frame(state, &frame)),
+            Event::Timer(id) => Ok(socket::timer(state, &id)),
+            _ => Ok(Outcome::new(state)),
+        }
+    }
+
+    fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
+        let parts = rich::render(&carapace_chat_text::parse(&content.text));
+        let part = |(text, blocks): (String, Value)| Part { text, data: blocks.to_string().into_bytes() };
+        Ok(parts.into_iter().map(part).collect())
+    }
+
+    fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
+        #[derive(Deserialize)]
+        struct Sent {
+            ts: String,
+        }
+        let blocks: Value = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
+        // https://docs.slack.dev/reference/methods/chat.postMessage/
+        let mut body = json!({
+            "channel": outgoing.conversation.id,
+            // For notifications, and where blocks are not shown.
+            "text": rich::escaped(&outgoing.part.text),
+            "blocks": blocks,
+            // Slack would fetch what a link names: an address that a model made up could carry something away.
+            "unfurl_links": false,
+            "unfurl_media": false,
+        });
+        if let (Value::Object(body), Some(thread)) = (&mut body, outgoing.conversation.thread) {
+            body.insert("thread_ts".to_owned(), thread.into());
+        }
+        let request = http::post("api", "/chat.postMessage").json(&body);
+        let sent: Sent = api::call(request, "bot-token")?;
+        Ok(Receipt::new(sent.ts))
+    }
+}
+
+/// The Events API: <https://docs.slack.dev/apis/events-api/using-http-request-urls/>. What is repeated is known by its message's key.
+fn webhook(state: State, request: &WebhookRequest) -> Outcome<State> {
+    let callback: incoming::Callback = match serde_json::from_slice(&request.body) {
+        Ok(callback) => callback,
+        Err(e) => {
+            // It is Slack's, and would be no better the next time.
+            log::warn(format!("passed over, for it cannot be read: {e}"));
+            return Outcome::new(state);
+        }
+    };
+    match callback.r#type.as_str() {
+        "url_verification" => Outcome::new(state).respond(200, "text/plain", callback.challenge),
+        "event_callback" => {
+            let me = state.me.clone();
+            incoming::callback(Outcome::new(state), callback, &me)
+        }
+        "app_rate_limited" => {
+            log::warn("Slack delivers no more events for now: there were more than 30,000 within an hour");
+            Outcome::new(state)
+        }
+        _ => Outcome::new(state),
+    }
+}
+
+#[cfg(test)]
+mod tests;

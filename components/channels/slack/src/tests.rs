@@ -1,0 +1,324 @@
+use carapace_sdk::channel::{Conversation, ConversationKind, Event, Message, WebhookRequest};
+use carapace_sdk::testing::{Answer, Led, TestHost};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const ME: &str = "U0ME";
+
+fn state() -> Value {
+    json!({ "me": { "user": ME, "bot": "B0ME", "name": "carapace" }, "sockets": [1] })
+}
+
+fn who_am_i() -> Answer {
+    Answer::new(200).json(json!({ "ok": true, "user_id": ME, "user": "carapace", "bot_id": "B0ME", "team_id": "T1" }))
+}
+
+fn ann() -> Answer {
+    let user = json!({ "name": "ann", "real_name": "Ann Lee", "profile": { "display_name": "" } });
+    Answer::new(200).json(json!({ "ok": true, "user": user }))
+}
+
+fn webhook(body: &Value) -> Event {
+    Event::Webhook(WebhookRequest {
+        webhook: "events".to_owned(),
+        method: "POST".to_owned(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: body.to_string().into_bytes(),
+    })
+}
+
+fn callback(event: &Value) -> Value {
+    json!({ "type": "event_callback", "event_id": "Ev1", "team_id": "T1", "event": event })
+}
+
+fn event(host: &mut TestHost, event: &Value) -> Led {
+    host.fresh().on("POST", "api", "/users.info", ann());
+    host.channel_event(&state(), webhook(&callback(event))).unwrap()
+}
+
+fn message(host: &mut TestHost, of: &Value) -> Message {
+    event(host, of).messages().remove(0)
+}
+
+fn said(channel: &str, kind: &str, text: &str) -> Value {
+    json!({ "type": "message", "user": "U7", "text": text, "ts": "1700000000.000123", "channel": channel, "channel_type": kind, "event_ts": "1700000000.000123" })
+}
+
+#[carapace_sdk::test]
+fn what_is_set_decides_how_events_come(host: &mut TestHost) {
+    host.secret("app-token", "xapp-1-secret").on("POST", "api", "/auth.test", who_am_i());
+    let led = host.start_channel(None).unwrap();
+    assert_eq!((led.keeps_a_socket(), led.state::<Value>()["me"]["user"].as_str()), (Some(0), Some(ME)));
+    host.fresh().secret("signing-secret", "0123456789").on("POST", "api", "/auth.test", who_am_i());
+    let led = host.start_channel(None).unwrap();
+    assert!(led.fatal().is_none() && led.keeps_a_socket().is_none());
+    host.fresh().on("POST", "api", "/auth.test", who_am_i());
+    let led = host.start_channel(None).unwrap();
+    assert!(led.fatal().unwrap().contains("carapace secrets set app-token"), "{:?}", led.fatal());
+    let refused = Answer::new(200).json(json!({ "ok": false, "error": "invalid_auth" }));
+    host.fresh().on("POST", "api", "/auth.test", refused);
+    let f = host.start_channel(None).unwrap_err();
+    assert!(!f.retryable && f.message.contains("carapace secrets set bot-token"), "{}", f.message);
+}
+
+#[carapace_sdk::test]
+fn the_address_of_a_webhook_is_proved(host: &mut TestHost) {
+    let led =
+        host.channel_event(&state(), webhook(&json!({ "type": "url_verification", "challenge": "c-1" }))).unwrap();
+    let response = led.outcome.response.unwrap();
+    assert_eq!((response.status, response.body.as_slice()), (200, b"c-1".as_slice()));
+}
+
+#[carapace_sdk::test]
+fn a_direct_message_is_read_with_the_name_of_who_wrote_it(host: &mut TestHost) {
+    let m = message(host, &said("D1", "im", "Hello &amp; <@U0ME>"));
+    assert_eq!(
+        (m.text.as_str(), m.key.as_str(), m.id.as_str()),
+        ("Hello & @carapace", "D1:1700000000.000123", "1700000000.000123")
+    );
+    assert_eq!((m.sender.id.as_str(), m.sender.name.as_str()), ("U7", "Ann Lee"));
+    assert_eq!(
+        (m.conversation.kind, m.conversation.thread, m.at_ms),
+        (ConversationKind::Direct, None, Some(1_700_000_000_000))
+    );
+    // The name is asked for once.
+    assert_eq!(host.sent().len(), 1);
+    host.channel_event(&state(), webhook(&callback(&said("D1", "im", "again")))).unwrap();
+    assert_eq!(host.sent().len(), 1);
+    // Without it, the message is read all the same.
+    host.fresh().on("POST", "api", "/users.info", Answer::unreachable());
+    let led = host.channel_event(&state(), webhook(&callback(&said("D1", "im", "Hi")))).unwrap();
+    assert_eq!(led.messages()[0].sender.name, "U7");
+}
+
+#[carapace_sdk::test]
+fn a_mention_that_is_told_twice_is_one_message_in_a_thread_of_its_own(host: &mut TestHost) {
+    let first = message(host, &said("C1", "channel", "<@U0ME> hi"));
+    let mut mention = said("C1", "channel", "<@U0ME> hi");
+    mention["type"] = json!("app_mention");
+    mention.as_object_mut().unwrap().remove("channel_type");
+    let second = message(host, &mention);
+    assert_eq!(first, second);
+    assert!(first.mentions_me);
+    assert_eq!(
+        (first.conversation.kind, first.conversation.thread.as_deref()),
+        (ConversationKind::Group, Some("1700000000.000123"))
+    );
+    let mut in_thread = said("C1", "channel", "and now?");
+    in_thread["thread_ts"] = json!("1690000000.000001");
+    in_thread["parent_user_id"] = json!(ME);
+    let m = message(host, &in_thread);
+    assert!(m.mentions_me, "what the assistant began is answered to it");
+    assert_eq!(m.conversation.thread.as_deref(), Some("1690000000.000001"));
+    assert!(!message(host, &said("C1", "channel", "<@U0MEX> hi")).mentions_me);
+    host.config(json!({ "replyInThread": false }));
+    let led = host.channel_event(&state(), webhook(&callback(&said("C1", "channel", "hi")))).unwrap();
+    assert_eq!(led.messages()[0].conversation.thread, None);
+}
+
+#[carapace_sdk::test]
+fn it_knows_itself_and_other_bots(host: &mut TestHost) {
+    let mut own = said("C1", "channel", "hi");
+    own["user"] = json!(ME);
+    own["bot_id"] = json!("B0ME");
+    let m = message(host, &own);
+    assert!(m.sender.is_me && m.sender.is_bot);
+    let mut bot = said("C1", "channel", "<@U0ME> beep");
+    bot["subtype"] = json!("bot_message");
+    bot["bot_id"] = json!("B9");
+    bot.as_object_mut().unwrap().remove("user");
+    let m = message(host, &bot);
+    assert_eq!((m.sender.is_bot, m.sender.is_me, m.sender.id.as_str()), (true, false, "B9"));
+    assert!(host.sent().is_empty());
+}
+
+#[carapace_sdk::test]
+fn files_and_edits_are_understood_and_previews_are_no_edits(host: &mut TestHost) {
+    let mut file = said("D1", "im", "");
+    file["subtype"] = json!("file_share");
+    file["files"] = json!([{ "id": "F1", "name": "a.png", "mimetype": "image/png", "size": 9,
+        "url_private_download": "https://files.slack.com/files-pri/T1-F1/download/a.png" }]);
+    let a = message(host, &file).attachments.remove(0);
+    assert_eq!(
+        (a.reference.as_str(), a.mime.as_deref(), a.size),
+        ("/files-pri/T1-F1/download/a.png", Some("image/png"), Some(9))
+    );
+
+    let mut now = said("D1", "im", "Hello again");
+    now["edited"] = json!({ "user": "U7", "ts": "1700000009.000000" });
+    let changed = |now: &Value, before: &str| {
+        json!({ "type": "message", "subtype": "message_changed", "hidden": true, "channel": "D1", "channel_type": "im", "ts": "1700000010.0",
+            "message": now, "previous_message": { "text": before } })
+    };
+    let led = event(host, &changed(&now, "Hello"));
+    assert!(led.is_edit(0));
+    let m = &led.messages()[0];
+    assert_eq!((m.id.as_str(), m.key.as_str()), ("1700000000.000123", "edit:D1:1700000000.000123:1700000009.000000"));
+    assert!(event(host, &changed(&now, "Hello again")).messages().is_empty());
+    assert!(event(host, &changed(&said("D1", "im", "x"), "y")).messages().is_empty());
+    for other in ["channel_join", "message_deleted", "channel_topic"] {
+        let mut m = said("C1", "channel", "x");
+        m["subtype"] = json!(other);
+        assert!(event(host, &m).messages().is_empty(), "{other}");
+    }
+    assert!(event(host, &json!({ "type": "reaction_added" })).messages().is_empty());
+}
+
+#[carapace_sdk::test]
+fn a_ticket_is_used_by_the_kernel_and_a_wrong_app_token_is_told(host: &mut TestHost) {
+    let ticket = Answer::new(200).json(json!({ "ok": true, "url": "handle:1" }));
+    host.on("POST", "open", "/apps.connections.open", ticket);
+    let led = host.channel_event(&state(), Event::dial("start")).unwrap();
+    assert_eq!(led.connects().unwrap(), "events:a captured link");
+    assert_eq!(led.state::<Value>()["sockets"], json!([]));
+    let refused = Answer::new(200).json(json!({ "ok": false, "error": "not_allowed_token_type" }));
+    host.fresh().on("POST", "open", "/apps.connections.open", refused);
+    let led = host.channel_event(&state(), Event::dial("closed")).unwrap();
+    assert!(led.fatal().unwrap().contains("carapace secrets set app-token"));
+    host.fresh().on("POST", "open", "/apps.connections.open", Answer::new(429).header("retry-after", "7"));
+    let f = host.channel_event(&state(), Event::dial("closed")).unwrap_err();
+    assert_eq!((f.retryable, f.retry_after_ms), (true, Some(7_000)));
+}
+
+#[carapace_sdk::test]
+fn an_envelope_is_acknowledged_with_what_it_brought(host: &mut TestHost) {
+    let envelope =
+        |payload: Value| json!({ "type": "events_api", "envelope_id": "e-1", "payload": payload, "retry_attempt": 1 });
+    host.on("POST", "api", "/users.info", ann());
+    let led = host.channel_event(&state(), Event::json(1, &envelope(callback(&said("D1", "im", "Hello"))))).unwrap();
+    assert_eq!(led.messages()[0].text, "Hello");
+    assert_eq!(led.frames(), [(1, json!({ "envelope_id": "e-1" }))]);
+    // What it does not understand is acknowledged too, or it would come again.
+    for odd in [
+        envelope(json!({ "type": 7 })),
+        json!({ "type": "slash_commands", "envelope_id": "e-1", "payload": {} }),
+        envelope(json!({})),
+    ] {
+        let led = host.channel_event(&state(), Event::json(1, &odd)).unwrap();
+        assert_eq!((led.frames(), led.messages()), (vec![(1, json!({ "envelope_id": "e-1" }))], vec![]), "{odd}");
+    }
+    assert!(host.channel_event(&state(), Event::text(1, "no JSON")).unwrap().frames().is_empty());
+}
+
+#[carapace_sdk::test]
+fn a_new_connection_takes_over_before_the_old_one_is_left(host: &mut TestHost) {
+    for reason in ["warning", "refresh_requested"] {
+        let led =
+            host.channel_event(&state(), Event::json(1, &json!({ "type": "disconnect", "reason": reason }))).unwrap();
+        assert!(led.dials() && led.closes().is_empty());
+    }
+    let led = host.channel_event(&state(), Event::Opened(2)).unwrap();
+    let both: Value = led.state();
+    assert_eq!(both["sockets"], json!([1, 2]));
+    let led = host.channel_event(&both, Event::json(2, &json!({ "type": "hello", "num_connections": 2 }))).unwrap();
+    assert_eq!(led.timers(), [("leave1", Some(15_000))]);
+    let led = host.channel_event(&both, Event::Timer("leave1".to_owned())).unwrap();
+    assert_eq!(led.closes(), [(1, 1_000)]);
+    let led = host.channel_event(&both, Event::closed(1, Some(1_000))).unwrap();
+    let one: Value = led.state();
+    assert_eq!(one["sockets"], json!([2]));
+    // It went by itself; the last one is never left.
+    assert!(host.channel_event(&one, Event::Timer("leave2".to_owned())).unwrap().closes().is_empty());
+    let led =
+        host.channel_event(&one, Event::json(2, &json!({ "type": "disconnect", "reason": "link_disabled" }))).unwrap();
+    assert!(led.fatal().unwrap().contains("Socket Mode"));
+    let led = host
+        .channel_event(&one, Event::json(2, &json!({ "type": "disconnect", "reason": "too_many_websockets" })))
+        .unwrap();
+    assert_eq!((led.keeps_a_socket(), led.closes()), (Some(60_000), vec![(2, 1_000)]));
+}
+
+#[carapace_sdk::test]
+fn markdown_goes_out_as_rich_text_in_its_thread(host: &mut TestHost) {
+    let to = Conversation { thread: Some("1690000000.000001".into()), ..Conversation::group("C1", None) };
+    let markdown = "**Hi** <!channel> <@U1> & [site](https://example.com) [odd](javascript:x)\n\n> so *what*\n\n```rust\na < b\n```\nend";
+    let part = host.render(&to, markdown).unwrap().remove(0);
+    host.on("POST", "api", "/chat.postMessage", Answer::new(200).json(json!({ "ok": true, "ts": "1.2" })));
+    assert_eq!(host.send_part(&to, part, "k").unwrap().id, "1.2");
+    let body: Value = serde_json::from_slice(&host.sent().remove(0).body).unwrap();
+    assert_eq!((body["channel"].as_str(), body["thread_ts"].as_str()), (Some("C1"), Some("1690000000.000001")));
+    assert_eq!((&body["unfurl_links"], &body["unfurl_media"]), (&json!(false), &json!(false)));
+    assert!(
+        body["text"].as_str().unwrap().starts_with("Hi &lt;!channel&gt; &lt;@U1&gt; &amp; site odd"),
+        "{}",
+        body["text"]
+    );
+    assert_eq!(
+        body["blocks"][0]["elements"],
+        json!([
+            { "type": "rich_text_section", "elements": [
+                { "type": "text", "text": "Hi", "style": { "bold": true } },
+                { "type": "text", "text": " <!channel> <@U1> & " },
+                { "type": "link", "text": "site", "url": "https://example.com" },
+                { "type": "text", "text": " " },
+                { "type": "text", "text": "odd" },
+            ] },
+            { "type": "rich_text_quote", "elements": [
+                { "type": "text", "text": "so " },
+                { "type": "text", "text": "what", "style": { "italic": true } },
+            ] },
+            { "type": "rich_text_preformatted", "elements": [{ "type": "text", "text": "a < b" }] },
+            { "type": "rich_text_section", "elements": [{ "type": "text", "text": "end" }] },
+        ])
+    );
+}
+
+#[carapace_sdk::test]
+fn what_may_have_arrived_is_uncertain_and_what_did_not_is_not(host: &mut TestHost) {
+    let to = Conversation::direct("D1");
+    let part = host.render(&to, "hi").unwrap().remove(0);
+    let no = |error: &str| Answer::new(200).json(json!({ "ok": false, "error": error, "needed": "chat:write" }));
+    for (answer, retryable, uncertain, says) in [
+        (Answer::unreachable(), true, false, ""),
+        (Answer::failing(carapace_sdk::Error::Timeout("t".into()), true), true, true, ""),
+        (Answer::new(503).chunk("<html>"), true, true, "503"),
+        (Answer::new(429).header("retry-after", "3"), true, false, "fewer"),
+        (no("internal_error"), true, true, "internal_error"),
+        (no("not_in_channel"), false, false, "invite it"),
+        (no("missing_scope"), false, false, "`chat:write`"),
+        (no("msg_too_long"), false, false, "msg_too_long"),
+    ] {
+        host.fresh().on("POST", "api", "/chat.postMessage", answer.clone());
+        let f = host.send_part(&to, part.clone(), "k").unwrap_err();
+        assert_eq!((f.retryable, f.uncertain), (retryable, uncertain), "{answer:?}: {}", f.message);
+        assert!(f.message.contains(says), "{}", f.message);
+    }
+}
+
+/// All words of a part's blocks, and every type of element.
+fn of_blocks(data: &[u8]) -> (String, Vec<String>) {
+    let blocks: Value = serde_json::from_slice(data).unwrap();
+    let (mut words, mut kinds) = (String::new(), Vec::new());
+    for outer in blocks[0]["elements"].as_array().unwrap() {
+        for inner in outer["elements"].as_array().unwrap() {
+            let text = inner["text"].as_str().unwrap();
+            assert!(!text.is_empty());
+            words.push_str(text);
+            words.push(' ');
+            kinds.push(inner["type"].as_str().unwrap().to_owned());
+        }
+    }
+    (words, kinds)
+}
+
+proptest! {
+    #[test]
+    fn no_part_is_too_long_nobody_is_called_and_nothing_is_lost(
+        markdown in "\\PC{0,400}|([a-z*_`~\\[\\]()#>|<@!& \n-]{0,600})|((```\n|`|\\*\\*|<!channel>|x y|\n|> |[a-z ]{200}){0,80})",
+    ) {
+        let bare = |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };
+        let text = carapace_chat_text::parse(&markdown);
+        let parts = crate::rich::render(&text);
+        let mut words = String::new();
+        for (plain, blocks) in &parts {
+            prop_assert!(plain.encode_utf16().count() <= crate::rich::LIMIT);
+            let fallback = crate::rich::escaped(plain);
+            prop_assert!(!fallback.contains(['<', '>']) && fallback.len() < 40_000);
+            let (found, kinds) = of_blocks(blocks.to_string().as_bytes());
+            prop_assert!(kinds.iter().all(|k| k == "text" || k == "link"));
+            words.push_str(&found);
+        }
+        prop_assert_eq!(bare(&words), bare(&text.plain));
+    }
+}

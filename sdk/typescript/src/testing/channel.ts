@@ -1,0 +1,146 @@
+/// <reference path="../contract.d.ts" />
+import type {
+  Content,
+  Conversation,
+  Description,
+  Event,
+  Failure,
+  Item,
+  Message,
+  Outcome,
+  Part,
+  Receipt,
+  WebhookRequest,
+} from "carapace:plugin/channel";
+import type { Request } from "carapace:plugin/http";
+import { fromHost, toHost } from "./wire.ts";
+
+/** Why a channel did not do it. */
+export class ChannelFailure extends Error {
+  override readonly name = "ChannelFailure";
+  readonly retryable: boolean;
+  readonly retryAfterMs: number | null;
+  readonly scope: Failure["scope"];
+  readonly uncertain: boolean;
+  constructor(failure: Failure) {
+    super(failure.message);
+    ({ retryable: this.retryable, retryAfterMs: this.retryAfterMs, scope: this.scope, uncertain: this.uncertain } = failure);
+  }
+}
+
+/** What a channel's event led to. */
+export class Led {
+  /** As the kernel gets it. */
+  readonly outcome: Outcome;
+  constructor(outcome: Outcome) {
+    this.outcome = outcome;
+  }
+  /** The state. */
+  get state(): unknown {
+    return JSON.parse(text(this.outcome.state)) as unknown;
+  }
+  /** The messages that came in, edits included. */
+  get messages(): Message[] {
+    return this.outcome.inbound.flatMap((i) => (i.tag === "other" ? [] : [i.val as Message]));
+  }
+  /** Whether the n-th of them is an edit. */
+  isEdit(n: number): boolean {
+    return this.outcome.inbound[n]?.tag === "edited";
+  }
+  /** What is polled from now on: endpoint and path. */
+  get polls(): string | undefined {
+    return this.outcome.link?.tag === "poll" ? shown(this.outcome.link.val.request) : undefined;
+  }
+  /** Why it cannot go on. */
+  get fatal(): string | undefined {
+    return this.outcome.link?.tag === "fatal" ? this.outcome.link.val : undefined;
+  }
+  /** The requests that leave after the commit. */
+  get requests(): { method: string; target: string; body: string }[] {
+    return this.outcome.effects.flatMap((e) =>
+      e.tag === "request"
+        ? [{ method: e.val.method, target: shown(e.val), body: e.val.body.tag === "bytes" ? text(e.val.body.val) : "" }]
+        : [],
+    );
+  }
+  /** The answer to a webhook. */
+  get response(): { status: number; body: string } | undefined {
+    const response = this.outcome.response;
+    return response === null ? undefined : { status: response.status, body: text(response.body) };
+  }
+}
+
+/** A thing out of a poll's response, as an event: its data as text, or a value as JSON. */
+export function item(cursor: string, data: unknown): Event {
+  const text = typeof data === "string" ? data : JSON.stringify(data);
+  return { tag: "item", val: { cursor, data: new Uint8Array(Buffer.from(text)) } };
+}
+
+/** A request to a webhook, as an event; a body that is no text is sent as JSON. */
+export function webhook(name: string, body: unknown, more: Partial<Omit<WebhookRequest, "webhook" | "body">> = {}): Event {
+  const text = typeof body === "string" ? body : JSON.stringify(body);
+  const request = { method: "POST", query: "", headers: [], ...more, webhook: name, body: new Uint8Array(Buffer.from(text)) };
+  return { tag: "webhook", val: request };
+}
+
+/** Calls of a channel; its failures are thrown as {@link ChannelFailure}. */
+export class ChannelCalls {
+  readonly #ask: (call: unknown) => Promise<Record<string, unknown>>;
+  /** @internal */
+  constructor(ask: (call: unknown) => Promise<Record<string, unknown>>) {
+    this.#ask = ask;
+  }
+  /** What it says about its platform. */
+  async describe(): Promise<Description> {
+    return fromHost(await this.#answer("Description", "Describe")) as Description;
+  }
+  /** Starts it with a state; without one, for the first time. */
+  async start(state?: unknown): Promise<Led> {
+    return new Led(await this.#result("Outcome", { Start: { state: bytes(state) } }));
+  }
+  /** Gives it an event, for the first time unless it is said otherwise. */
+  async event(state: unknown, event: Event, attempt = 1): Promise<Led> {
+    return new Led(await this.#result("Outcome", { Event: { state: bytes(state), event: toHost(event), attempt } }));
+  }
+  /** Splits what a poll brought; a body that is no text is given as JSON. */
+  async split(status: number, body: unknown, headers: [string, string][] = []): Promise<Item[]> {
+    const text = typeof body === "string" ? body : JSON.stringify(body);
+    return this.#result("Items", { Split: { status, headers, body: [...Buffer.from(text)] } });
+  }
+  /** Renders a text for a conversation. */
+  async render(conversation: Conversation, text: string, more: Partial<Omit<Content, "text">> = {}): Promise<Part[]> {
+    const content: Content = { replyTo: null, extra: [], ...more, text };
+    return this.#result("Parts", { Render: [toHost(conversation), toHost(content)] });
+  }
+  /** Sends a part. */
+  async send(conversation: Conversation, part: Part, key: string, attempt = 1): Promise<Receipt> {
+    return this.#result("Receipt", { Send: toHost({ conversation, part, key, attempt }) });
+  }
+  /** Shows that somebody writes, or no longer. */
+  async typing(conversation: Conversation, on = true): Promise<void> {
+    await this.#result("Done", { Typing: [toHost(conversation), on] });
+  }
+
+  async #answer(kind: string, call: unknown): Promise<unknown> {
+    const answer = (await this.#ask({ Channel: call })).Channel as Record<string, unknown> | undefined;
+    if (answer === undefined || !(kind in answer)) {
+      throw new Error(`the test host gave another kind of answer than was asked for: ${JSON.stringify(answer)}`);
+    }
+    return answer[kind];
+  }
+  async #result<T>(kind: string, call: unknown): Promise<T> {
+    const { Ok, Err } = (await this.#answer(kind, call)) as { Ok?: unknown; Err?: unknown };
+    if (Err !== undefined) throw new ChannelFailure(fromHost(Err) as Failure);
+    return fromHost(Ok) as T;
+  }
+}
+
+function bytes(state: unknown): number[] {
+  return state === undefined ? [] : [...Buffer.from(JSON.stringify(state))];
+}
+function text(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString();
+}
+function shown({ target }: Request): string {
+  return target.tag === "endpoint" ? target.val.join(":") : target.tag === "handle" ? "a captured link" : target.val;
+}

@@ -1,0 +1,235 @@
+//! Messages through channels: how many a second are taken in, and how soon each is answered, by webhook and by poll.
+//!
+//! The platform at the other end and the model are in this process and answer at once.
+
+use crate::report::{Report, Samples};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::routing::{any, post};
+use carapace_tests::model::{Model, Piece, clock_us};
+use carapace_tests::{Kernel, KernelOptions, kernel};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// Messages of one run.
+const MESSAGES: usize = 2_000;
+const CONVERSATIONS: [usize; 3] = [1, 100, 1_000];
+/// Webhooks under way at once.
+const SENDERS: usize = 32;
+/// A run that takes longer has come to a standstill.
+const PATIENCE: Duration = Duration::from_secs(300);
+const TOKEN: &str = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
+
+/// What comes back, and when it was asked.
+struct Answers {
+    count: watch::Sender<usize>,
+    took: Mutex<Samples>,
+}
+
+impl Answers {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { count: watch::channel(0).0, took: Mutex::default() })
+    }
+
+    /// The text of an answer holds the time at which its question left.
+    fn arrived(&self, text: &str) {
+        let sent: u64 = text.trim().trim_start_matches('@').parse().unwrap();
+        self.took.lock().unwrap().add_us(clock_us().saturating_sub(sent) as f64);
+        self.count.send_modify(|n| *n += 1);
+    }
+
+    async fn all(&self) {
+        let mut count = self.count.subscribe();
+        tokio::time::timeout(PATIENCE, count.wait_for(|n| *n >= MESSAGES))
+            .await
+            .expect("every message answered")
+            .unwrap();
+    }
+}
+
+async fn serve(app: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    base
+}
+
+/// A model that says back what was said last.
+async fn echo() -> Model {
+    let say = |request: &Value| {
+        let last = request["messages"].as_array().unwrap().last().unwrap();
+        vec![Piece::Text(last["content"].as_str().unwrap().to_owned())]
+    };
+    Model::start(say, Duration::ZERO).await
+}
+
+fn options(model: &Model, instances: &Value, more: Value) -> KernelOptions {
+    let mut config = json!({
+        "agent": { "route": ["openai/mock"], "maxConcurrentRuns": 64 },
+        "budget": { "dailyTokens": null, "dailyUsd": null },
+        "limits": { "ceiling": { "httpRequestsPerMinute": 1_000_000, "concurrency": 200 } },
+        "instances": instances,
+    });
+    config["instances"]["openai"] = json!({ "limits": { "httpRequestsPerMinute": 1_000_000, "concurrency": 200 } });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    KernelOptions::openai(&model.base).with_config(&config.to_string())
+}
+
+/// One run: how long until all was taken in, until all was answered, and how long each took.
+struct Run {
+    taken: Duration,
+    answered: Duration,
+    each: Samples,
+}
+
+pub(crate) async fn measure(report: &mut Report) {
+    for conversations in CONVERSATIONS {
+        let run = by_webhook(conversations).await;
+        shown(report, "webhook", conversations, &run);
+        let run = by_poll(conversations).await;
+        shown(report, "poll", conversations, &run);
+    }
+}
+
+fn shown(report: &mut Report, kind: &str, conversations: usize, run: &Run) {
+    let name = format!("channel, {kind}, {conversations} conversations");
+    let rate = |time: Duration| MESSAGES as f64 / time.as_secs_f64();
+    report.put(&format!("{name}: messages committed"), rate(run.taken), "1/s", None, MESSAGES);
+    report.put(&format!("{name}: messages answered"), rate(run.answered), "1/s", None, MESSAGES);
+    report.both(&format!("{name}: from message to answer, under that load"), &run.each, "ms", None, None);
+}
+
+async fn by_webhook(conversations: usize) -> Run {
+    async fn answer(State(answers): State<Arc<Answers>>, body: Bytes) {
+        let said: Value = serde_json::from_slice(&body).unwrap();
+        answers.arrived(said["text"].as_str().unwrap());
+    }
+    let (model, answers) = (echo().await, Answers::new());
+    let out = serve(Router::new().route("/", post(answer)).with_state(Arc::clone(&answers))).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let people: Vec<String> = (0..conversations).map(|n| format!("person-{n}")).collect();
+    let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
+    let webhook = json!({ "endpoints": { "out": out }, "channel": { "allow": people }, "limits": wide });
+    let options = options(&model, &json!({ "webhook": webhook }), json!({ "webhooks": { "port": port } }));
+    let kernel = Kernel::start(options.with_env("CARAPACE_PASSWORD", "correct horse battery staple"));
+    carapace_tests::owner::set_secret(kernel.state(), "token", "local/webhook/main", "a-token-of-the-bench");
+    let url = format!("http://127.0.0.1:{port}/channels/webhook/token");
+    let http = kernel::client(reqwest::header::HeaderMap::new());
+    let post = async |n: usize| {
+        let body = json!({ "id": format!("m-{n}"), "from": format!("person-{}", n % conversations), "text": format!("@{}", clock_us()) });
+        loop {
+            let sent = http.post(&url).bearer_auth("a-token-of-the-bench").json(&body).send().await;
+            match sent.map(|answer| answer.status().as_u16()) {
+                Ok(202) => return,
+                // Its port opens once the secret is there; and a full mailbox says so.
+                Ok(404 | 429 | 503) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(other) => panic!("the webhook answered {other}\n{}", kernel.log()),
+            }
+        }
+    };
+    // The first one waits for the port; it counts as one of all.
+    post(0).await;
+    let begin = Instant::now();
+    let next = std::sync::atomic::AtomicUsize::new(1);
+    let sender = async || loop {
+        let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if n >= MESSAGES {
+            return;
+        }
+        post(n).await;
+    };
+    futures::future::join_all((0..SENDERS).map(|_| sender())).await;
+    let taken = begin.elapsed();
+    answers.all().await;
+    Run { taken, answered: begin.elapsed(), each: answers.took.lock().unwrap().clone() }
+}
+
+/// A Bot API with everything that is said there already said: <https://core.telegram.org/bots/api#getupdates>.
+struct Platform {
+    waiting: Mutex<VecDeque<Value>>,
+    /// What was handed out with the last poll, until the next one confirms it.
+    begun: Mutex<Option<Instant>>,
+    taken: Notify,
+    took: Mutex<Option<Duration>>,
+    answers: Arc<Answers>,
+}
+
+async fn by_poll(conversations: usize) -> Run {
+    async fn api(
+        State(platform): State<Arc<Platform>>,
+        Path(method): Path<String>,
+        RawQuery(query): RawQuery,
+        body: Bytes,
+    ) -> axum::Json<Value> {
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let result = match method.as_str() {
+            "getMe" => json!({ "id": 42, "is_bot": true, "first_name": "Carapace", "username": "carapace_bot" }),
+            "getUpdates" => {
+                let query = query.unwrap_or_default();
+                let offset = query.split('&').find_map(|p| p.strip_prefix("offset=")?.parse::<u64>().ok());
+                let offset = offset.or_else(|| body["offset"].as_u64()).unwrap_or(0);
+                platform.poll(offset).await
+            }
+            "sendMessage" => {
+                platform.answers.arrived(body["text"].as_str().unwrap());
+                json!({ "message_id": 1, "date": 1, "chat": { "id": body["chat_id"], "type": "private" } })
+            }
+            _ => json!(true),
+        };
+        axum::Json(json!({ "ok": true, "result": result }))
+    }
+    let (model, answers) = (echo().await, Answers::new());
+    let platform = Arc::new(Platform {
+        waiting: Mutex::default(),
+        begun: Mutex::default(),
+        taken: Notify::new(),
+        took: Mutex::default(),
+        answers: Arc::clone(&answers),
+    });
+    let app = Router::new().route(&format!("/bot{TOKEN}/{{method}}"), any(api)).with_state(Arc::clone(&platform));
+    let base = serve(app).await;
+    let people: Vec<String> = (0..conversations).map(|n| (n + 1).to_string()).collect();
+    let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
+    let telegram = json!({ "endpoints": { "api": base }, "channel": { "allow": people }, "limits": wide });
+    let options = options(&model, &json!({ "telegram": telegram }), json!({ "webhooks": { "port": 0 } }));
+    let _kernel = Kernel::start(options.with_env("TELEGRAM_BOT_TOKEN", TOKEN));
+    let now = clock_us();
+    let update = |n: usize| {
+        let who = n % conversations + 1;
+        let from = json!({ "id": who, "is_bot": false, "first_name": "P" });
+        json!({ "update_id": n + 1, "message": { "message_id": n + 1, "date": 1, "chat": { "id": who, "type": "private" }, "from": from, "text": format!("@{now}") } })
+    };
+    *platform.waiting.lock().unwrap() = (0..MESSAGES).map(update).collect();
+    let begin = Instant::now();
+    tokio::time::timeout(PATIENCE, platform.taken.notified()).await.expect("every message taken");
+    answers.all().await;
+    let took = platform.took.lock().unwrap().unwrap();
+    Run { taken: took, answered: begin.elapsed(), each: answers.took.lock().unwrap().clone() }
+}
+
+impl Platform {
+    /// At most 100 from an offset on; what lies before it is confirmed.
+    async fn poll(&self, offset: u64) -> Value {
+        let before = |u: &Value| u["update_id"].as_u64().unwrap() < offset;
+        {
+            let mut waiting = self.waiting.lock().unwrap();
+            while waiting.front().is_some_and(before) {
+                waiting.pop_front();
+            }
+            if !waiting.is_empty() {
+                self.begun.lock().unwrap().get_or_insert_with(Instant::now);
+                return waiting.iter().take(100).cloned().collect();
+            }
+        }
+        if let Some(begun) = self.begun.lock().unwrap().take() {
+            *self.took.lock().unwrap() = Some(begun.elapsed());
+            self.taken.notify_one();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        json!([])
+    }
+}

@@ -1,0 +1,59 @@
+"""discord.py against a Discord: connects, answers each message (reply, edit, reaction, thread, typing, deletion, file) and stops after so many.
+
+Says on its standard output when it is ready and when it has resumed.
+
+Usage: discord_echo.py BASE_URL TOKEN MESSAGES
+"""
+
+import asyncio
+import sys
+
+import discord
+import yarl
+from discord.gateway import DiscordWebSocket
+
+base, token, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
+discord.http.Route.BASE = base + "/api/v10"
+DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(base.replace("http", "ws", 1) + "/gateway")
+
+intents = discord.Intents.default()
+intents.message_content = True
+discord.utils.setup_logging(level=30)
+client = discord.Client(intents=intents)
+answered = []
+
+
+@client.event
+async def on_ready():
+    print("ready", flush=True)
+
+
+@client.event
+async def on_resumed():
+    print("resumed", flush=True)
+
+
+@client.event
+async def on_message(message):
+    if message.author == client.user:
+        return
+    async with message.channel.typing():
+        said = await message.reply("You: " + message.content, allowed_mentions=discord.AllowedMentions.none(), nonce=f"n-{message.id}"[:25])
+    await said.edit(content="You said: " + message.content)
+    await message.add_reaction("👀")
+    if message.guild and not answered:
+        thread = await message.create_thread(name="About it")
+        await thread.send("In a thread")
+    gone = await message.channel.send(file=discord.File(__file__, "echo.py"))
+    await gone.delete()
+    try:
+        await message.channel.send("x" * 2001)
+        raise SystemExit("a text that is too long was taken")
+    except discord.HTTPException as e:
+        assert (e.status, e.code) == (400, 50035), e
+    answered.append(message.id)
+    if len(answered) >= most:
+        await client.close()
+
+
+asyncio.run(asyncio.wait_for(client.start(token), 90))
