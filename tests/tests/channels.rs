@@ -11,7 +11,6 @@
 use carapace_contract::Digest;
 use carapace_registry::package;
 use carapace_tests::chat::{TOKEN, Telegram, answers, channels, get, post, stands, until};
-use carapace_tests::server::Server;
 use carapace_tests::{Kernel, KernelOptions, foreign, owner, peer, peers};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};

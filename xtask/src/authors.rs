@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 const TEMPLATES: &str = "sdk/templates";
-/// What the test host is tested with; of the components' workspace.
-const FIXTURE: &str = "components/fixtures/misbehaving";
+/// What the test host and the sockets of channels are tested with; of the components' workspace.
+const FIXTURES: [&str; 2] = ["misbehaving", "wire"];
 /// Where an author has this repository, seen from the crate.
 const BESIDE: &str = "../carapace/";
 
@@ -23,7 +23,9 @@ pub(crate) fn build(out: &Path) -> Result<Vec<PathBuf>> {
         let built = built(folder)?;
         copy(&route.target_dir().join(&built), &folder.join("target").join(&built))?;
     }
-    fixture(&route, &out.join("misbehaving"))?;
+    for name in FIXTURES {
+        fixture(&route, name, &out.join(name))?;
+    }
     tools(&route, &out.join(TOOLS))?;
     Ok(folders)
 }
@@ -49,9 +51,9 @@ pub(crate) fn built(folder: &Path) -> Result<PathBuf> {
     Ok(Path::new(TARGET).join("release").join(file))
 }
 
-/// The fixture's manifest and core module, where a crate of an author's would have them.
-fn fixture(route: &Route, out: &Path) -> Result<()> {
-    let folder = root().join(FIXTURE);
+/// A fixture's manifest and core module, where a crate of an author's would have them.
+fn fixture(route: &Route, name: &str, out: &Path) -> Result<()> {
+    let folder = root().join("components/fixtures").join(name);
     run(&mut route.cargo_build(&folder, &route.target_dir(), &[]))?;
     let built = built(&folder)?;
     copy(&route.target_dir().join(&built), &out.join("target").join(&built))?;

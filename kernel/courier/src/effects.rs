@@ -2,13 +2,14 @@
 //! What goes through sockets waits for no request of another event.
 
 use crate::chance::back_off;
+use crate::connect;
 use crate::courier::Inner;
 use crate::slot::Slot;
-use crate::sockets;
 use carapace_contract::InstanceId;
 use carapace_contract::channel::{ChannelFailureKind, ChannelInfo, Effect, KernelRequest};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Effects that wait; more make the session wait.
 const MOST: usize = 256;
@@ -24,7 +25,7 @@ pub(crate) fn effects(inner: &Arc<Inner>, slot: &Arc<Slot>, info: &ChannelInfo) 
             for effect in effects {
                 match effect {
                     Effect::Request(request) => send(&inner_, &info.instance, request).await,
-                    other => sockets::perform(&inner_, &slot, &info, other).await,
+                    other => connect::perform(&inner_, &slot, &info, other).await,
                 }
             }
         }
@@ -32,22 +33,28 @@ pub(crate) fn effects(inner: &Arc<Inner>, slot: &Arc<Slot>, info: &ChannelInfo) 
     sender
 }
 
-/// Lets the effects of one event go; those of sockets at once, unless they stand behind a request.
+/// Lets the effects of one event go; those of sockets at once, unless they stand behind a request: sockets outlive the session, and wait
+/// for what was promised through them. Requests are given up when the session is told to end.
 pub(crate) async fn release(
     inner: &Arc<Inner>,
     slot: &Arc<Slot>,
     info: &ChannelInfo,
     queue: &mpsc::Sender<Vec<Effect>>,
+    cancel: &CancellationToken,
     effects: Vec<Effect>,
 ) {
     let mut effects = effects.into_iter().peekable();
     while let Some(effect) = effects.next_if(|e| !matches!(e, Effect::Request(_))) {
-        sockets::perform(inner, slot, info, effect).await;
+        connect::perform(inner, slot, info, effect).await;
     }
     let rest: Vec<Effect> = effects.collect();
     if !rest.is_empty() {
-        // Its reader ends with the courier.
-        let _ = queue.send(rest).await;
+        tokio::select! {
+            biased;
+            // Its reader ends with the courier.
+            _ = queue.send(rest) => {}
+            () = cancel.cancelled() => {}
+        }
     }
 }
 

@@ -263,9 +263,8 @@ impl Session {
         for new in settled(taken, &receipt, &self.info.instance.to_string()) {
             self.inner.enqueue(new.id, self.info.instance.clone(), new.session);
         }
-        // Not given up half-way when the session is told to end: sockets outlive it, and wait for what was promised through them.
         for effects in effects {
-            release(&self.inner, &self.slot, &self.info, &self.effects, effects).await;
+            release(&self.inner, &self.slot, &self.info, &self.effects, &self.cancel, effects).await;
         }
         Ok(())
     }

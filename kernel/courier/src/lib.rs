@@ -32,6 +32,7 @@ mod address;
 mod answer;
 mod chance;
 mod clock;
+mod connect;
 mod control;
 mod courier;
 mod effects;

@@ -1,9 +1,10 @@
 //! One socket at work: reads as long as there is room for what comes, writes what it is told to, and looks whether somebody is there.
 
+use crate::connect::used_up;
 use crate::courier::Inner;
 use crate::logins;
 use crate::slot::Slot;
-use crate::sockets::{ROOM_KIB, used_up};
+use crate::sockets::ROOM_KIB;
 use carapace_contract::EndpointName;
 use carapace_contract::channel::{ChannelFailureKind, Closed, Frame, SocketInfo};
 use carapace_contract::ports::{Socket, SocketNews};

@@ -41,7 +41,8 @@ pub struct Record {
     pub sent: bool,
 }
 
-/// Receives exactly one [`Record`] per request: when its body ended or failed, or when it was refused or dropped.
+/// Receives exactly one [`Record`] per request: when its body ended or failed, or when it was refused or dropped. Of a socket, one when it
+/// was opened or not, and one when an open one ended: method `WEBSOCKET-CLOSE`, its code as status, the bytes of its messages.
 pub trait Recorder: Send + Sync {
     /// Must not block.
     fn record(&self, record: Record);

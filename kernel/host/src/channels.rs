@@ -163,8 +163,8 @@ impl Channels for Host {
                 description: live.description.clone().filter(|_| open)?,
                 webhooks: granted.grant.capabilities.webhooks.keys().map(ToString::to_string).collect(),
                 spool: live.package.manifest().channel.is_some_and(|c| c.spool),
-                media: granted.grant.capabilities.blob,
                 sockets: granted.grant.capabilities.sockets.iter().map(|(name, s)| (name.clone(), socket(s))).collect(),
+                media: granted.grant.capabilities.blob,
             })
         };
         self.instances.load().values().filter_map(|slot| info(&slot.now)).collect()

@@ -23,6 +23,9 @@ pub fn asks(capabilities: &CapabilitySet) -> BTreeSet<String> {
     let mut asks: BTreeSet<String> =
         capabilities.http.values().map(|e| format!("http:{}", e.url.host_str().unwrap_or("?"))).collect();
     asks.extend(capabilities.http.values().flat_map(|e| &e.hosts).map(|h| format!("http:{h}")));
+    let sockets = || capabilities.sockets.values();
+    asks.extend(sockets().filter_map(|s| s.url.as_ref()?.host_str()).map(|h| format!("socket:{h}")));
+    asks.extend(sockets().flat_map(|s| &s.hosts).map(|h| format!("socket:{h}")));
     asks.extend(capabilities.secrets.keys().map(|s| format!("secret:{s}")));
     asks.extend(capabilities.assets.keys().map(|a| format!("asset:{a}")));
     asks.extend(capabilities.directories.keys().map(|d| format!("directory:{d}")));

@@ -22,6 +22,7 @@ import type {
   PollResponse,
   Receipt,
   Sender,
+  SocketAddress,
   TextUnit,
 } from "carapace:plugin/channel";
 import type { HostError } from "./error.ts";
@@ -30,7 +31,7 @@ import { refusal, synchronous } from "./thrown.ts";
 import { decode, encode } from "./utf8.ts";
 
 export type { Attachment, Content, Conversation, Event, Item, Message, Outgoing, Part, PollResponse, Receipt, Sender, TextUnit };
-export type { Scope, TypingSupport, WebhookRequest, WebhookResponse } from "carapace:plugin/channel";
+export type { Closed, Dial, Frame, Scope, TypingSupport, WebhookRequest, WebhookResponse } from "carapace:plugin/channel";
 
 /** The longest that the engine takes as one number of 32 bits, ms. */
 const LONGEST = 0x7fff_ffff;
@@ -41,6 +42,18 @@ type With<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
 export type Described = With<Description, "keyWindowS" | "typing" | "extra">;
 /** A message that came in. */
 export type Said = With<Message, "mentionsMe" | "replyTo" | "atMs" | "attachments" | "extra">;
+
+/** A socket to be opened, to an address that a `[[socket]]` of the manifest covers. */
+export interface Socket {
+  /** Its name there. */
+  readonly endpoint: string;
+  /** A path (with query) under its `url`, a whole URL, or the handle that a `capture` rule put in place of one. */
+  readonly to: { readonly path: string } | { readonly url: string } | { readonly handle: string };
+  /** Of the handshake. Credentials are the kernel's. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The kernel pings as often, and ends a socket that was silent for two of them. */
+  readonly pingMs?: number;
+}
 
 /** What a component that is a channel does. */
 export interface Channel<S> {
@@ -131,7 +144,44 @@ export class Outcome<S> {
     this.#follows.link = { tag: "poll", val: { request, minIntervalMs: bounded(restMs) } };
     return this;
   }
-  /** Nothing is polled from now on. */
+  /**
+   * A socket is kept open from now on: the event `dial` comes whenever there is none, and no sooner than after `waitMs`. Whoever has said it
+   * once says it again only to wait.
+   */
+  socket(waitMs = 0): this {
+    this.#follows.link = { tag: "socket", val: bounded(waitMs) };
+    return this;
+  }
+  /** Opens a socket. The event `opened` follows, or `dial` with the reason `failed`. */
+  connect({ endpoint, to, headers = {}, pingMs }: Socket): this {
+    const address: SocketAddress =
+      "path" in to ? { tag: "path", val: to.path } : "url" in to ? { tag: "url", val: to.url } : { tag: "handle", val: to.handle };
+    const ping = pingMs === undefined ? null : bounded(pingMs);
+    const target = { endpoint, address, headers: Object.entries(headers), pingMs: ping, extra: [] };
+    this.#follows.effects.push({ tag: "connect", val: target });
+    return this;
+  }
+  /** Asks for the event `dial` although a socket is open, so that another takes over from it. */
+  dial(): this {
+    this.#follows.effects.push({ tag: "dial" });
+    return this;
+  }
+  /** Sends a text, or bytes, through a socket, once all of this is durable. */
+  frame(socket: number, data: string | Uint8Array): this {
+    const text = typeof data === "string";
+    this.#follows.effects.push({ tag: "frame", val: { socket, text, data: text ? encode(data) : data } });
+    return this;
+  }
+  /** Sends a value as JSON through a socket. Leave `null` where the manifest's `inject` sets a secret. */
+  frameJson(socket: number, value: unknown): this {
+    return this.frame(socket, JSON.stringify(value));
+  }
+  /** Ends a socket. What has come in already is still given, then `closed`. `code`: 1000, or from 3000 to 4999. */
+  close(socket: number, code = 1000, reason = ""): this {
+    this.#follows.effects.push({ tag: "close", val: { socket, code, reason } });
+    return this;
+  }
+  /** Nothing is polled, and no socket kept, from now on. */
   idle(): this {
     this.#follows.link = { tag: "idle" };
     return this;
@@ -197,6 +247,8 @@ function given(event: Event): Event {
       return { tag: "item", val: { ...event.val, data: Uint8Array.from(event.val.data) } };
     case "webhook":
       return { tag: "webhook", val: { ...event.val, body: Uint8Array.from(event.val.body) } };
+    case "frame":
+      return { tag: "frame", val: { ...event.val, data: Uint8Array.from(event.val.data) } };
     default:
       return event;
   }
@@ -256,6 +308,8 @@ export function receipt(id: string): Receipt {
  * a piece, else after its last space, else where the limit is. It knows nothing of markup.
  */
 export function pieces(text: string, limit: number, unit: TextUnit): string[] {
+  // No unit has more than three for a unit of UTF-16: most texts need not be counted.
+  if (text !== "" && text.length * (unit === "bytes" ? 3 : 1) <= limit) return [text];
   const cut: string[] = [];
   for (let rest = text; rest !== ""; ) {
     const at = end(rest, limit, unit);

@@ -12,7 +12,7 @@ import { ProviderCalls } from "./testing/provider.ts";
 import { kebab } from "./testing/wire.ts";
 
 export { ProviderFailure, system, user } from "./testing/provider.ts";
-export { ChannelFailure, item, Led, webhook } from "./testing/channel.ts";
+export { ChannelFailure, frame, item, Led, webhook } from "./testing/channel.ts";
 
 /** The test protocol that this version speaks. */
 const PROTOCOL = 3;

@@ -1,7 +1,28 @@
-/** UTF-8; the engine has no encoder of its own. What cannot be encoded or decoded becomes U+FFFD. */
+/**
+ * UTF-8; the engine has no encoder of its own. What cannot be encoded or decoded becomes U+FFFD.
+ *
+ * What it has is base64 and the escapes of addresses, in its own code: by way of them, texts are some ten times as fast as byte by byte.
+ */
+
+interface Native {
+  fromBase64?(text: string): Uint8Array;
+  readonly prototype: { toBase64?(): string };
+}
+const native = Uint8Array as unknown as Native;
 
 /** As UTF-8. */
 export function encode(text: string): Uint8Array {
+  if (native.fromBase64 !== undefined) {
+    try {
+      return native.fromBase64(btoa(unescape(encodeURIComponent(text))));
+    } catch {
+      // Half a character.
+    }
+  }
+  return slowly(text);
+}
+
+function slowly(text: string): Uint8Array {
   const out: number[] = [];
   for (const character of text) {
     let point = character.codePointAt(0) ?? 0;
@@ -24,6 +45,14 @@ function lead(byte: number): [bits: number, more: number, least: number] | undef
 
 /** From UTF-8. */
 export function decode(bytes: ArrayLike<number>): string {
+  if (native.prototype.toBase64 !== undefined) {
+    const whole = (bytes instanceof Uint8Array ? bytes : Uint8Array.from(bytes)) as Uint8Array & { toBase64(): string };
+    try {
+      return decodeURIComponent(escape(atob(whole.toBase64())));
+    } catch {
+      // Not UTF-8 throughout.
+    }
+  }
   const pieces: string[] = [];
   let points: number[] = [];
   for (let at = 0; at < bytes.length; ) {

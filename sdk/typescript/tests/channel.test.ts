@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { pieces, text, type TextUnit } from "../src/channel.ts";
+import { defineChannel, direct, outcome, person, pieces, text, type TextUnit } from "../src/channel.ts";
+import { fromHost, toHost } from "../src/testing/wire.ts";
 import { encode } from "../src/utf8.ts";
 
 test("a line is cut before a word and a word before a letter", () => {
@@ -41,4 +42,62 @@ test("text is UTF-8 as Node has it, and what is none becomes U+FFFD", () => {
     assert.equal(text(Buffer.from(sample)), sample);
   }
   assert.equal(text([0x61, 0xff, 0x62]), "a\ufffdb");
+});
+
+const channel = defineChannel<{ n: number }>({
+  initial: { n: 0 },
+  describe: () => ({ textLimit: 9, textUnit: "bytes" }),
+  start: (state) => outcome(state).socket(),
+  onEvent(state, event) {
+    const next = outcome({ n: state.n + 1 });
+    switch (event.tag) {
+      case "dial":
+        return next.connect({ endpoint: "gateway", to: { path: "/v1" }, headers: { "x-a": "b" }, pingMs: 30_000 });
+      case "frame":
+        return next
+          .message({ key: "k", id: "k", conversation: direct("a"), sender: person("a", "Ann"), text: text(event.val.data) })
+          .frameJson(event.val.socket, { ack: true })
+          .frame(event.val.socket, Uint8Array.of(1, 2))
+          .close(event.val.socket, 4000, "done")
+          .dial()
+          .timer("later", 1e12, 5)
+          .withoutTimer("never");
+      default:
+        return next;
+    }
+  },
+  render: () => [],
+  send: () => ({ id: "", extra: [] }),
+});
+
+test("what follows from an event is as the contract has it, and as the test host writes it", () => {
+  assert.deepEqual(channel.start(new Uint8Array()).link, { tag: "socket", val: 0 });
+  const dialled = channel.onEvent(encode('{"n":4}'), { tag: "dial", val: { reason: "start", failures: 0, status: null, open: [] } }, 1);
+  assert.equal(text(dialled.state), '{"n":5}');
+  const target = { endpoint: "gateway", address: { tag: "path", val: "/v1" }, headers: [["x-a", "b"]], pingMs: 30_000, extra: [] };
+  assert.deepEqual(dialled.effects, [{ tag: "connect", val: target }]);
+  // The engine gives bytes as numbers.
+  const data = [...Buffer.from("hi")] as unknown as Uint8Array;
+  const led = channel.onEvent(encode("{}"), { tag: "frame", val: { socket: 7, text: true, data } }, 1);
+  assert.deepEqual(led.effects, [
+    { tag: "frame", val: { socket: 7, text: true, data: encode('{"ack":true}') } },
+    { tag: "frame", val: { socket: 7, text: false, data: Uint8Array.of(1, 2) } },
+    { tag: "close", val: { socket: 7, code: 4000, reason: "done" } },
+    { tag: "dial" },
+  ]);
+  assert.deepEqual(led.timers, [
+    { id: "later", afterMs: 0x7fff_ffff, jitterMs: 5 },
+    { id: "never", afterMs: null, jitterMs: 0 },
+  ]);
+  const [inbound] = led.inbound;
+  assert.ok(inbound?.tag === "message" && inbound.val.text === "hi" && inbound.val.replyTo === null);
+  for (const follows of [dialled, led]) assert.deepEqual(fromHost(toHost(follows)), follows);
+});
+
+test("a state that cannot be read is told, and is none the next time", () => {
+  assert.throws(
+    () => channel.start(encode("{")),
+    (thrown: { payload: { message: string; retryable: boolean } }) =>
+      !thrown.payload.retryable && thrown.payload.message.startsWith("the state that was kept cannot be read"),
+  );
 });

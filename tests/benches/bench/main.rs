@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "starts processes, reads /proc, keeps temporary files")]
 
+mod authors;
 mod channels;
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
@@ -44,6 +45,9 @@ fn main() {
         if wanted("languages") {
             languages::measure(&mut report).await;
             twins::measure(&mut report).await;
+        }
+        if wanted("authors") {
+            authors::measure(&mut report);
         }
         if wanted("local") {
             local::measure(&mut report).await;

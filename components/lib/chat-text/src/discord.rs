@@ -24,33 +24,7 @@ fn within(text: &Text, limit: usize) -> Vec<String> {
 
 /// Links that Discord would not make, or not show, in words.
 fn spelled_out(text: &Text) -> Text {
-    let mut out = Text::default();
-    let mut done = 0;
-    // Where a byte of the old text lies in the new one: later, by what was added before it.
-    let mut added: Vec<(usize, usize)> = Vec::new();
-    for span in &text.spans {
-        let Style::Link(url) = &span.style else { continue };
-        let words = text.plain.get(span.range.clone()).unwrap_or_default();
-        let masked = url.len() <= LONGEST_LINK && !words.contains("://");
-        if words == url || !is_web(url) || masked {
-            continue;
-        }
-        let more = format!(" ({url})");
-        out.plain.push_str(text.plain.get(done..span.range.end).unwrap_or_default());
-        out.plain.push_str(&more);
-        done = span.range.end;
-        added.push((span.range.end, more.len()));
-    }
-    out.plain.push_str(text.plain.get(done..).unwrap_or_default());
-    let moved = |at: usize, end: bool| -> usize {
-        let before = added.iter().filter(|(place, _)| if end { *place < at } else { *place <= at });
-        at + before.map(|(_, length)| length).sum::<usize>()
-    };
-    let keep = |s: &&Span| !matches!(&s.style, Style::Link(_)) || !added.iter().any(|(place, _)| *place == s.range.end);
-    let there =
-        |s: &Span| Span { range: moved(s.range.start, false)..moved(s.range.end, true), style: s.style.clone() };
-    out.spans = text.spans.iter().filter(keep).map(there).collect();
-    out
+    text.with_links_in_words(|words, url| url.len() <= LONGEST_LINK && !words.contains("://"))
 }
 
 /// One text as one message.

@@ -84,6 +84,40 @@ impl Text {
         between.filter_map(run).collect()
     }
 
+    /// The text with the addresses of links after their words, but for those that `keeps` (given words and address) leaves as they are,
+    /// those whose words are the address, and those that are none of the web's, which no platform makes.
+    #[must_use]
+    pub fn with_links_in_words(&self, keeps: impl Fn(&str, &str) -> bool) -> Self {
+        let mut out = Self::default();
+        let mut done = 0;
+        // Where a byte of the old text lies in the new one: later, by what was added before it.
+        let mut added: Vec<(usize, usize)> = Vec::new();
+        for span in &self.spans {
+            let Style::Link(url) = &span.style else { continue };
+            let words = self.plain.get(span.range.clone()).unwrap_or_default();
+            if words == url || !is_web(url) || keeps(words, url) || span.range.end < done {
+                continue;
+            }
+            let more = format!(" ({url})");
+            out.plain.push_str(self.plain.get(done..span.range.end).unwrap_or_default());
+            out.plain.push_str(&more);
+            done = span.range.end;
+            added.push((span.range.end, more.len()));
+        }
+        out.plain.push_str(self.plain.get(done..).unwrap_or_default());
+        let moved = |at: usize, end: bool| -> usize {
+            let before = added.iter().filter(|(place, _)| if end { *place < at } else { *place <= at });
+            at + before.map(|(_, length)| length).sum::<usize>()
+        };
+        let spelled = |s: &Span| matches!(&s.style, Style::Link(_)) && added.iter().any(|(at, _)| *at == s.range.end);
+        let there = |s: &Span| {
+            let range = moved(s.range.start, false)..moved(s.range.end, true);
+            Span { range, style: s.style.clone() }
+        };
+        out.spans = self.spans.iter().filter(|s| !spelled(s)).map(there).collect();
+        out
+    }
+
     /// The part in a range of bytes, with the styles that reach into it.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {

@@ -230,8 +230,8 @@ impl Channels for Component {
             },
             webhooks: vec!["hook".into()],
             spool: *self.platform.spool.lock().unwrap(),
-            media: false,
             sockets: self.platform.gateway.infos(),
+            media: false,
         }]
     }
     fn changed(&self) -> watch::Receiver<u64> {

@@ -239,6 +239,10 @@ impl Door {
     }
 
     /// A connection, encrypted where the scheme says so, to an address that was judged.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one door: sockets are opened here, after their addresses were judged"
+    )]
     async fn wire(
         &self,
         policy: &Policy,

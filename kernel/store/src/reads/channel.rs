@@ -48,6 +48,16 @@ impl Reader {
         .await
     }
 
+    /// How often a channel's sockets logged in; `Null` = never.
+    pub async fn channel_logins(&self, instance: &InstanceId) -> Result<Value, StoreError> {
+        let instance = instance.to_string();
+        self.read(move |c| {
+            let sql = "SELECT body FROM channel_logins WHERE instance = ?1";
+            Ok(one(c, "read the logins", sql, [instance], |r| r.json(0))?.unwrap_or_default())
+        })
+        .await
+    }
+
     /// Where people last wrote directly, the newest first.
     pub async fn places(&self) -> Result<Vec<PlaceRow>, StoreError> {
         self.read(move |c| {
@@ -55,16 +65,6 @@ impl Reader {
             all(c, "read the places", sql, [], |r| {
                 Ok(PlaceRow { instance: r.parsed(0)?, sender: r.get(1)?, conversation: r.json(2)?, at_ms: r.u64(3)? })
             })
-        })
-        .await
-    }
-
-    /// How often a channel's sockets logged in; `Null` = never.
-    pub async fn channel_logins(&self, instance: &InstanceId) -> Result<Value, StoreError> {
-        let instance = instance.to_string();
-        self.read(move |c| {
-            let sql = "SELECT body FROM channel_logins WHERE instance = ?1";
-            Ok(one(c, "read the logins", sql, [instance], |r| r.json(0))?.unwrap_or_default())
         })
         .await
     }

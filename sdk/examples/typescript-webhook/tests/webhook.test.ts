@@ -26,6 +26,19 @@ test("a query is decoded as forms encode it", async () => {
   assert.deepEqual(led.response, { status: 202, body: '{"accepted":true,"key":"1"}' });
 });
 
+test("texts of all kinds come and go as they are, and what is no UTF-8 becomes U+FFFD", async () => {
+  const text = "\u0000 a \u007f\u0080 grün 日本 👋 \u{10ffff} 100% %41 +";
+  const [said] = (await host.channel.event(null, webhook("token", { from: "ann", id: "1", text }))).messages;
+  assert.equal(said?.text, text);
+  const [part] = await host.channel.render(ann, text);
+  assert.equal(part?.text, text);
+  assert.equal((JSON.parse(Buffer.from(part.data).toString()) as { text: string }).text, text);
+  const broken = webhook("token", "");
+  assert.ok(broken.tag === "webhook");
+  broken.val.body = new Uint8Array(Buffer.concat([Buffer.from('{"from":"ann","id":"1","text":"a'), Buffer.of(0xff), Buffer.from('b"}')]));
+  assert.equal((await host.channel.event(null, broken)).messages[0]?.text, "a\ufffdb");
+});
+
 test("what may have arrived is told from what did not", async () => {
   const [part] = await host.channel.render(ann, "Hello");
   assert.ok(part);

@@ -63,6 +63,29 @@ export class Led {
         : [],
     );
   }
+  /** Whether a socket is kept open from now on, and how long the next connection waits at least, ms. */
+  get keepsSocket(): number | undefined {
+    return this.outcome.link?.tag === "socket" ? this.outcome.link.val : undefined;
+  }
+  /** The socket that is opened: endpoint, and path, URL, or `a captured link`. */
+  get connects(): string | undefined {
+    for (const e of this.outcome.effects) {
+      if (e.tag === "connect") return `${e.val.endpoint}:${e.val.address.tag === "handle" ? "a captured link" : e.val.address.val}`;
+    }
+    return undefined;
+  }
+  /** Whether another connection is asked for. */
+  get dials(): boolean {
+    return this.outcome.effects.some((e) => e.tag === "dial");
+  }
+  /** What is sent through sockets, in order, as text. */
+  get frames(): { socket: number; text: string }[] {
+    return this.outcome.effects.flatMap((e) => (e.tag === "frame" ? [{ socket: e.val.socket, text: text(e.val.data) }] : []));
+  }
+  /** The sockets that are ended, with their codes. */
+  get closes(): { socket: number; code: number }[] {
+    return this.outcome.effects.flatMap((e) => (e.tag === "close" ? [{ socket: e.val.socket, code: e.val.code }] : []));
+  }
   /** The answer to a webhook. */
   get response(): { status: number; body: string } | undefined {
     const response = this.outcome.response;
@@ -81,6 +104,12 @@ export function webhook(name: string, body: unknown, more: Partial<Omit<WebhookR
   const text = typeof body === "string" ? body : JSON.stringify(body);
   const request = { method: "POST", query: "", headers: [], ...more, webhook: name, body: new Uint8Array(Buffer.from(text)) };
   return { tag: "webhook", val: request };
+}
+
+/** A text, or a value as JSON, that came through a socket, as an event. */
+export function frame(socket: number, data: unknown): Event {
+  const text = typeof data === "string" ? data : JSON.stringify(data);
+  return { tag: "frame", val: { socket, text: true, data: new Uint8Array(Buffer.from(text)) } };
 }
 
 /** Calls of a channel; its failures are thrown as {@link ChannelFailure}. */

@@ -8,7 +8,7 @@ const BYTES = new Set(["state", "data", "body", "bytes"]);
 /** Fields that hold a case of an enum, by its name alone. */
 const ENUMS = new Set(["kind", "scope", "textUnit", "role"]);
 /** Fields that hold a variant whose case may have no value. */
-const VARIANTS = new Set(["link", "body", "toolChoice", "stop"]);
+const VARIANTS = new Set(["link", "body", "effects", "toolChoice", "stop"]);
 
 /** For the host. */
 export function toHost(value: unknown, field = ""): unknown {

@@ -1,0 +1,166 @@
+//! Signal, through signal-cli-rest-api (<https://github.com/bbernhard/signal-cli-rest-api>), which the owner runs beside the assistant. It hands
+//! out each message once: what came is durable before it is looked at, and what nobody took is gone.
+
+mod api;
+mod incoming;
+
+use carapace_chat_text::{Text, Unit, parse, split};
+use carapace_sdk::channel::{
+    Channel, Connect, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part, PollResponse,
+    Receipt, TextUnit, TypingSupport,
+};
+use carapace_sdk::{config, http, log};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Bytes of one message; Signal makes a file of the rest.
+const LIMIT: usize = 2_000;
+/// Between two pings.
+const PING: Duration = Duration::from_secs(30);
+/// How long a poll is held open when there is nothing, s.
+const HOLD: u64 = 10;
+
+/// The component.
+#[derive(Debug, Default)]
+pub struct Signal;
+
+carapace_sdk::component!(Signal: Channel);
+
+/// The instance's section of the configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Config {
+    /// The account's number, as `+49…`.
+    number: String,
+}
+
+/// Nothing lasts: what was handed out is not handed out again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {}
+
+fn number() -> Result<String, Failure> {
+    let config: Config = config::get()?;
+    let number = config.number.trim().to_owned();
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    if !number.is_empty() && (digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit())) {
+        return Err(Failure::last(format!(
+            "config.number: `{number}` is no number; write it with the country's code, such as \"+4915112345678\""
+        )));
+    }
+    Ok(number)
+}
+
+/// As part of a path.
+fn account(number: &str) -> String {
+    number.replace('+', "%2B")
+}
+
+impl Channel for Signal {
+    type State = State;
+
+    fn describe(&self) -> Description {
+        Description {
+            text_limit: u32::try_from(LIMIT).unwrap_or(u32::MAX),
+            text_unit: TextUnit::Bytes,
+            // Signal takes no key: what was in flight at a crash may be there.
+            key_window_s: 0,
+            typing: Some(TypingSupport { lasts_ms: 15_000, stops: true }),
+            extra: Vec::new(),
+        }
+    }
+
+    fn start(&self, state: State) -> Result<Outcome<State>, Failure> {
+        let number = number()?;
+        if number.is_empty() {
+            log::info("no account is set: say config: { number: \"+…\" } for this instance");
+            return Ok(Outcome::new(state).idle());
+        }
+        let about = api::call(http::get("api", "/v1/about"))?;
+        if about.get("mode").and_then(Value::as_str) == Some("json-rpc") {
+            return Ok(Outcome::new(state).socket());
+        }
+        let request = http::get("api", format!("/v1/receive/{}", account(&number)))
+            .query("timeout", HOLD.to_string())
+            .timeout(Duration::from_secs(HOLD + 30));
+        Ok(Outcome::new(state).poll(request, Duration::from_secs(1)))
+    }
+
+    fn on_event(&self, state: State, event: Event, _attempt: u32) -> Result<Outcome<State>, Failure> {
+        let number = number()?;
+        let outcome = Outcome::new(state);
+        Ok(match event {
+            Event::Dial(_) => {
+                let path = format!("/v1/receive/{}", account(&number));
+                outcome.connect(Connect::path("receive", path).ping(PING))
+            }
+            Event::Frame(frame) => incoming::envelope(outcome, &frame.data, &number),
+            Event::Item(item) => incoming::envelope(outcome, &item.data, &number),
+            _ => outcome,
+        })
+    }
+
+    fn split(&self, response: PollResponse) -> Result<Vec<Item>, Failure> {
+        let body: Value = serde_json::from_slice(&response.body)
+            .map_err(|e| Failure::retryable(format!("signal-cli-rest-api's answer cannot be read: {e}")))?;
+        if !(200..300).contains(&response.status) {
+            let f = api::refusal(response.status, &body);
+            // While a number is being registered, or Signal is not reached.
+            return Err(Failure { retryable: true, ..f });
+        }
+        let Value::Array(all) = body else {
+            return Err(Failure::retryable("signal-cli-rest-api answered no list of messages"));
+        };
+        let item = |data: Value| Item { cursor: incoming::cursor(&data), data: data.to_string().into_bytes() };
+        Ok(all.into_iter().map(item).collect())
+    }
+
+    fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
+        let parts = split(&parse(&content.text).with_links_in_words(|_, _| false), LIMIT, Unit::Bytes);
+        let one = |(n, text): (usize, Text)| {
+            // Styles are left out: words are words.
+            let text = text.plain;
+            // Only the first part answers; the others follow it.
+            let data = json!({ "text": text, "reply_to": content.reply_to.as_ref().filter(|_| n == 0) });
+            Part { text, data: data.to_string().into_bytes() }
+        };
+        Ok(parts.into_iter().enumerate().map(one).collect())
+    }
+
+    fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
+        let part: Value = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
+        let mut body = json!({
+            "number": number()?,
+            "recipients": [outgoing.conversation.id],
+            "message": part.get("text"),
+            "text_mode": "normal",
+        });
+        let quoted = part.get("reply_to").and_then(Value::as_str).and_then(|to| to.split_once(':'));
+        if let (Value::Object(body), Some((at, author))) = (&mut body, quoted)
+            && let Ok(at) = at.parse::<u64>()
+        {
+            body.insert("quote_timestamp".to_owned(), at.into());
+            body.insert("quote_author".to_owned(), author.into());
+        }
+        let sent = api::call(http::post("api", "/v2/send").json(&body))?;
+        // A list with one for each kind of recipient; older versions give that one, and write the time as a number.
+        let sent = sent.get(0).unwrap_or(&sent);
+        let at = match sent.get("timestamp") {
+            Some(Value::String(at)) => at.clone(),
+            Some(at) => at.to_string(),
+            None => String::new(),
+        };
+        Ok(Receipt::new(at))
+    }
+
+    fn typing(&self, conversation: &Conversation, on: bool) -> Result<(), Failure> {
+        let method = if on { "PUT" } else { "DELETE" };
+        let path = format!("/v1/typing-indicator/{}", account(&number()?));
+        api::call(http::request(method, "api", path).json(&json!({ "recipient": conversation.id })))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
