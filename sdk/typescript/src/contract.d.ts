@@ -270,7 +270,7 @@ declare module "carapace:plugin/channel" {
   export interface Message {
     /** The same key is the same message, however often it comes: 1 to 256 bytes. */
     key: string;
-    /** The platform's id of it, for replies. */
+    /** The platform's id of it, for replies; empty if it has none. */
     id: string;
     conversation: Conversation;
     sender: Sender;

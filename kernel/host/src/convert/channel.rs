@@ -142,7 +142,10 @@ fn id(what: &str, id: &str) -> Result<(), ChannelFailure> {
 
 fn message(m: wit::Message) -> Result<ChannelMessage, ChannelFailure> {
     id("a message's key", &m.key)?;
-    id("a message's id", &m.id)?;
+    // What is no message there has none: a command, a pressed button.
+    if !m.id.is_empty() {
+        id("a message's id", &m.id)?;
+    }
     at_most("files in a message", MAX_ATTACHMENTS, m.attachments.len())?;
     if m.sender.id.len() > MAX_ID || m.sender.id.contains(char::is_control) {
         return Err(broken("a sender's id is too long, or no line"));
