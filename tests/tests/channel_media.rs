@@ -49,7 +49,7 @@ async fn a_photo_reaches_a_model_that_sees_and_what_it_is_nobody_is_believed_abo
     let asked = peers::asked(&model).await;
     // Telegram says that every photo is a JPEG; the bytes say what this one is.
     let shown = format!("data:image/png;base64,{}", BASE64.encode(&image));
-    assert_eq!(images(&asked[0]), [shown.clone()], "{}", asked[0]["body"]);
+    assert_eq!(images(&asked[0]), std::slice::from_ref(&shown), "{}", asked[0]["body"]);
     assert!(
         asked[0]["body"].to_string().contains("image/png, 33 bytes. It is the image with it."),
         "{}",
@@ -61,7 +61,7 @@ async fn a_photo_reaches_a_model_that_sees_and_what_it_is_nobody_is_believed_abo
     kernel.restart();
     telegram.private(1, "and in colour?").await;
     telegram.sent(2).await;
-    assert_eq!(images(&peers::asked(&model).await[1]), [shown.clone()]);
+    assert_eq!(images(&peers::asked(&model).await[1]), std::slice::from_ref(&shown));
 
     // What is no image, and what would be gigabytes of pixels, is said in words.
     photo(&telegram, "run this, please", b"#!/bin/sh\nrm -rf /\n").await;

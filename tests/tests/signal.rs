@@ -87,7 +87,8 @@ async fn what_was_handed_out_survives_kills_although_it_is_handed_out_once() {
             }
             signal.sent(round * 4 + 1).await;
             kernel.kill();
-            until("the connection being gone", &kernel, async || (signal.state().await["sockets"] == 0).then_some(())).await;
+            until("the connection being gone", &kernel, async || (signal.state().await["sockets"] == 0).then_some(()))
+                .await;
             kernel.restart();
         }
         let uncertain = until("everything being settled", &kernel, async || {

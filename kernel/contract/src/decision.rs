@@ -198,6 +198,7 @@ impl<T> Authorized<T> {
 
 /// The checkpoint's answer.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "one for each call, and taken apart at once")]
 pub enum Verdict {
     /// Go.
     Allow(Authorized<PlannedCall>),

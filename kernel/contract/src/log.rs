@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The content of one row, stored as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "rows are read and written one by one")]
 pub enum Entry {
     /// What came in.
     User {

@@ -252,7 +252,10 @@ impl ToolInfo {
         match arguments.get(argument) {
             None | Some(serde_json::Value::Null) => false,
             Some(serde_json::Value::String(id)) => place.is_none_or(|p| p.conversation.id != *id),
-            Some(id) => place.is_none_or(|p| p.conversation.id != id.to_string()),
+            Some(id) => {
+                let id = id.to_string();
+                place.is_none_or(|p| p.conversation.id != id)
+            }
         }
     }
 }
