@@ -139,5 +139,5 @@ fn it_greets_with_its_version_and_answers_until_the_input_ends() {
 fn a_message_of_another_version_ends_it_with_an_error_that_says_so() {
     let error = serve(misbehaving(), &b"{\"Dream\":{}}\n"[..], Vec::new(), |_| Ok(())).unwrap_err();
     assert!(matches!(error, HostError::Protocol(_)));
-    assert!(error.to_string().contains("must be of one version (test protocol 2)"), "{error}");
+    assert!(error.to_string().contains(&format!("must be of one version (test protocol {VERSION})")), "{error}");
 }
