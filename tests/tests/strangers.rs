@@ -57,7 +57,7 @@ async fn a_crowd_of_strangers_brings_three_codes_no_turn_and_no_wait_for_the_own
     assert_eq!(*asked.lock().unwrap(), 1, "a stranger's words reached the model");
     assert_eq!(json_of(&kernel, &["pairing", "list", "--json"])["pending"].as_array().unwrap().len(), 3);
     // What they leave behind: no event that waits or died, and a log that did not count them one by one.
-    assert_eq!(json_of(&kernel, &["events", "dead", "--json"]), json!([]));
+    assert_eq!(json_of(&kernel, &["events", "list", "--json"]), json!([]));
     let lines = kernel.log().lines().count();
     assert!(lines < 200, "{lines} lines for {strangers} strangers");
     let kept = std::fs::metadata(kernel.state().join("carapace.db")).map(|m| m.len()).unwrap_or_default();
