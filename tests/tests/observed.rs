@@ -224,3 +224,13 @@ async fn what_a_component_logs_and_uses_is_shown_and_so_is_what_ended_it() {
     assert_eq!(unknown.status.code(), Some(3), "{}", all(&unknown));
     assert!(all(&unknown).contains("E-HOST-002") && !Path::new("never.jsonl").exists(), "{}", all(&unknown));
 }
+
+#[test]
+fn a_command_whose_reader_has_had_enough_ends_without_a_word() {
+    let state = tempfile::tempdir().unwrap();
+    let mut schema = command(state.path(), &[]);
+    let mut child = schema.args(["config", "schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+}

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
     }
     // Commands in help texts are there to be copied: no line is broken inside them.
     let _ = miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
+    end_with_the_reader();
     let cli = Cli::parse();
     let as_json = wants_json(&cli.command);
     match run(cli) {
@@ -58,6 +59,19 @@ fn main() -> ExitCode {
             ExitCode::from(exit as u8)
         }
     }
+}
+
+/// Whoever reads what is printed has had enough (`carapace status | head`): the command ends without a word, as others do.
+fn end_with_the_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let told =
+            panic.payload_as_str().is_some_and(|text| text.starts_with("failed printing to stdout: Broken pipe"));
+        if told && std::thread::current().name() == Some("main") {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
 }
 
 /// The directories: from the command line, else from the environment, else the platform's.
