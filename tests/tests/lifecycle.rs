@@ -26,6 +26,19 @@ fn packages(state: &Path) -> BTreeSet<PathBuf> {
     dirs.iter().flat_map(|d| std::fs::read_dir(d).unwrap().map(|e| e.unwrap().path())).collect()
 }
 
+/// The gadget as it is listed once the owner is told something about it.
+async fn noted(kernel: &Kernel) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let instance = listed(kernel.state()).unwrap();
+        if !instance["note"].is_null() {
+            return instance;
+        }
+        assert!(Instant::now() < deadline, "{}", kernel.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_is_installed_updated_rolled_back_and_removed_while_conversations_go_on() {
     let (kernel, _model) = gadget_kernel!();
@@ -291,12 +304,7 @@ async fn calls_that_run_into_a_limit_bring_no_older_version_back() {
         assert!(is_error && content.contains("E-RUNTIME-002"), "{content}");
     }
     // The owner is told.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while listed(state).unwrap()["note"].is_null() {
-        assert!(Instant::now() < deadline, "{}", kernel.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let instance = listed(state).unwrap();
+    let instance = noted(&kernel).await;
     assert_eq!(instance["version"], "0.2.0", "{instance}");
     assert!(instance["note"].as_str().unwrap().contains("ran into its limits"), "{instance}");
 }
@@ -316,12 +324,7 @@ async fn a_version_that_breaks_after_it_changed_the_datas_form_stays_and_the_own
         let (content, is_error) = call(&kernel, &format!("ruin-{n}")).await;
         assert!(is_error && content.contains("E-RUNTIME-001"), "{content}");
     }
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while listed(state).unwrap()["note"].is_null() {
-        assert!(Instant::now() < deadline, "{}", kernel.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let instance = listed(state).unwrap();
+    let instance = noted(&kernel).await;
     assert_eq!(instance["version"], "0.2.0", "{instance}");
     let note = instance["note"].as_str().unwrap();
     assert!(note.contains("was not rolled back by itself") && note.contains("in form 2"), "{note}");
