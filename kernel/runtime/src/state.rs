@@ -219,7 +219,7 @@ impl Core {
     /// # Errors
     /// [`Stop`] when the run was cancelled or has no host call left; it ends the guest.
     pub fn host_call(&mut self) -> wasmtime::Result<()> {
-        self.wasi_call();
+        self.count_host_call();
         self.within_host_calls()?;
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled.into());
@@ -227,8 +227,8 @@ impl Core {
         Ok(())
     }
 
-    /// Counts a call from the guest that cannot be refused: [`Core::tick`] ends a guest that makes too many.
-    pub(crate) fn wasi_call(&mut self) {
+    /// Counts a call from the guest, and no more: what cannot be refused on the spot (WASI) is ended by [`Core::tick`].
+    pub(crate) fn count_host_call(&mut self) {
         self.host_calls += 1;
         self.instance.meter.host_call();
     }

@@ -22,7 +22,7 @@ impl HasData for Io {
 
 // Each function of WASI begins with one of these.
 fn io_of<T: Imports>(t: &mut T) -> &mut ResourceTable {
-    t.core().wasi_call();
+    t.core().count_host_call();
     t.core().table()
 }
 fn cli_of<T: Imports>(t: &mut T) -> WasiCliCtxView<'_> {

@@ -118,7 +118,7 @@ impl Core {
 
     /// What the interfaces work on, for a call that counts.
     pub(crate) fn called_wasi(&mut self) -> (&mut Entered, &mut ResourceTable) {
-        self.wasi_call();
+        self.count_host_call();
         let entered = self.wasi.get_or_insert_with(|| Box::new(Entered::empty()));
         (entered, &mut self.table)
     }
