@@ -274,6 +274,9 @@ pub(crate) enum SecretsCommand {
         /// `publisher/name[/instance]`
         #[arg(long, value_name = "INSTANCE")]
         instance: String,
+        /// Make one by chance that nobody sees, where the component hands it on itself.
+        #[arg(long)]
+        generate: bool,
     },
     /// Names, never values.
     List(OutputArgs),

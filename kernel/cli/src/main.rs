@@ -217,8 +217,8 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Plugin(_) => {
             status::plugins(&paths, matches!(command, Command::Plugin(PluginCommand::List(o)) if o.json)).await
         }
-        Command::Secrets(SecretsCommand::Set { name, instance }) => {
-            secrets::set(&paths, config, &name, &instance).await
+        Command::Secrets(SecretsCommand::Set { name, instance, generate }) => {
+            secrets::set(&paths, config, &name, &instance, generate).await
         }
         Command::Secrets(SecretsCommand::List(output)) => secrets::list(&paths, config, output.json).await,
         Command::Secrets(SecretsCommand::Rm { name, instance }) => {

@@ -4,7 +4,7 @@
 
 use super::plugin::print_json;
 use crate::assembly::instance_id;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure, OrFail, Outcome};
 use crate::owner::carry_out;
 use carapace_config::{ConfigHandle, StatePaths};
 use carapace_contract::SecretName;
@@ -16,10 +16,25 @@ fn name(text: &str) -> Outcome<SecretName> {
     text.parse().map_err(|e: carapace_contract::NameError| Failure::new(Exit::Usage, e.to_string()))
 }
 
-/// Stores one; the value comes from standard input or is asked for without echo.
-pub(crate) async fn set(paths: &StatePaths, config: Arc<ConfigHandle>, secret: &str, instance: &str) -> Outcome {
+/// 256 bits, in letters that go anywhere.
+fn generated() -> Outcome<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).or_fail("no randomness for a secret")?;
+    Ok(hex::encode(bytes))
+}
+
+/// Stores one; the value comes from standard input, is asked for without echo, or made.
+pub(crate) async fn set(
+    paths: &StatePaths,
+    config: Arc<ConfigHandle>,
+    secret: &str,
+    instance: &str,
+    generate: bool,
+) -> Outcome {
     let (instance, secret) = (instance_id(instance)?, name(secret)?);
-    let value = if std::io::stdin().is_terminal() {
+    let value = if generate {
+        generated()?
+    } else if std::io::stdin().is_terminal() {
         crate::hidden::ask(&format!("{secret} of {instance}: "))?
     } else {
         let mut value = String::new();
