@@ -13,7 +13,7 @@ pub(crate) const PART: usize = 24_000;
 /// Bytes asked for at once.
 const READ: u32 = 1 << 18;
 /// For the head of the answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const ACCEPT: &str = "text/html, application/xhtml+xml, text/plain, application/json;q=0.9, */*;q=0.5";
 
 #[derive(Deserialize, JsonSchema)]
@@ -28,12 +28,7 @@ pub(crate) struct Fetch {
 
 /// What `web_fetch` answers.
 pub(crate) fn answer(Fetch { url, from }: Fetch, _: &Context) -> Result<String, ToolError> {
-    let url = url.trim();
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        let why = "`url` must be a whole address that begins with https:// or http://";
-        return Err(ToolError::InvalidArguments(why.into()));
-    }
+    let url = address(&url)?;
     let response = http::public(url).header("accept", ACCEPT).timeout(PATIENCE).send().map_err(refused)?;
     let (mime, charset) = kind::parse(&response.header("content-type").unwrap_or_default());
     let address = response.url();
@@ -44,12 +39,14 @@ pub(crate) fn answer(Fetch { url, from }: Fetch, _: &Context) -> Result<String, 
     let named = kind::of(&mime);
     if named == Some(Kind::Other) {
         let size = response.header("content-length").map(|n| format!(" of {n} bytes")).unwrap_or_default();
-        return Ok(told + &format!("\n\nThis is a file{size}, not text; web_fetch does not read it."));
+        return Ok(
+            told + &format!("\n\nThis is a file{size}, not text; web_fetch does not read it; web_file brings it.")
+        );
     }
     let (body, whole) = read(&response)?;
     let kind = named.unwrap_or_else(|| kind::sniff(&body));
     if kind == Kind::Other || kind::is_binary(&body, charset.as_deref()) {
-        return Ok(told + "\n\nThis is a file, not text; web_fetch does not read it.");
+        return Ok(told + "\n\nThis is a file, not text; web_fetch does not read it; web_file brings it.");
     }
     let (mut text, used) = charset::decode(&body, charset.as_deref(), kind == Kind::Html);
     if used != "UTF-8" {
@@ -63,6 +60,17 @@ pub(crate) fn answer(Fetch { url, from }: Fetch, _: &Context) -> Result<String, 
         text = page.text;
     }
     Ok(format!("{told}\n\n{}", part(&text, from.unwrap_or(0), whole)?))
+}
+
+/// A whole address.
+pub(crate) fn address(url: &str) -> Result<&str, ToolError> {
+    let url = url.trim();
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("http" | "https")) {
+        let why = "`url` must be a whole address that begins with https:// or http://";
+        return Err(ToolError::InvalidArguments(why.into()));
+    }
+    Ok(url)
 }
 
 /// The body, and whether that is all of it.
@@ -112,7 +120,7 @@ fn part(text: &str, from: usize, whole: bool) -> Result<String, ToolError> {
 }
 
 /// The address goes to the kernel as the model gave it: what is wrong with it is for the model to change.
-fn refused(error: http::Error) -> ToolError {
+pub(crate) fn refused(error: http::Error) -> ToolError {
     match error.into_inner() {
         Error::Invalid(why) => ToolError::InvalidArguments(why),
         other => other.into(),

@@ -2,6 +2,7 @@ use super::*;
 use crate::fetch::{MAX_BODY, PART};
 use carapace_sdk::Error;
 use carapace_sdk::testing::Answer;
+use carapace_sdk::tools::Content;
 
 const URL: &str = "https://example.com/a/b";
 
@@ -96,8 +97,11 @@ fn files_are_named_and_not_read(host: &mut TestHost) {
     }
     for body in [&b"%PDF-1.7 x"[..], b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"GIF89a"] {
         let text = fetch(host, "application/octet-stream", body);
-        assert!(text.ends_with("This is a file, not text; web_fetch does not read it."), "{text}");
-        assert!(fetch(host, "text/html", body).ends_with("This is a file, not text; web_fetch does not read it."));
+        assert!(text.ends_with("This is a file, not text; web_fetch does not read it; web_file brings it."), "{text}");
+        assert!(
+            fetch(host, "text/html", body)
+                .ends_with("This is a file, not text; web_fetch does not read it; web_file brings it.")
+        );
     }
     assert!(fetch(host, "text/plain; charset=utf-16le", b"h\0i\0").ends_with("\n\nhi"));
     assert!(fetch(host, "", b"\xff\xfeh\0i\0").ends_with("\n\nhi"));
@@ -136,10 +140,10 @@ fn a_long_page_comes_in_parts_that_say_how_to_go_on(host: &mut TestHost) {
 
 #[carapace_sdk::test]
 fn an_endless_body_is_cut_and_a_broken_one_shown_as_far_as_it_came(host: &mut TestHost) {
-    host.on_public(URL, answer(200, "text/plain").chunks((0..256).map(|_| vec![b'x'; 1 << 18])));
+    host.on_public(URL, answer(200, "text/plain").chunks((0..24).map(|_| vec![b'x'; 1 << 18])));
     let text = host.call_tool("web_fetch", json!({ "url": URL, "from": MAX_BODY - 5 })).unwrap().text();
     assert!(text.ends_with("\n\nxxxxx\n\n[the page did not come whole: this is as much of it as was read]"), "{text}");
-    assert_eq!(host.unread(), 256 - 17, "nothing more was read than is needed");
+    assert_eq!(host.unread(), 24 - 17, "nothing more was read than is needed");
     for error in [Error::Limit as fn(String) -> Error, Error::Timeout, Error::Unavailable] {
         let broken = || answer(200, "text/html").breaks(error("gone".into()));
         let text = told(host, broken().chunk("<p>begin")).unwrap();
@@ -180,4 +184,20 @@ fn a_refusal_of_the_kernel_keeps_its_kind_and_its_words(host: &mut TestHost) {
     assert!(matches!(with(Error::Timeout("slow".into())), Err(ToolError::Unavailable(_))));
     assert!(matches!(with(Error::Limit("rate".into())), Err(ToolError::Failed(_))));
     assert!(matches!(with(Error::Invalid("no host".into())), Err(ToolError::InvalidArguments(_))));
+}
+
+#[carapace_sdk::test]
+fn a_picture_or_a_file_is_brought_as_it_is(host: &mut TestHost) {
+    let mut bring = |kind: &str, body: &[u8]| {
+        host.on_public(URL, answer(200, kind).chunk(body));
+        host.call_tool("web_file", json!({ "url": URL }))
+    };
+    let brought = bring("image/png", b"\x89PNG").unwrap();
+    assert!(matches!(&brought.content()[..], [Content::Image(i)] if i.mime == "image/png" && i.data == b"\x89PNG"));
+    let brought = bring("application/pdf; x=y", b"%PDF-").unwrap();
+    assert!(matches!(&brought.content()[..], [Content::File(f)] if f.mime == "application/pdf" && f.data == b"%PDF-"));
+    assert!(matches!(bring("text/html", b"<p>"), Err(ToolError::InvalidArguments(why)) if why.contains("web_fetch")));
+    assert!(matches!(bring("image/png", b""), Err(ToolError::NotFound(_))));
+    host.on_public(URL, answer(404, "text/html").chunk("gone"));
+    assert!(matches!(host.call_tool("web_file", json!({ "url": URL })), Err(ToolError::NotFound(_))));
 }
