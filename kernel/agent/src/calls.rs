@@ -367,25 +367,16 @@ fn flatten(parts: Vec<Part>) -> (String, Vec<Part>) {
         match part {
             Part::Text { text } => words.push(text),
             Part::Other { name, value } if name == "structured" => words.push(value),
-            // A file is named, not spelled out: its bytes in base64 would only fill the context.
-            Part::Other { name, value } if name == "file" => words.push(file(&value)),
             Part::Other { name, value } => words.push(format!("[{name}: {value}]")),
-            Part::Image { .. } | Part::Media(_) => beside.push(part),
+            Part::Media(media) => {
+                words.push(format!("[{}: it goes along with the answer, where files can be shown]", media.in_words()));
+                beside.push(Part::Media(media));
+            }
+            Part::Image { .. } => beside.push(part),
             Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }
     (words.join("\n"), beside)
-}
-
-/// What a model is told of a file: name, type and size.
-fn file(value: &str) -> String {
-    let file: Value = serde_json::from_str(value).unwrap_or_default();
-    let text = |key: &str| -> String {
-        let text = file.get(key).and_then(Value::as_str).unwrap_or("?");
-        text.chars().filter(|c| !c.is_control()).take(200).collect()
-    };
-    let bytes = file.get("data").and_then(Value::as_str).map_or(0, |d| d.trim_end_matches('=').len() * 3 / 4);
-    format!("[the file `{}` of type {}, {bytes} bytes, which cannot be shown here]", text("name"), text("mime"))
 }
 
 fn word(outcome: &Result<ToolOutput, ToolFailure>) -> &'static str {
@@ -401,12 +392,17 @@ fn count(catalog: &[ToolInfo], tool: &str, outcome: &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use carapace_contract::media::Media;
 
     #[test]
     fn a_model_reads_what_a_file_is_and_not_its_bytes() {
-        let value = json!({ "name": "a\n.pdf", "mime": "application/pdf", "data": "QUJDRA==" }).to_string();
-        let (words, beside) = flatten(vec![Part::text("here:"), Part::Other { name: "file".into(), value }]);
-        assert_eq!(words, "here:\n[the file `a.pdf` of type application/pdf, 4 bytes, which cannot be shown here]");
-        assert!(beside.is_empty());
+        let name = Some("a.pdf".to_owned());
+        let file = Media { id: "0".into(), size: 4, mime: "application/pdf".into(), pixels: None, name };
+        let (words, beside) = flatten(vec![Part::text("here:"), Part::Media(file.clone())]);
+        assert_eq!(
+            words,
+            "here:\n[a.pdf (application/pdf, 4 bytes): it goes along with the answer, where files can be shown]"
+        );
+        assert_eq!(beside, [Part::Media(file)]);
     }
 }

@@ -1,5 +1,7 @@
-//! Images that are kept apart from the log, put in their place for a model that can see; for the others, in words.
+//! Images that are kept apart from the log, put in their place for a model that can see; for the others, in words. And the files that go
+//! along with an answer.
 
+use crate::rows::{Entry, Exchange};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use carapace_contract::media::Media;
@@ -15,6 +17,10 @@ const PIECE: usize = 1 << 20;
 /// Puts images, or words, in the place of what is kept apart. The newest are shown first; what does not fit any more was seen when it came.
 pub(crate) async fn show(store: &Reader, messages: &mut [Message], sees: bool) {
     let (mut left, mut bytes) = (MOST, MOST_BYTES);
+    // Of other files the tool's answer tells.
+    for message in messages.iter_mut() {
+        message.parts.retain(|p| !matches!(p, Part::Media(m) if !m.mime.starts_with("image/")));
+    }
     for part in messages.iter_mut().rev().flat_map(|m| m.parts.iter_mut().rev()) {
         let Part::Media(media) = part else { continue };
         let shown = if !sees {
@@ -32,9 +38,25 @@ pub(crate) async fn show(store: &Reader, messages: &mut [Message], sees: bool) {
                 bytes -= media.size;
                 Part::Image { mime: media.mime.clone(), data: BASE64.encode(data) }
             }
-            Err(why) => Part::text(format!("[an image of type {}, {} bytes: {why}]", media.mime, media.size)),
+            Err(why) => Part::text(format!("[{}: {why}]", media.in_words())),
         };
     }
+}
+
+/// What the tools of a run made, each once, in order.
+pub(crate) fn made(exchange: &Exchange) -> Vec<Media> {
+    let mut made: Vec<Media> = Vec::new();
+    for row in &exchange.rows {
+        let Entry::ToolResult { beside, .. } = &row.entry else { continue };
+        for part in beside {
+            if let Part::Media(media) = part
+                && made.iter().all(|m| m.id != media.id)
+            {
+                made.push(media.clone());
+            }
+        }
+    }
+    made
 }
 
 async fn read(store: &Reader, media: &Media) -> Option<Vec<u8>> {

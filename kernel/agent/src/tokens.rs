@@ -25,7 +25,14 @@ pub(crate) fn of_message(message: &Message) -> usize {
 fn of_part(part: &Part) -> usize {
     match part {
         Part::Text { text } | Part::Reasoning { text } => of_text(text),
-        Part::Image { .. } | Part::Media(_) => IMAGE,
+        Part::Image { .. } => IMAGE,
+        Part::Media(media) => {
+            if media.is_showable() {
+                IMAGE
+            } else {
+                PER_MESSAGE
+            }
+        }
         Part::ToolCall(call) => PER_MESSAGE + of_text(&call.name) + of_text(&call.arguments),
         Part::ToolResult(result) => PER_MESSAGE + of_text(&result.content),
         Part::Other { value, .. } => of_text(value),

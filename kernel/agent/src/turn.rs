@@ -376,6 +376,7 @@ impl<'a> Turn<'a> {
                 stop,
                 usage: self.usage,
                 model: self.model.as_ref().map(ToString::to_string).unwrap_or_default(),
+                files: crate::media::made(&self.transcript.current),
             },
             Ending::Failed(e) => TurnEventKind::Failed { code: e.code, message: e.message, retryable: e.retryable },
             Ending::Cancelled => TurnEventKind::Cancelled { text: self.spoken.text.clone() },

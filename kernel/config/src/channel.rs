@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// `instances.<key>.channel`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ChannelPolicy {
     /// Direct messages: `pairing` gives a stranger a code and nothing else, `listed` gives them nothing, `off` answers nobody.
@@ -48,6 +48,23 @@ pub struct ChannelPolicy {
     pub session: SessionScope,
     /// What happens to a part of which nobody knows whether it arrived: `ask` the owner, `resend`, `drop`.
     pub uncertain: Uncertain,
+    /// An answer is shown while it grows, where the platform lets a message be changed.
+    pub drafts: bool,
+}
+
+impl Default for ChannelPolicy {
+    fn default() -> Self {
+        Self {
+            direct: Direct::default(),
+            groups: Groups::default(),
+            owner: BTreeSet::new(),
+            allow: BTreeSet::new(),
+            group_allow: BTreeSet::new(),
+            session: SessionScope::default(),
+            uncertain: Uncertain::default(),
+            drafts: true,
+        }
+    }
 }
 
 /// `channel.direct`. The comments stay off the variants, so that the schema is one plain list of words.

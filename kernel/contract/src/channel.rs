@@ -7,6 +7,7 @@ pub use socket::{
 };
 
 use crate::digest::Digest;
+use crate::media::Media;
 use crate::name::{EndpointName, InstanceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub const MAX_PART: usize = 256 << 10;
 pub const MAX_ID: usize = 256;
 /// The longest text of a message that comes in, bytes; what is longer is cut, and says so.
 pub const MAX_TEXT: usize = 64 << 10;
+/// Files of one answer.
+pub const MAX_FILES: usize = 10;
 /// How often an event is given to a component that breaks on it.
 pub const MAX_ATTEMPTS: u32 = 3;
 
@@ -56,8 +59,30 @@ pub struct Description {
     pub text_unit: String,
     /// For so long the platform drops a second message with the same key, s; 0 = it does not.
     pub key_window_s: u32,
+    /// The largest file that can be sent, bytes; 0 = none.
+    #[serde(default)]
+    pub file_limit: u64,
     /// How it shows that somebody writes.
     pub typing: Option<TypingSupport>,
+    /// What was said can be changed.
+    #[serde(default)]
+    pub edits: Option<EditSupport>,
+}
+
+/// See [`Description`]. How long lies between two changes of a message, at least, ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditSupport {
+    /// Where one person writes with the assistant.
+    pub direct_ms: u32,
+    /// Elsewhere.
+    pub group_ms: u32,
+}
+
+impl EditSupport {
+    /// How long lies between two changes in such a conversation.
+    pub fn interval_ms(self, kind: ConversationKind) -> u32 {
+        if kind == ConversationKind::Direct { self.direct_ms } else { self.group_ms }
+    }
 }
 
 /// See [`Description`].
@@ -386,12 +411,14 @@ pub enum ChannelFailureKind {
 }
 
 /// What is to be said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// Markdown (CommonMark).
+    /// Markdown (CommonMark); may be empty if there are files.
     pub text: String,
     /// The message it answers.
     pub reply_to: Option<String>,
+    /// Files with it; they have names.
+    pub files: Vec<Media>,
 }
 
 /// One message of the platform's, rendered.

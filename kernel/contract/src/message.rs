@@ -33,7 +33,7 @@ pub enum Part {
         /// Base64 (standard, padded) of its bytes.
         data: String,
     },
-    /// An image that is kept apart.
+    /// An image or another file that is kept apart.
     Media(Media),
     /// What the model thought.
     Reasoning {

@@ -137,6 +137,8 @@ pub trait Channels: Send + Sync {
     ) -> Result<Vec<RenderedPart>, ChannelFailure>;
     /// `send`: the platform's id of what was sent.
     async fn send(&self, instance: &InstanceId, outgoing: Outgoing) -> Result<String, ChannelFailure>;
+    /// `edit`: `id` is what [`Self::send`] gave.
+    async fn edit(&self, instance: &InstanceId, outgoing: Outgoing, id: String) -> Result<(), ChannelFailure>;
     /// `typing`.
     async fn typing(&self, instance: &InstanceId, conversation: &Conversation, on: bool) -> Result<(), ChannelFailure>;
     /// `fetch-media`: what is kept then.

@@ -4,6 +4,7 @@ use crate::channel::Place;
 use crate::completion::{ModelInfo, StopReason, ToolChoice, Usage};
 use crate::decision::{Effects, Origin};
 use crate::digest::Digest;
+use crate::media::Media;
 use crate::message::{Message, Part, Role};
 use crate::name::InstanceId;
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,9 @@ pub enum TurnEventKind {
         usage: Usage,
         /// The model that answered.
         model: String,
+        /// What its tools made, for whoever reads the answer.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<Media>,
     },
     /// The last event of a run that failed.
     Failed {

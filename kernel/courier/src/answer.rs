@@ -1,6 +1,8 @@
 //! One message: turn, rendering, outbox. Each step finds what the one before it left, so that a crash anywhere repeats nothing.
 
 use crate::courier::Inner;
+use crate::draft::{self, Draft, Growing};
+use crate::files;
 use crate::inbound::{self, Payload};
 use crate::sending::Addressed;
 use crate::typing::Typing;
@@ -9,10 +11,13 @@ use carapace_contract::channel::{
     ChannelFailure, ChannelFailureKind, Content, Conversation, MAX_ATTEMPTS, RenderedPart,
 };
 use carapace_contract::decision::Origin;
+use carapace_contract::media::Media;
 use carapace_contract::turn::{TurnEventKind, TurnOptions, TurnRequest};
 use carapace_store::{Batch, InboxState, OutboxRow, OutboxState, StoreError, Ulid};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How long an answer is worth sending, ms.
 pub(crate) const WORTH_MS: u64 = 86_400_000;
@@ -41,6 +46,13 @@ pub(crate) struct Progress {
     begun: bool,
     /// How often its channel broke on its answer.
     broken: u32,
+}
+
+/// What a turn came to.
+struct Answer {
+    run: Option<Ulid>,
+    text: String,
+    files: Vec<Media>,
 }
 
 /// What is to be said, and how.
@@ -91,7 +103,7 @@ impl Inner {
         }
         let say = match payload {
             Payload::Notice { conversation, text, expires_ms } => {
-                let content = Content { text, reply_to: None };
+                let content = Content { text, ..Content::default() };
                 Some(Say { conversation, content, run: None, priority: -10, expires_ms })
             }
             Payload::Turn { origin, edit, message } => {
@@ -108,23 +120,45 @@ impl Inner {
                     options: TurnOptions::default(),
                     place: Some(self.place(instance, &message).await?),
                 };
-                let answer = self.turn(request).await;
-                drop(typing);
-                let (run, text) = answer?;
                 let reply_to = inbound::answered(&message);
-                (!text.trim().is_empty()).then(|| Say {
+                let priority = if origin == Origin::Owner { 10 } else { 0 };
+                let draft = Draft {
+                    inner: self,
+                    instance,
+                    conversation: &message.conversation,
+                    reply_to: reply_to.clone(),
+                    priority,
+                    expires_ms: self.clock.now_ms().saturating_add(WORTH_MS),
+                    key: draft::key(id),
+                };
+                let (grows, growing) = watch::channel(Growing::default());
+                let over = CancellationToken::new();
+                let turn = async {
+                    let answer = self.turn(request, &grows).await;
+                    over.cancel();
+                    answer
+                };
+                let (answer, ()) = tokio::join!(turn, draft.show(growing, &over));
+                drop(typing);
+                let Answer { run, text, files } = answer?;
+                (!text.trim().is_empty() || !files.is_empty()).then(|| Say {
                     conversation: message.conversation,
-                    content: Content { text, reply_to },
+                    content: Content { text, reply_to, files },
                     run,
-                    priority: if origin == Origin::Owner { 10 } else { 0 },
+                    priority,
                     expires_ms: self.clock.now_ms().saturating_add(WORTH_MS),
                 })
             }
         };
         let mut batch = Batch::new().inbox_state(id, InboxState::Done);
-        if let Some(say) = say {
+        if let Some(mut say) = say {
+            say.content = files::fitting(self.channel(instance).as_ref(), say.content);
+            for file in &say.content.files {
+                batch = batch.blob_give(file.id.clone(), instance.clone(), self.clock.now_ms());
+            }
+            let draft = self.store.outbox_keyed(&instance.to_string(), &draft::key(id)).await?.map(|e| e.row.id);
             match self.channels.render(instance, &say.conversation, say.content.clone()).await {
-                Ok(parts) => batch = self.parts(batch, &id.to_string(), instance, &say, parts),
+                Ok(parts) => batch = self.parts(batch, &id.to_string(), instance, &say, parts, draft),
                 Err(f) => return self.not_rendered(id, instance, &f, progress).await,
             }
         }
@@ -139,7 +173,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Queues the parts of what is to be said; `key` tells it from everything else.
+    /// Queues the parts of what is to be said; `key` tells it from everything else. The first takes the place of the draft, if there is one.
     pub(crate) fn parts(
         &self,
         mut batch: Batch,
@@ -147,24 +181,39 @@ impl Inner {
         instance: &InstanceId,
         say: &Say,
         parts: Vec<RenderedPart>,
+        draft: Option<Ulid>,
     ) -> Batch {
         for (n, part) in parts.into_iter().enumerate() {
-            let addressed = Addressed { conversation: say.conversation.clone(), part };
-            batch = batch.outbox_put(OutboxRow {
-                id: self.new_id(),
-                run: say.run,
-                instance: instance.to_string(),
-                conversation: say.conversation.key(),
-                priority: say.priority,
-                idempotency_key: format!("{key}:{n}"),
-                part: serde_json::to_value(addressed).unwrap_or_default(),
-                state: OutboxState::Pending,
-                attempts: 0,
-                not_before_ms: self.clock.now_ms(),
-                expires_ms: Some(say.expires_ms),
-            });
+            let addressed = Addressed { conversation: say.conversation.clone(), part, edits: draft.filter(|_| n == 0) };
+            let key = format!("{key}:{n}");
+            batch = batch.outbox_put(self.row(instance, &key, addressed, say.run, say.priority, say.expires_ms));
         }
         batch
+    }
+
+    /// A part that waits to be sent.
+    pub(crate) fn row(
+        &self,
+        instance: &InstanceId,
+        key: &str,
+        addressed: Addressed,
+        run: Option<Ulid>,
+        priority: i32,
+        expires_ms: u64,
+    ) -> OutboxRow {
+        OutboxRow {
+            id: self.new_id(),
+            run,
+            instance: instance.to_string(),
+            conversation: addressed.conversation.key(),
+            priority,
+            idempotency_key: key.to_owned(),
+            part: serde_json::to_value(addressed).unwrap_or_default(),
+            state: OutboxState::Pending,
+            attempts: 0,
+            not_before_ms: self.clock.now_ms(),
+            expires_ms: Some(expires_ms),
+        }
     }
 
     async fn not_rendered(
@@ -201,24 +250,36 @@ impl Inner {
         Ok(())
     }
 
-    /// The run of a message, new or found again, to its end: what is to be said about it.
-    async fn turn(&self, request: TurnRequest) -> Result<(Option<Ulid>, String), Step> {
+    /// The run of a message, new or found again, to its end: what is to be said about it. Meanwhile it `grows`.
+    async fn turn(&self, request: TurnRequest, grows: &watch::Sender<Growing>) -> Result<Answer, Step> {
         let mut submitted = match self.assistant.submit(request).await {
             Ok(submitted) => submitted,
             Err(e) if e.retryable => return Err(Step::Again(e.to_string())),
-            Err(e) => return Ok((None, failed(&e.code))),
+            Err(e) => return Ok(Answer { run: None, text: failed(&e.code), files: Vec::new() }),
         };
-        let run = submitted.run;
+        let run = Some(submitted.run);
+        // Of a run that was found again, nobody knows what it said before.
+        let new = !submitted.duplicate;
         while let Some(event) = submitted.events.recv().await {
-            if let Some(text) = said(&event.kind) {
-                return Ok((Some(run), text));
+            match &event.kind {
+                TurnEventKind::Text { delta } if new => grows.send_modify(|g| {
+                    g.run = run;
+                    g.text.push_str(delta);
+                }),
+                kind => {
+                    if let Some((text, files)) = said(kind) {
+                        return Ok(Answer { run, text, files });
+                    }
+                }
             }
         }
+        let run = submitted.run;
         // Nobody will say more: it was suspended, or had ended long before, or its end was too much for the reader.
         loop {
             match self.assistant.wait(run, LOOK).await {
                 Some(state) if state.last.is_some() || state.ended_ms.is_some() => {
-                    return Ok((Some(run), state.last.as_ref().and_then(said).unwrap_or_default()));
+                    let (text, files) = state.last.as_ref().and_then(said).unwrap_or_default();
+                    return Ok(Answer { run: Some(run), text, files });
                 }
                 Some(_) if self.stopping.is_cancelled() => {
                     return Err(Step::Again("the kernel is stopping".to_owned()));
@@ -232,13 +293,14 @@ impl Inner {
 }
 
 /// What the last event of a run gives to say; none if it is not the last.
-fn said(kind: &TurnEventKind) -> Option<String> {
+fn said(kind: &TurnEventKind) -> Option<(String, Vec<Media>)> {
     match kind {
-        TurnEventKind::Completed { text, .. } => Some(text.clone()),
-        TurnEventKind::Failed { code, .. } => Some(failed(code)),
+        TurnEventKind::Completed { text, files, .. } => Some((text.clone(), files.clone())),
+        TurnEventKind::Failed { code, .. } => Some((failed(code), Vec::new())),
         TurnEventKind::Cancelled { text } => {
             let text = text.trim_end();
-            Some(if text.is_empty() { "(stopped)".to_owned() } else { format!("{text}\n\n(stopped)") })
+            let text = if text.is_empty() { "(stopped)".to_owned() } else { format!("{text}\n\n(stopped)") };
+            Some((text, Vec::new()))
         }
         _ => None,
     }

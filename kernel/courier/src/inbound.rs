@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn of_a_file_that_was_fetched_a_model_reads_what_it_is_and_not_what_was_said() {
-        let media = |mime: &str, pixels| Media { id: "0".into(), size: 9, mime: mime.into(), pixels };
+        let media = |mime: &str, pixels| Media { id: "0".into(), size: 9, mime: mime.into(), pixels, name: None };
         let image = File::Image(media("image/webp", Some((2, 2))));
         let [Part::Text { text: words }, Part::Media(shown)] = &parts(&message(), false, vec![image])[..] else {
             panic!("no image")

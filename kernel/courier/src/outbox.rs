@@ -3,7 +3,7 @@
 use crate::clock::{Moment, SLICE_MS};
 use crate::courier::{HOLDER, Inner};
 use crate::ingress::LONGEST_ASKED_MS;
-use crate::sending::{Detail, settle};
+use crate::sending::{Addressed, Detail, settle};
 use crate::slot::Slot;
 use carapace_contract::InstanceId;
 use carapace_store::{Batch, Lease, OutboxState, StoreError};
@@ -133,7 +133,12 @@ async fn settle_all(
     let mut batch = Batch::new().lease(lease.name.clone(), lease.token);
     for entry in inner.store.outbox_entries(Some(&instance.to_string()), states, MOST_ROWS).await? {
         let mut detail = Detail::of(&entry);
-        let state = settle(policy, window, &detail, now);
+        let edited = match serde_json::from_value::<Addressed>(entry.row.part) {
+            Ok(addressed) => inner.edited(&addressed, &detail).await,
+            Err(_) => None,
+        };
+        // The same change twice is one.
+        let state = if edited.is_some() { OutboxState::Pending } else { settle(policy, window, &detail, now) };
         if state == entry.row.state {
             continue;
         }

@@ -8,7 +8,7 @@ use carapace_contract::InstanceId;
 use carapace_contract::channel::{
     ChannelFailure, ChannelFailureKind, Conversation, FailureScope, MAX_ATTEMPTS, Outgoing, RenderedPart,
 };
-use carapace_store::{Batch, Lease, OutboxChange, OutboxEntry, OutboxState, StoreError};
+use carapace_store::{Batch, Lease, OutboxChange, OutboxEntry, OutboxState, StoreError, Ulid};
 use serde::{Deserialize, Serialize};
 
 /// The first wait after a failure, and the longest, ms.
@@ -20,6 +20,9 @@ const LONGEST_MS: u64 = 300_000;
 pub(crate) struct Addressed {
     pub(crate) conversation: Conversation,
     pub(crate) part: RenderedPart,
+    /// The row that it takes the place of, if that was sent: the draft of the same answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edits: Option<Ulid>,
 }
 
 /// What is known about the sending of a part: the row's `detail`.
@@ -39,11 +42,19 @@ pub(crate) struct Detail {
     /// The platform's id of what was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) receipt: Option<String>,
+    /// It cannot take the place of anything: it is sent as it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) anew: bool,
 }
 
 impl Detail {
     pub(crate) fn of(entry: &OutboxEntry) -> Self {
         entry.detail.clone().and_then(|d| serde_json::from_value(d).ok()).unwrap_or_default()
+    }
+
+    /// The platform's id of what was sent, where it has one.
+    pub(crate) fn sent_as(self) -> Option<String> {
+        self.receipt.filter(|id| !id.is_empty())
     }
 
     pub(crate) fn change(&self, state: OutboxState, not_before_ms: Option<u64>) -> OutboxChange {
@@ -99,19 +110,33 @@ impl Inner {
             }
             Ok(_) => {}
         }
+        let edited = self.edited(&addressed, &detail).await;
         let outgoing = Outgoing {
             conversation: addressed.conversation,
             part: addressed.part,
             key: row.idempotency_key.clone(),
             attempt: row.attempts.saturating_add(1),
         };
-        let result = self.channels.send(instance, outgoing).await;
+        let result = match &edited {
+            // The same change twice is one.
+            Some(id) => match self.channels.edit(instance, outgoing, id.clone()).await {
+                Ok(()) => Ok(id.clone()),
+                Err(f) => Err(ChannelFailure { uncertain: false, ..f }),
+            },
+            None => self.channels.send(instance, outgoing).await,
+        };
         let now = self.clock.now_ms();
         let mut tried = Tried::default();
         let (change, outcome) = match result {
             Ok(receipt) => {
                 detail = Detail { receipt: Some(receipt), error: None, ..detail };
                 (detail.change(OutboxState::Sent, None), "sent")
+            }
+            // What was to be changed is gone, or too old: then it is said anew.
+            Err(f) if edited.is_some() && f.kind == ChannelFailureKind::Final => {
+                tracing::info!(%instance, error = %f, "a message could not be changed; the answer is sent as another one");
+                detail.anew = true;
+                (detail.change(OutboxState::Pending, Some(now)), "anew")
             }
             Err(f) => {
                 let (state, wait, outcome) = self.failed(instance, &f, &mut detail, now);
@@ -127,6 +152,12 @@ impl Inner {
             .increment(1);
         let noted = self.note(batch().outbox_state(row.id, change)).await;
         Tried { lost: noted.lost, ..tried }
+    }
+
+    /// The platform's id of the message whose place a part takes.
+    pub(crate) async fn edited(&self, addressed: &Addressed, detail: &Detail) -> Option<String> {
+        let draft = addressed.edits.filter(|_| !detail.anew)?;
+        Detail::of(&self.store.outbox_entry(draft).await.ok().flatten()?).sent_as()
     }
 
     /// What becomes of a part that failed, when it is tried again, and the word for the counters.

@@ -78,14 +78,14 @@ impl Messages for Courier {
     async fn send(&self, target: &str, text: String, key: &str) -> Result<String, Unsendable> {
         let inner = &self.inner;
         let (instance, conversation) = inner.target(target).await?;
-        let content = Content { text, reply_to: None };
+        let content = Content { text, ..Content::default() };
         let parts = inner.channels.render(&instance, &conversation, content.clone()).await.map_err(|f| {
             let why = format!("it cannot be said through `{instance}`: {f}");
             if f.kind == ChannelFailureKind::Final { Unsendable::Invalid(why) } else { Unsendable::Unavailable(why) }
         })?;
         let expires_ms = inner.clock.now_ms().saturating_add(WORTH_MS);
         let say = Say { conversation, content, run: None, priority: 0, expires_ms };
-        let batch = inner.parts(Batch::new(), key, &instance, &say, parts);
+        let batch = inner.parts(Batch::new(), key, &instance, &say, parts, None);
         match inner.store.commit(batch).await {
             // The same call was made before: it is on its way already.
             Err(e) if e.is_conflict() => {}

@@ -256,6 +256,12 @@ impl Channels for Host {
         Ok(convert::receipt(&self.of_channel(instance, Entry::Channel, call).await?))
     }
 
+    async fn edit(&self, instance: &InstanceId, outgoing: Outgoing, id: String) -> Result<(), ChannelFailure> {
+        let outgoing = convert::outgoing(outgoing);
+        let call = |live: Arc<Live>, s| async move { live.loaded.edit_part(s, ingress(), outgoing, id).await };
+        self.of_channel(instance, Entry::Channel, call).await
+    }
+
     async fn typing(&self, instance: &InstanceId, conversation: &Conversation, on: bool) -> Result<(), ChannelFailure> {
         let conversation = convert::conversation(conversation);
         let call = |live: Arc<Live>, s| async move { live.loaded.show_typing(s, ingress(), conversation, on).await };

@@ -86,8 +86,8 @@ fn part(p: &Part) -> provider::Part {
             // The edges check images; what still is not base64 is said rather than dropped.
             Err(_) => provider::Part::Text(format!("[an image of type {mime} that could not be read]")),
         },
-        // The agent puts the image in its place, or says that there was one.
-        Part::Media(media) => provider::Part::Text(format!("[an image of type {}]", media.mime)),
+        // The agent puts an image in its place, or says that there was one.
+        Part::Media(media) => provider::Part::Text(format!("[{}]", media.in_words())),
         Part::Reasoning { text } => provider::Part::Reasoning(text.clone()),
         Part::ToolCall(c) => provider::Part::ToolCall(completion::ToolCall {
             id: c.id.clone(),
@@ -159,20 +159,6 @@ pub(crate) fn model(instance: &InstanceId, m: provider::Model) -> ModelInfo {
         output: m.output,
         tools: m.tools,
         images: m.images,
-    }
-}
-
-/// What a tool answered.
-pub(crate) fn content(c: tools::Content) -> Part {
-    match c {
-        tools::Content::Text(text) => Part::Text { text },
-        tools::Content::Image(i) => Part::Image { mime: i.mime, data: BASE64.encode(i.data) },
-        tools::Content::File(f) => Part::Other {
-            name: "file".to_owned(),
-            value: serde_json::json!({ "name": f.name, "mime": f.mime, "data": BASE64.encode(f.data) }).to_string(),
-        },
-        tools::Content::Structured(json) => Part::Other { name: "structured".to_owned(), value: json },
-        tools::Content::Other(other) => Part::Other { name: "other".to_owned(), value: other },
     }
 }
 

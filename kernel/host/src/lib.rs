@@ -19,6 +19,7 @@ mod models;
 mod probation;
 mod services;
 mod sockets;
+mod splice;
 mod state;
 mod tape;
 mod tools;

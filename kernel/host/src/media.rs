@@ -16,7 +16,7 @@ pub(crate) fn sniff(data: &[u8]) -> Media {
     let mime = infer::get(data).map_or(UNKNOWN, |kind| kind.mime_type());
     let found = if mime.starts_with("image/") { imagesize::blob_size(data).ok() } else { None };
     let pixels = found.and_then(|s| Some((u32::try_from(s.width).ok()?, u32::try_from(s.height).ok()?)));
-    Media { id: Media::id_of(data), size: data.len() as u64, mime: mime.to_owned(), pixels }
+    Media { id: Media::id_of(data), size: data.len() as u64, mime: mime.to_owned(), pixels, name: None }
 }
 
 /// Who keeps something, and what they may.
@@ -35,19 +35,23 @@ impl Keeper {
 
     /// Keeps bytes; their id.
     pub(crate) async fn keep(&self, data: Vec<u8>) -> Result<String, types::Error> {
-        let size = data.len() as u64;
-        if size == 0 || size > MAX_BLOB {
-            return Err(types::Error::Limit(format!("blob: one has 1 to {MAX_BLOB} bytes, this one has {size}")));
-        }
-        let media = sniff(&data);
-        let id = media.id.clone();
-        let row = BlobRow { media, data: data.into(), holder: self.instance.id.clone(), at_ms: now_ms() };
-        match self.services.store.commit(Batch::new().blob_put(row)).await {
-            Ok(_) => Ok(id),
-            Err(error) => {
-                tracing::error!(instance = %self.instance.id, %error, "a blob was not kept");
-                Err(types::Error::Unavailable("blob: the store failed; the kernel's log says why".to_owned()))
-            }
+        keep(&self.services, &self.instance, data).await.map(|media| media.id)
+    }
+}
+
+/// Keeps what an instance brought, whatever it may do itself.
+pub(crate) async fn keep(services: &Services, instance: &Live, data: Vec<u8>) -> Result<Media, types::Error> {
+    let size = data.len() as u64;
+    if size == 0 || size > MAX_BLOB {
+        return Err(types::Error::Limit(format!("blob: one has 1 to {MAX_BLOB} bytes, this one has {size}")));
+    }
+    let media = sniff(&data);
+    let row = BlobRow { media: media.clone(), data: data.into(), holder: instance.id.clone(), at_ms: now_ms() };
+    match services.store.commit(Batch::new().blob_put(row)).await {
+        Ok(_) => Ok(media),
+        Err(error) => {
+            tracing::error!(instance = %instance.id, %error, "a blob was not kept");
+            Err(types::Error::Unavailable("blob: the store failed; the kernel's log says why".to_owned()))
         }
     }
 }

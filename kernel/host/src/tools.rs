@@ -1,11 +1,14 @@
 //! The `Tools` port: what is on offer, and an authorized call in a fresh store.
 
 use crate::behind::Handed;
-use crate::convert;
 use crate::host::Host;
+use crate::instance::Live;
+use crate::media;
 use async_trait::async_trait;
 use carapace_contract::Denial;
 use carapace_contract::decision::{Authorized, Effect, PlannedCall};
+use carapace_contract::media::{Media, file_name};
+use carapace_contract::message::Part;
 use carapace_contract::ports::{ToolFailure, ToolOutput, Tools};
 use carapace_contract::turn::ToolInfo;
 use carapace_runtime::bindings::tools as wit;
@@ -51,6 +54,23 @@ pub(crate) fn quietly(answer: Vec<wit::Content>) -> Result<Vec<wit::Content>, To
     Ok(vec![wit::Content::Text(if id.is_empty() { "done".to_owned() } else { format!("done: {id}") })])
 }
 
+impl Host {
+    /// A piece of an answer. Images and files are kept apart, as what the kernel sees them to be.
+    async fn part(&self, live: &Live, piece: wit::Content) -> Part {
+        let (name, data) = match piece {
+            wit::Content::Text(text) => return Part::Text { text },
+            wit::Content::Structured(value) => return Part::Other { name: "structured".to_owned(), value },
+            wit::Content::Other(value) => return Part::Other { name: "other".to_owned(), value },
+            wit::Content::Image(image) => (None, image.data),
+            wit::Content::File(file) => (file_name(&file.name), file.data),
+        };
+        match media::keep(&self.services(), live, data).await {
+            Ok(kept) => Part::Media(Media { name, ..kept }),
+            Err(e) => Part::text(format!("[{} could not be kept: {e:?}]", name.as_deref().unwrap_or("a file"))),
+        }
+    }
+}
+
 #[async_trait]
 impl Tools for Host {
     fn catalog(&self) -> Arc<Vec<ToolInfo>> {
@@ -69,7 +89,13 @@ impl Tools for Host {
         // A failure is told in the guest's own words, which are made of the same things.
         let tainted = planned.effects.has(Effect::Fetch) || handed.anything();
         match answer {
-            Ok(content) => Ok(ToolOutput { content: content.into_iter().map(convert::content).collect(), tainted }),
+            Ok(content) => {
+                let mut parts = Vec::with_capacity(content.len());
+                for piece in content {
+                    parts.push(self.part(&live, piece).await);
+                }
+                Ok(ToolOutput { content: parts, tainted })
+            }
             // Of a quiet one, too: there, the other side's words stand in failures alone.
             Err(failure) => {
                 let quiet = live.package.manifest().tool(&planned.tool).is_some_and(|t| t.quiet);

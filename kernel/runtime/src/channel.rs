@@ -133,6 +133,26 @@ impl<T: Imports> Loaded<T> {
         .await
     }
 
+    /// `channel.edit`.
+    ///
+    /// # Errors
+    /// As [`Self::start_channel`].
+    pub async fn edit_part(
+        &self,
+        state: T,
+        admission: Admission,
+        outgoing: Outgoing,
+        id: String,
+    ) -> Result<Result<(), Failure>, CallError> {
+        self.fresh(
+            state,
+            admission,
+            |r| failed_or(r, |()| 0),
+            move |store, exports| Box::pin(async move { exports.channel(store, "edit", (&outgoing, &id)).await }),
+        )
+        .await
+    }
+
     /// `channel.typing`.
     ///
     /// # Errors

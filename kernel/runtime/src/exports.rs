@@ -18,7 +18,8 @@ pub(crate) struct Indices {
 }
 
 /// The functions of `channel`.
-const CHANNEL: [&str; 8] = ["describe", "start", "on-event", "split", "render", "send", "typing", "fetch-media"];
+const CHANNEL: [&str; 9] =
+    ["describe", "start", "on-event", "split", "render", "send", "edit", "typing", "fetch-media"];
 
 impl Indices {
     pub(crate) fn new<T>(pre: &InstancePre<T>, contract: Contract) -> Self {

@@ -81,6 +81,7 @@ pub(crate) enum Op {
     PairedDelete(InstanceId, String),
     Place(PlaceRow),
     Blob(Box<BlobRow>),
+    BlobGive { id: String, to: InstanceId, at_ms: u64 },
     BlobPrune(u64),
 }
 
@@ -235,6 +236,10 @@ impl Batch {
     /// Keeps a blob; one that is kept already is kept for longer. Where there are too many bytes, the oldest blobs go.
     pub fn blob_put(self, row: BlobRow) -> Self {
         self.op(Op::Blob(Box::new(row)))
+    }
+    /// Lets an instance read a blob, and keeps it for longer. Nothing happens if it is no longer kept.
+    pub fn blob_give(self, id: impl Into<String>, to: InstanceId, at_ms: u64) -> Self {
+        self.op(Op::BlobGive { id: id.into(), to, at_ms })
     }
     /// Forgets blobs that were last brought before then.
     pub fn blob_prune(self, before_ms: u64) -> Self {

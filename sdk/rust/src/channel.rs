@@ -7,8 +7,9 @@ mod pieces;
 
 use crate::bindings::channel::exports::carapace::plugin::channel as wit;
 pub use crate::bindings::channel::exports::carapace::plugin::channel::{
-    Attachment, Closed, Content, Conversation, ConversationKind, Description, Dial, Failure, Frame, Item, Message,
-    Outgoing, Part, PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest, WebhookResponse,
+    Attachment, Closed, Content, Conversation, ConversationKind, Description, Dial, EditSupport, Failure, File, Frame,
+    Item, Message, Outgoing, Part, PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest,
+    WebhookResponse,
 };
 pub use pieces::pieces;
 
@@ -56,6 +57,14 @@ pub trait Channel: Default + 'static {
     /// # Errors
     /// Why it was not sent, or that nobody knows.
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure>;
+
+    /// Puts a part in the place of one that was sent; `id` is that of its receipt. Called only if [`describe`](Self::describe) says `edits`.
+    ///
+    /// # Errors
+    /// Why it was not changed. That it says the same already is no failure.
+    fn edit(&self, outgoing: Outgoing, id: &str) -> Result<(), Failure> {
+        Err(Failure::last(format!("nothing is changed here: {id}, {}", outgoing.key)))
+    }
 
     /// Shows that somebody is writing, or no longer.
     ///

@@ -116,6 +116,7 @@ pub trait AnyChannel {
         content: channel::Content,
     ) -> Result<Vec<channel::Part>, channel::Failure>;
     fn send(&self, outgoing: channel::Outgoing) -> Result<channel::Receipt, channel::Failure>;
+    fn edit(&self, outgoing: channel::Outgoing, id: String) -> Result<(), channel::Failure>;
     fn typing(&self, conversation: &channel::Conversation, on: bool) -> Result<(), channel::Failure>;
     fn fetch_media(&self, attachment: channel::Attachment) -> Result<String, channel::Failure>;
 }
@@ -147,6 +148,9 @@ impl<C: Channel> AnyChannel for C {
     }
     fn send(&self, outgoing: channel::Outgoing) -> Result<channel::Receipt, channel::Failure> {
         Channel::send(self, outgoing)
+    }
+    fn edit(&self, outgoing: channel::Outgoing, id: String) -> Result<(), channel::Failure> {
+        Channel::edit(self, outgoing, &id)
     }
     fn typing(&self, conversation: &channel::Conversation, on: bool) -> Result<(), channel::Failure> {
         Channel::typing(self, conversation, on)

@@ -25,6 +25,7 @@ pub struct Outgoing {
     pub headers: Vec<(String, String)>,
     pub body: Option<Vec<u8>>,
     pub timeout_ms: Option<u32>,
+    pub extra: Vec<(String, String)>,
 }
 
 impl From<Outgoing> for wit::Request {
@@ -39,7 +40,7 @@ impl From<Outgoing> for wit::Request {
             headers: r.headers,
             body: r.body.map_or(wit::Body::None, wit::Body::Bytes),
             timeout_ms: r.timeout_ms,
-            extra: Vec::new(),
+            extra: r.extra,
         }
     }
 }

@@ -10,9 +10,11 @@
 //!
 //! The manifest asks with `[[http]]`, and a tool's `uses` name `"http:<endpoint>"`; [`public`] needs `http = "public"`.
 
+mod body;
 mod error;
 mod response;
 
+pub use body::{Body, Form};
 pub use error::{Error, Stage};
 pub use response::{Chunks, Response};
 
@@ -98,7 +100,14 @@ pub fn captured(handle: impl Into<String>) -> Request {
 /// Any method, any target.
 pub fn to(method: &str, target: Target) -> Request {
     Request {
-        out: Outgoing { method: method.to_owned(), target, headers: Vec::new(), body: None, timeout_ms: None },
+        out: Outgoing {
+            method: method.to_owned(),
+            target,
+            headers: Vec::new(),
+            body: None,
+            timeout_ms: None,
+            extra: Vec::new(),
+        },
         wrong: None,
     }
 }
@@ -129,6 +138,18 @@ impl Request {
         self
     }
 
+    /// A body with [blobs](crate::blob) in it. Not for requests that leave with an [outcome](crate::channel::Outcome).
+    pub fn pieces(mut self, body: Body) -> Self {
+        self.out.extra.extend(body.blobs);
+        self.body(body.bytes)
+    }
+
+    /// A form with text and files, with its content type.
+    pub fn form(self, form: Form) -> Self {
+        let (kind, body) = form.into_body();
+        self.header("content-type", kind).pieces(body)
+    }
+
     /// A body of JSON, with its content type.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         match serde_json::to_vec(value) {
@@ -150,6 +171,9 @@ impl Request {
     pub(crate) fn for_later(self) -> Result<wit::Request, String> {
         match self.wrong {
             Some(wrong) => Err(wrong),
+            None if !self.out.extra.is_empty() => {
+                Err("a request that leaves after the commit holds no blob; send it yourself".to_owned())
+            }
             None => Ok(self.out.into()),
         }
     }

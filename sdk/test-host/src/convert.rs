@@ -44,6 +44,7 @@ pub(crate) fn outgoing(r: http::Request) -> Outgoing {
             http::Body::Bytes(bytes) => Some(bytes),
         },
         timeout_ms: r.timeout_ms,
+        extra: r.extra,
     }
 }
 

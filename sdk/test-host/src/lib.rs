@@ -207,6 +207,7 @@ fn channel_entry(call: &ChannelCall) -> Entry<'static> {
         ChannelCall::Start { .. }
         | ChannelCall::Event { .. }
         | ChannelCall::Send(_)
+        | ChannelCall::Edit(..)
         | ChannelCall::Typing(..)
         | ChannelCall::FetchMedia(_) => Entry::Channel,
     }

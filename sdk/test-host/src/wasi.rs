@@ -58,7 +58,8 @@ impl Requests for Sends {
         };
         let body = (!request.body.is_empty()).then_some(request.body);
         let timeout_ms = request.timeout.map(|t| u32::try_from(t.as_millis()).unwrap_or(u32::MAX));
-        let outgoing = Outgoing { method: request.method, target, headers: request.headers, body, timeout_ms };
+        let outgoing =
+            Outgoing { method: request.method, target, headers: request.headers, body, timeout_ms, extra: Vec::new() };
         let mut fake = lock(&self.fake);
         let incoming = fake.send(outgoing).map_err(|(e, _)| convert::error(e))?;
         let (status, headers) = (fake.status(&incoming), fake.headers(&incoming));

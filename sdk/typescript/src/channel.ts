@@ -38,8 +38,11 @@ const LONGEST = 0x7fff_ffff;
 
 /** With some fields that have a value of their own if they are not given. */
 type With<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
-/** What the platform can do: without `keyWindowS` it drops no second message, without `typing` it shows nothing. */
-export type Described = With<Description, "keyWindowS" | "typing" | "extra">;
+/**
+ * What the platform can do: without `keyWindowS` it drops no second message, without `fileLimit` no file is sent, without `typing` nothing
+ * is shown, without `edits` nothing is changed.
+ */
+export type Described = With<Description, "keyWindowS" | "fileLimit" | "typing" | "edits" | "extra">;
 /** A message that came in. */
 export type Said = With<Message, "mentionsMe" | "replyTo" | "atMs" | "attachments" | "extra">;
 
@@ -71,6 +74,11 @@ export interface Channel<S> {
   render(conversation: Conversation, content: Content): Part[];
   /** Sends one message. */
   send(outgoing: Outgoing): Receipt;
+  /**
+   * Puts a part in the place of one that was sent; `id` is that of its receipt. That it says the same already is no failure. Called only if
+   * `describe` says `edits`.
+   */
+  edit?(outgoing: Outgoing, id: string): void;
   /** Shows that somebody is writing, or no longer. */
   typing?(conversation: Conversation, on: boolean): void;
   /**
@@ -222,7 +230,7 @@ export function defineChannel<S>(channel: Channel<S>): Functions {
   };
   const kept = (state: ArrayLike<number>): S => (state.length === 0 ? channel.initial : (read(state, "the state that was kept") as S));
   return {
-    describe: () => done("describe", () => ({ keyWindowS: 0, typing: null, extra: [], ...channel.describe() })),
+    describe: () => done("describe", () => ({ keyWindowS: 0, fileLimit: 0, typing: null, edits: null, extra: [], ...channel.describe() })),
     start: (state) => done("start", () => channel.start(kept(state)).follows()),
     onEvent: (state, event, attempt) =>
       done("onEvent", () => channel.onEvent(kept(state), given(event), attempt).follows()),
@@ -232,8 +240,12 @@ export function defineChannel<S>(channel: Channel<S>): Functions {
         return channel.split({ ...response, body: Uint8Array.from(response.body) });
       }),
     render: (conversation, content) => done("render", () => channel.render(conversation, content)),
-    send: ({ part, ...more }) =>
-      done("send", () => channel.send({ ...more, part: { ...part, data: Uint8Array.from(part.data) } })),
+    send: (outgoing) => done("send", () => channel.send(ready(outgoing))),
+    edit: (outgoing, id) =>
+      done("edit", () => {
+        if (channel.edit === undefined) throw Failure.last(`nothing is changed here: ${id}, ${outgoing.key}`);
+        channel.edit(ready(outgoing), id);
+      }),
     typing: (conversation, on) => done("typing", () => channel.typing?.(conversation, on)),
     fetchMedia: (attachment) =>
       done("fetchMedia", () => {
@@ -241,6 +253,10 @@ export function defineChannel<S>(channel: Channel<S>): Functions {
         return channel.fetchMedia(attachment);
       }),
   };
+}
+
+function ready({ part, ...more }: Outgoing): Outgoing {
+  return { ...more, part: { ...part, data: Uint8Array.from(part.data) } };
 }
 
 /** The engine gives bytes as arrays of numbers; code is given bytes. */

@@ -191,6 +191,10 @@ declare module "carapace:plugin/http" {
     body: Body;
     /** Until the response's head; none = the call's remaining wall time. */
     timeoutMs: number | null;
+    /**
+     * `blob`: `OFFSET ID` puts the bytes of a blob before the byte `OFFSET` of the body, `blob-base64` their base64 (RFC 4648 §4, padded).
+     * Offsets are those of the body as it stands here, and do not fall. Needs `[blob]`.
+     */
     extra: Pairs;
   }
   export interface Failure {
@@ -233,13 +237,21 @@ declare module "carapace:plugin/channel" {
     /** It can be taken back. */
     stops: boolean;
   }
+  /** What was said can be changed: an answer is shown while it grows. How long lies between two changes of a message, at least. */
+  export interface EditSupport {
+    directMs: number;
+    groupMs: number;
+  }
   export interface Description {
     /** Longest text of one message, in `text-unit`s. */
     textLimit: number;
     textUnit: TextUnit;
     /** For so many seconds the platform drops a second message with the same key; 0 = it does not. */
     keyWindowS: number;
+    /** The largest file that can be sent, bytes; 0 = none. */
+    fileLimit: number;
     typing: TypingSupport | null;
+    edits: EditSupport | null;
     extra: Pairs;
   }
   export type ConversationKind = "direct" | "group" | "broadcast";
@@ -439,11 +451,24 @@ declare module "carapace:plugin/channel" {
     /** It may have been done all the same. */
     uncertain: boolean;
   }
+  /** A file that goes out. */
+  export interface File {
+    /** The blob, which this instance may put into its requests from now on. */
+    blob: string;
+    /** One line, without a path. */
+    name: string;
+    /** What the kernel saw its bytes to be. */
+    mime: string;
+    /** Bytes. */
+    size: number;
+  }
   /** What is to be said. */
   export interface Content {
-    /** Markdown (CommonMark). */
+    /** Markdown (CommonMark); may be empty if there are files. */
     text: string;
     replyTo: string | null;
+    /** None larger than `file-limit`, at most 10; none at all without `[blob]`. */
+    files: Array<File>;
     extra: Pairs;
   }
   /** One message of the platform, ready to be sent. */
@@ -478,6 +503,8 @@ declare module "carapace:plugin/channel" {
     /** Pure: converts the markup and splits at the platform's limit. At most 64 parts. */
     render(conversation: Conversation, content: Content): Array<Part>;
     send(outgoing: Outgoing): Receipt;
+    /** Puts a part in the place of one that was sent; its receipt's id. That it says the same already is no failure. Called only with `edits`. */
+    edit(outgoing: Outgoing, id: string): void;
     typing(conversation: Conversation, on: boolean): void;
     /**
      * Fetches a file that came with a message, after the message is durable and before anybody reads it; the id of a blob. Called only with `[blob]`

@@ -45,17 +45,6 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The least that a schema of plain properties asks for.
-fn required(schema: &Value) -> Value {
-    let names = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str);
-    let value = |name: &str| match schema["properties"][name]["type"].as_str() {
-        Some("integer" | "number") => json!(1),
-        Some("boolean") => json!(false),
-        _ => json!("x"),
-    };
-    names.map(|name| (name.to_owned(), value(name))).collect::<serde_json::Map<_, _>>().into()
-}
-
 /// The model calls every tool it is offered, one after the other, then it is done.
 fn script(request: &Value) -> Vec<Piece> {
     let called = request["messages"].as_array().unwrap().iter().filter(|m| m["role"] == "tool").count();
@@ -64,7 +53,7 @@ fn script(request: &Value) -> Vec<Piece> {
     let name = tool["function"]["name"].as_str().unwrap();
     let arguments = match name {
         n if n.starts_with("math") => json!({"expression": format!("{called}+1")}),
-        _ => required(&tool["function"]["parameters"]),
+        _ => json!({}),
     };
     vec![Piece::Call(format!("call-{called}"), name.to_owned(), arguments)]
 }
@@ -160,10 +149,7 @@ async fn memory(report: &mut Report, kernel: &Kernel) {
     assert!(results.len() >= COMPONENTS - 1, "only {} tools were called", results.len());
     for result in &results {
         let content = result["content"].as_str().unwrap();
-        // What the arguments above are no use to says so itself.
-        let answered = result["is_error"] == false
-            || content.starts_with("not-found: ")
-            || content.starts_with("invalid-arguments: ");
+        let answered = result["is_error"] == false || content.starts_with("not-found: there is no tool `math_e");
         assert!(answered, "{result}");
     }
     // The provider is the one that is no tool.

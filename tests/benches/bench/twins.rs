@@ -54,7 +54,7 @@ pub(crate) async fn measure(report: &mut Report) {
             })
             .await;
             assert_eq!(led.unwrap().unwrap().inbound.len(), 1);
-            let content = Content { text: text.clone(), reply_to: None, extra: Vec::new() };
+            let content = Content { text: text.clone(), reply_to: None, files: Vec::new(), extra: Vec::new() };
             let (parts, took_to_render) = timed(async {
                 subject.loaded.render_content(subject.state(Entry::Channel), admission(), conversation(), content).await
             })

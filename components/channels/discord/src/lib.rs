@@ -78,7 +78,9 @@ impl Channel for Discord {
             text_unit: TextUnit::Scalars,
             // "The past few minutes": https://docs.discord.com/developers/resources/message#create-message
             key_window_s: 120,
+            file_limit: 0,
             typing: Some(TypingSupport { lasts_ms: 10_000, stops: false }),
+            edits: None,
             extra: Vec::new(),
         }
     }

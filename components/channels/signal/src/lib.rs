@@ -66,7 +66,9 @@ impl Channel for Signal {
             text_unit: TextUnit::Bytes,
             // Signal takes no key: what was in flight at a crash may be there.
             key_window_s: 0,
+            file_limit: 0,
             typing: Some(TypingSupport { lasts_ms: 15_000, stops: true }),
+            edits: None,
             extra: Vec::new(),
         }
     }

@@ -73,7 +73,9 @@ impl Channel for Slack {
             // Slack takes no key: what was in flight at a crash may be there.
             key_window_s: 0,
             // A bot cannot show that it writes.
+            file_limit: 0,
             typing: None,
+            edits: None,
             extra: Vec::new(),
         }
     }

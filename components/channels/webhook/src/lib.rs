@@ -35,7 +35,9 @@ impl Channel for Webhook {
             text_limit: LIMIT,
             text_unit: TextUnit::Bytes,
             key_window_s: config.dedupe_seconds,
+            file_limit: 0,
             typing: None,
+            edits: None,
             extra: Vec::new(),
         }
     }

@@ -15,7 +15,7 @@ async fn a_plain_turn_streams_its_text_and_ends_with_all_of_it() {
     let events = h.turn(ask("s", "hi")).await;
     assert_eq!(events[0], TurnEventKind::Started { model: "p/m".into() });
     assert_eq!(text_of(&events), "Hello");
-    let Some(TurnEventKind::Completed { text, stop, usage, model }) = events.last() else { panic!("{events:?}") };
+    let Some(TurnEventKind::Completed { text, stop, usage, model, .. }) = events.last() else { panic!("{events:?}") };
     assert_eq!(
         (text.as_str(), stop, usage.input, usage.output, model.as_str()),
         ("Hello", &StopReason::End, 10, 2, "p/m")

@@ -10,6 +10,7 @@
 
 mod anything;
 mod control;
+mod drafts;
 mod faults;
 mod gateway;
 mod ingress;

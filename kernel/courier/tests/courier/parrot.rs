@@ -21,6 +21,8 @@ pub(crate) struct Parrot {
     pub(crate) refusals: Mutex<VecDeque<TurnError>>,
     /// Runs wait until this is set.
     pub(crate) slow: Mutex<Option<watch::Receiver<bool>>>,
+    /// How many words of an answer may be said; the last event comes with `u32::MAX`.
+    pub(crate) pace: Mutex<Option<watch::Receiver<u32>>>,
 }
 
 impl Parrot {
@@ -72,7 +74,18 @@ impl Assistant for Ears {
         let (sender, events) = mpsc::channel(8);
         let slow = self.parrot.slow.lock().unwrap().clone();
         let session: Arc<str> = request.session.into();
+        let pace = self.parrot.pace.lock().unwrap().clone();
         tokio::spawn(async move {
+            if let (Some(mut pace), TurnEventKind::Completed { text, .. }) = (pace, &last) {
+                for (n, word) in (1..).zip(text.split_inclusive(' ')).filter(|_| !duplicate) {
+                    let _ = pace.wait_for(|most| *most >= n).await;
+                    let kind = TurnEventKind::Text { delta: word.to_owned() };
+                    let _ = sender
+                        .send(Arc::new(TurnEvent { run, session: session.clone(), seq: 0, at_ms: 0, kind }))
+                        .await;
+                }
+                let _ = pace.wait_for(|most| *most == u32::MAX).await;
+            }
             if let Some(mut slow) = slow {
                 let _ = slow.wait_for(|go| *go).await;
             }
@@ -111,5 +124,6 @@ fn completed(text: &str) -> TurnEventKind {
         stop: StopReason::End,
         usage: Usage::default(),
         model: "m".into(),
+        files: Vec::new(),
     }
 }

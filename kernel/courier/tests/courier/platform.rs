@@ -84,6 +84,9 @@ pub(crate) struct Platform {
     pub(crate) key_window_s: Mutex<u32>,
     pub(crate) spool: Mutex<bool>,
     pub(crate) typing: Mutex<Option<TypingSupport>>,
+    pub(crate) edits: Mutex<Option<EditSupport>>,
+    /// What the next changes answer.
+    pub(crate) changes: Mutex<VecDeque<ChannelFailure>>,
     pub(crate) digest: Mutex<Option<Digest>>,
     pub(crate) loaded: Mutex<bool>,
     /// Its sockets, if it has any.
@@ -226,7 +229,9 @@ impl Channels for Component {
                 text_limit: 100,
                 text_unit: "scalars".into(),
                 key_window_s: *self.platform.key_window_s.lock().unwrap(),
+                file_limit: 0,
                 typing: *self.platform.typing.lock().unwrap(),
+                edits: *self.platform.edits.lock().unwrap(),
             },
             webhooks: vec!["hook".into()],
             spool: *self.platform.spool.lock().unwrap(),
@@ -371,6 +376,19 @@ impl Channels for Component {
             Some(f) => Err(f),
             None => Ok(format!("sent-{}", outgoing.key)),
         }
+    }
+    async fn edit(&self, _: &InstanceId, outgoing: Outgoing, id: String) -> Result<(), ChannelFailure> {
+        self.plug.point().await;
+        if let Some(f) = self.platform.changes.lock().unwrap().pop_front() {
+            return Err(f);
+        }
+        {
+            let mut all = self.platform.delivered.lock().unwrap();
+            all.iter_mut().find(|d| format!("sent-{}", d.key) == id).unwrap().text = outgoing.part.text;
+        }
+        self.platform.says(format!("edit at {}", self.clock.passed()));
+        self.plug.point().await;
+        Ok(())
     }
     async fn typing(&self, _: &InstanceId, conversation: &Conversation, on: bool) -> Result<(), ChannelFailure> {
         self.plug.point().await;

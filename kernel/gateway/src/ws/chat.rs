@@ -236,7 +236,7 @@ pub(crate) fn agent(context: &Context, request: &Request) -> Result<Answer, Fail
 fn result(key: &str, last: &TurnEventKind, duration_ms: u64) -> Value {
     let payloads = |text: &str| json!([{"text": text, "mediaUrl": null}]);
     match last {
-        TurnEventKind::Completed { text, stop, usage, model } => json!({
+        TurnEventKind::Completed { text, stop, usage, model, .. } => json!({
             "runId": key, "status": "ok", "summary": "completed",
             "result": {
                 "payloads": payloads(text),

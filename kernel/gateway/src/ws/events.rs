@@ -38,7 +38,7 @@ pub(crate) fn payloads(event: &TurnEvent, run: &str) -> Vec<(&'static str, Value
             "tool",
             json!({"phase": "result", "toolCallId": call_id, "name": name, "result": content, "isError": is_error}),
         )],
-        TurnEventKind::Completed { text, stop, usage, model } => {
+        TurnEventKind::Completed { text, stop, usage, model, .. } => {
             let stop = stop_reason(stop);
             vec![
                 agent("lifecycle", json!({"phase": "end", "endedAt": event.at_ms, "model": model})),

@@ -169,7 +169,7 @@ fn message(item: &HistoryItem, chars: usize) -> Value {
             Part::Text { text } => Some(json!({"type": "text", "text": cut(text, chars)})),
             Part::Reasoning { text } => Some(json!({"type": "thinking", "thinking": cut(text, chars)})),
             Part::Image { mime, data } => Some(json!({"type": "image", "mimeType": mime, "data": data})),
-            Part::Media(m) => Some(json!({"type": "text", "text": format!("[an image of type {}]", m.mime)})),
+            Part::Media(m) => Some(json!({"type": "text", "text": format!("[{}]", m.in_words())})),
             Part::ToolCall(call) => {
                 let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!(call.arguments));
                 Some(json!({"type": "toolCall", "id": call.id, "name": call.name, "arguments": arguments}))

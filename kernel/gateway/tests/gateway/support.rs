@@ -80,6 +80,7 @@ fn completed(text: &str) -> TurnEventKind {
         stop: StopReason::End,
         usage: Usage { input: 7, output: 3, cached_input: 2, reasoning: 1 },
         model: "fake/one".into(),
+        files: Vec::new(),
     }
 }
 
@@ -122,6 +123,7 @@ fn script(said: &str) -> Vec<Option<TurnEventKind>> {
                 stop: StopReason::Length,
                 usage: Usage::default(),
                 model: "fake/one".into(),
+                files: Vec::new(),
             }),
         ]),
         "quiet" => all.push(Some(completed("without deltas"))),

@@ -4,16 +4,19 @@
 use super::line;
 use carapace_contract::channel::{
     Attachment, ChannelFailure, ChannelFailureKind, ChannelMessage, Closing, Content, Conversation, ConversationKind,
-    Description, Effect, Event, FailureScope, Frame, HttpAnswer, Inbound, Item, KernelRequest, KernelTarget, Link,
-    MAX_EFFECTS, MAX_ID, MAX_INBOUND, MAX_PART, MAX_PARTS, MAX_STATE, MAX_TEXT, Outcome, Outgoing, Place, RenderedPart,
-    Sender, SocketAddress, SocketTarget, TimerChange, TypingSupport, WebhookRequest,
+    Description, EditSupport, Effect, Event, FailureScope, Frame, HttpAnswer, Inbound, Item, KernelRequest,
+    KernelTarget, Link, MAX_EFFECTS, MAX_ID, MAX_INBOUND, MAX_PART, MAX_PARTS, MAX_STATE, MAX_TEXT, Outcome, Outgoing,
+    Place, RenderedPart, Sender, SocketAddress, SocketTarget, TimerChange, TypingSupport, WebhookRequest,
 };
+use carapace_contract::media::Media;
 use carapace_runtime::bindings::{channel as wit, http};
 
 /// The longest name or title that is kept, bytes.
 const MAX_LABEL: usize = 256;
 /// What fits into a frame that closes a socket, bytes.
 const MAX_CLOSE_REASON: usize = 120;
+/// Between two changes of a message, at least, ms.
+const LEAST_EDIT_MS: u32 = 500;
 /// Files of one message.
 const MAX_ATTACHMENTS: usize = 32;
 
@@ -40,7 +43,12 @@ pub(crate) fn description(d: wit::Description) -> Result<Description, ChannelFai
         }
         .to_owned(),
         key_window_s: d.key_window_s,
+        file_limit: d.file_limit,
         typing: d.typing.map(|t| TypingSupport { lasts_ms: t.lasts_ms.max(1_000), stops: t.stops }),
+        edits: d.edits.map(|e| EditSupport {
+            direct_ms: e.direct_ms.max(LEAST_EDIT_MS),
+            group_ms: e.group_ms.max(LEAST_EDIT_MS),
+        }),
     })
 }
 
@@ -76,7 +84,7 @@ pub(crate) fn outcome(o: wit::Outcome) -> Result<Outcome, ChannelFailure> {
     let link = match o.link {
         None => None,
         Some(wit::Link::Poll(p)) => {
-            Some(Link::Poll { request: request(p.request), min_interval_ms: p.min_interval_ms })
+            Some(Link::Poll { request: request(p.request)?, min_interval_ms: p.min_interval_ms })
         }
         Some(wit::Link::Idle) => Some(Link::Idle),
         Some(wit::Link::Socket(after_ms)) => Some(Link::Socket { after_ms }),
@@ -98,7 +106,7 @@ pub(crate) fn outcome(o: wit::Outcome) -> Result<Outcome, ChannelFailure> {
 /// None: of a later contract; nothing here could do it.
 fn effect(e: wit::Effect) -> Option<Result<Effect, ChannelFailure>> {
     Some(match e {
-        wit::Effect::Request(r) => Ok(Effect::Request(request(r))),
+        wit::Effect::Request(r) => request(r).map(Effect::Request),
         wit::Effect::Connect(t) => Ok(Effect::Connect(SocketTarget {
             endpoint: t.endpoint,
             address: match t.address {
@@ -199,8 +207,11 @@ fn cut(text: String) -> String {
     format!("{kept}\n[the rest of this message was left out: it had {} bytes, {MAX_TEXT} are read]", text.len())
 }
 
-fn request(r: http::Request) -> KernelRequest {
-    KernelRequest {
+fn request(r: http::Request) -> Result<KernelRequest, ChannelFailure> {
+    if r.extra.iter().any(|(name, _)| name.starts_with("blob")) {
+        return Err(broken("a request that the kernel sends later holds no blob"));
+    }
+    Ok(KernelRequest {
         method: r.method,
         target: match r.target {
             http::Target::Endpoint((name, path)) => KernelTarget::Endpoint(name, path),
@@ -213,7 +224,7 @@ fn request(r: http::Request) -> KernelRequest {
             http::Body::Bytes(bytes) => Some(bytes),
         },
         timeout_ms: r.timeout_ms,
-    }
+    })
 }
 
 pub(crate) fn target(t: KernelTarget) -> http::Target {
@@ -294,7 +305,9 @@ pub(crate) fn place(place: Option<&Place>) -> Vec<(String, String)> {
 }
 
 pub(crate) fn said(c: Content) -> wit::Content {
-    wit::Content { text: c.text, reply_to: c.reply_to, extra: Vec::new() }
+    let file = |m: Media| wit::File { name: m.file_name(), blob: m.id, mime: m.mime, size: m.size };
+    let files = c.files.into_iter().map(file).collect();
+    wit::Content { text: c.text, reply_to: c.reply_to, files, extra: Vec::new() }
 }
 
 pub(crate) fn parts(parts: Vec<wit::Part>) -> Result<Vec<RenderedPart>, ChannelFailure> {

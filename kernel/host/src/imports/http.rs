@@ -2,6 +2,7 @@
 
 use crate::grants::GrantSnapshot;
 use crate::media::Keeper;
+use crate::splice;
 use crate::state::HostState;
 use async_trait::async_trait;
 use carapace_contract::manifest::Use;
@@ -51,8 +52,20 @@ impl Sends for HostState {
             }
         };
         let body = match request.body {
-            http::Body::None => bytes::Bytes::new(),
-            http::Body::Bytes(bytes) => bytes.into(),
+            http::Body::None => Vec::new(),
+            http::Body::Bytes(bytes) => bytes,
+        };
+        let places = match splice::places(&request.extra, body.len()) {
+            Ok(places) => places,
+            Err(why) => return Ok(Err(http::Failure { error: types::Error::Invalid(why), sent: false })),
+        };
+        let body = if places.is_empty() {
+            bytes::Bytes::from(body)
+        } else {
+            match self.spliced(&body, &places, grant.policy.limits.http_request_bytes).await {
+                Ok(body) => body.into(),
+                Err(error) => return Ok(Err(http::Failure { error, sent: false })),
+            }
         };
         let left = self.core.remaining();
         let timeout = request.timeout_ms.map_or(left, |ms| Duration::from_millis(ms.into()).min(left));

@@ -5,7 +5,6 @@ use crate::behind::owners_only;
 use crate::convert;
 use crate::state::HostState;
 use carapace_contract::log::Entry;
-use carapace_contract::media::Media;
 use carapace_contract::message::Part;
 use carapace_runtime::bindings::{sessions, types};
 use carapace_runtime::engine_types::Result;
@@ -111,7 +110,8 @@ fn said(parts: &[Part]) -> String {
 fn shown(part: &Part) -> String {
     match part {
         Part::Text { text } => text.clone(),
-        Part::Image { mime, .. } | Part::Media(Media { mime, .. }) => format!("[an image of type {mime}]"),
+        Part::Image { mime, .. } => format!("[an image of type {mime}]"),
+        Part::Media(media) => format!("[{}]", media.in_words()),
         Part::Other { name, .. } => format!("[{name}]"),
         Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => String::new(),
     }

@@ -4,6 +4,7 @@ use super::Context;
 use crate::error::StoreError;
 use crate::rows::BlobRow;
 use crate::sql::{Columns, int, size};
+use carapace_contract::InstanceId;
 use carapace_contract::media::{MAX_BLOB, MAX_BLOBS};
 use rusqlite::params;
 
@@ -27,8 +28,17 @@ pub(super) fn put(c: &Context<'_>, row: &BlobRow) -> Result<(), StoreError> {
             c.run("keep a piece of a blob", sql, params![media.id, size(n), piece])?;
         }
     }
+    held(c, &media.id, &row.holder)
+}
+
+pub(super) fn give(c: &Context<'_>, id: &str, to: &InstanceId, at_ms: u64) -> Result<(), StoreError> {
+    let sql = "UPDATE blob SET at_ms = max(at_ms, ?2) WHERE id = ?1";
+    if c.run("keep a blob for longer", sql, params![id, int(at_ms)])? == 0 { Ok(()) } else { held(c, id, to) }
+}
+
+fn held(c: &Context<'_>, id: &str, by: &InstanceId) -> Result<(), StoreError> {
     let sql = "INSERT OR IGNORE INTO blob_holder (id, instance) VALUES (?1, ?2)";
-    c.run("note who has a blob", sql, params![media.id, row.holder.to_string()]).map(|_| ())
+    c.run("note who has a blob", sql, params![id, by.to_string()]).map(|_| ())
 }
 
 /// The oldest go until so many bytes more may be kept.

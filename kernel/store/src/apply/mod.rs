@@ -179,6 +179,7 @@ fn apply(c: &mut Context<'_>, op: &Op) -> Result<(), Refused> {
         Op::PairingDelete(code) => channel::pairing_delete(c, code)?,
         Op::Paired(row) => channel::paired(c, row)?,
         Op::Blob(row) => blob::put(c, row)?,
+        Op::BlobGive { id, to, at_ms } => blob::give(c, id, to, *at_ms)?,
         Op::BlobPrune(before_ms) => blob::prune(c, *before_ms)?,
         Op::Place(row) => channel::place(c, row)?,
         Op::PairedDelete(instance, sender) => channel::paired_delete(c, instance, sender)?,

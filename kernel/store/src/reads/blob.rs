@@ -17,7 +17,13 @@ impl Reader {
                        (?2 IS NULL OR EXISTS (SELECT 1 FROM blob_holder h WHERE h.id = blob.id AND h.instance = ?2))";
             one(c, "read what a blob is", sql, params![id, holder], |r| {
                 let pixels: (Option<u32>, Option<u32>) = (r.get(2)?, r.get(3)?);
-                Ok(Media { id: id.clone(), size: r.u64(0)?, mime: r.get(1)?, pixels: pixels.0.zip(pixels.1) })
+                Ok(Media {
+                    id: id.clone(),
+                    size: r.u64(0)?,
+                    mime: r.get(1)?,
+                    pixels: pixels.0.zip(pixels.1),
+                    name: None,
+                })
             })
         })
         .await

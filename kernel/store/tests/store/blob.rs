@@ -11,8 +11,13 @@ fn chat(id: &str) -> InstanceId {
 }
 
 fn blob(data: &[u8], holder: &str, at_ms: u64) -> BlobRow {
-    let media =
-        Media { id: Media::id_of(data), size: data.len() as u64, mime: "image/png".into(), pixels: Some((3, 4)) };
+    let media = Media {
+        id: Media::id_of(data),
+        size: data.len() as u64,
+        mime: "image/png".into(),
+        pixels: Some((3, 4)),
+        name: None,
+    };
     BlobRow { media, data: data.into(), holder: chat(holder), at_ms }
 }
 
@@ -42,6 +47,11 @@ async fn what_was_kept_is_read_in_any_range_by_whoever_brought_it() {
         let to = from.saturating_add(max).min(data.len());
         assert_eq!(store.blob_read(id, offset, max).await.unwrap(), &data[from..to], "{offset}");
     }
+    // Given to somebody, it is theirs, too; what is not there cannot be given.
+    let give = Batch::new().blob_give(id, chat("third"), 6).blob_give("nothing", chat("third"), 6);
+    store.commit(give).await.unwrap();
+    assert!(store.blob(id, Some(&chat("third"))).await.unwrap().is_some());
+    assert!(store.blob("nothing", None).await.unwrap().is_none());
     // Brought by another as well, it is the same one.
     store.commit(Batch::new().blob_put(blob(&data, "other", 6))).await.unwrap();
     assert!(store.blob(id, Some(&chat("other"))).await.unwrap().is_some());

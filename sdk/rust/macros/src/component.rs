@@ -202,6 +202,9 @@ fn code(input: &Input, manifest: &Manifest, path: &str) -> String {
                     fn send(outgoing: wit::Outgoing) -> Result<wit::Receipt, wit::Failure> {{
                         channel::<{ty}>().send(outgoing)
                     }}
+                    fn edit(outgoing: wit::Outgoing, id: ::std::string::String) -> Result<(), wit::Failure> {{
+                        channel::<{ty}>().edit(outgoing, id)
+                    }}
                     fn typing(conversation: wit::Conversation, on: bool) -> Result<(), wit::Failure> {{
                         channel::<{ty}>().typing(&conversation, on)
                     }}

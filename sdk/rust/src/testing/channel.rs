@@ -5,7 +5,7 @@ use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
 use crate::channel::{
-    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, Frame, Item, Outgoing, Part,
+    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, File, Frame, Item, Outgoing, Part,
     PollResponse, Receipt,
 };
 use crate::glue::{AnyChannel, wit_channel as wit};
@@ -23,6 +23,7 @@ pub enum ChannelCall {
     Split(PollResponse),
     Render(Conversation, Content),
     Send(Outgoing),
+    Edit(Outgoing, String),
     Typing(Conversation, bool),
     FetchMedia(Attachment),
 }
@@ -196,6 +197,7 @@ fn perform(channel: &dyn AnyChannel, call: ChannelCall) -> ChannelAnswer {
         ChannelCall::Split(response) => ChannelAnswer::Items(channel.split(response)),
         ChannelCall::Render(conversation, content) => ChannelAnswer::Parts(channel.render(&conversation, content)),
         ChannelCall::Send(outgoing) => ChannelAnswer::Receipt(channel.send(outgoing)),
+        ChannelCall::Edit(outgoing, id) => ChannelAnswer::Done(channel.edit(outgoing, id)),
         ChannelCall::Typing(conversation, on) => ChannelAnswer::Done(channel.typing(&conversation, on)),
         ChannelCall::FetchMedia(attachment) => ChannelAnswer::Media(channel.fetch_media(attachment)),
     }
@@ -283,7 +285,20 @@ impl TestHost {
     /// # Errors
     /// What it says.
     pub fn render(&mut self, conversation: &Conversation, text: &str) -> Result<Vec<Part>, Failure> {
-        let content = Content { text: text.to_owned(), reply_to: None, extra: Vec::new() };
+        self.render_with(conversation, text, Vec::new())
+    }
+
+    /// Renders a text with files. [`blob`](Self::blob) makes them.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn render_with(
+        &mut self,
+        conversation: &Conversation,
+        text: &str,
+        files: Vec<File>,
+    ) -> Result<Vec<Part>, Failure> {
+        let content = Content { text: text.to_owned(), reply_to: None, files, extra: Vec::new() };
         match self.channel(ChannelCall::Render(conversation.clone(), content)) {
             ChannelAnswer::Parts(result) => result,
             other => unexpected(&other),
@@ -298,6 +313,18 @@ impl TestHost {
         let outgoing = Outgoing { conversation: conversation.clone(), part, key: key.to_owned(), attempt: 1 };
         match self.channel(ChannelCall::Send(outgoing)) {
             ChannelAnswer::Receipt(result) => result,
+            other => unexpected(&other),
+        }
+    }
+
+    /// Puts a part in the place of one that was sent.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn edit_part(&mut self, conversation: &Conversation, part: Part, key: &str, id: &str) -> Result<(), Failure> {
+        let outgoing = Outgoing { conversation: conversation.clone(), part, key: key.to_owned(), attempt: 1 };
+        match self.channel(ChannelCall::Edit(outgoing, id.to_owned())) {
+            ChannelAnswer::Done(result) => result,
             other => unexpected(&other),
         }
     }

@@ -56,7 +56,9 @@ impl Channel for MyChannel {
             text_unit: TextUnit::Scalars,
             // The service drops a second message with the same key: what was in flight at a crash may be sent again.
             key_window_s: 600,
+            file_limit: 0,
             typing: Some(TypingSupport { lasts_ms: 5_000, stops: false }),
+            edits: None,
             extra: Vec::new(),
         }
     }

@@ -56,7 +56,9 @@ fn description(d: wit::Description) -> sdk::Description {
         wit::TextUnit::Scalars => sdk::TextUnit::Scalars,
     };
     let typing = |t: Option<wit::TypingSupport>| t.map(|t| same!(t => sdk::TypingSupport { lasts_ms, stops }));
-    same!(d => sdk::Description { text_limit, key_window_s, extra; text_unit: unit, typing: typing })
+    let edits = |e: Option<wit::EditSupport>| e.map(|e| same!(e => sdk::EditSupport { direct_ms, group_ms }));
+    same!(d => sdk::Description {
+        text_limit, key_window_s, file_limit, extra; text_unit: unit, typing: typing, edits: edits })
 }
 
 fn message(m: wit::Message) -> sdk::Message {
@@ -144,7 +146,10 @@ pub(crate) async fn call(
             ChannelAnswer::Items(answer.map(items).map_err(failure))
         }
         ChannelCall::Render(c, content) => {
-            let content = same!(content => wit::Content { text, reply_to, extra });
+            let files = |files: Vec<sdk::File>| {
+                files.into_iter().map(|f| same!(f => wit::File { blob, name, mime, size })).collect()
+            };
+            let content = same!(content => wit::Content { text, reply_to, extra; files: files });
             let answer = loaded.render_content(state, admission, conversation(c), content).await?;
             let parts =
                 |parts: Vec<wit::Part>| parts.into_iter().map(|p| same!(p => sdk::Part { text, data })).collect();
@@ -154,6 +159,10 @@ pub(crate) async fn call(
             let outgoing = same!(o => wit::Outgoing { key, attempt; conversation: conversation, part: part });
             let answer = loaded.send_part(state, admission, outgoing).await?;
             ChannelAnswer::Receipt(answer.map(|r| same!(r => sdk::Receipt { id, extra })).map_err(failure))
+        }
+        ChannelCall::Edit(o, id) => {
+            let outgoing = same!(o => wit::Outgoing { key, attempt; conversation: conversation, part: part });
+            ChannelAnswer::Done(loaded.edit_part(state, admission, outgoing, id).await?.map_err(failure))
         }
         ChannelCall::Typing(c, on) => {
             ChannelAnswer::Done(loaded.show_typing(state, admission, conversation(c), on).await?.map_err(failure))

@@ -139,12 +139,16 @@ export class ChannelCalls {
   }
   /** Renders a text for a conversation. */
   async render(conversation: Conversation, text: string, more: Partial<Omit<Content, "text">> = {}): Promise<Part[]> {
-    const content: Content = { replyTo: null, extra: [], ...more, text };
+    const content: Content = { replyTo: null, files: [], extra: [], ...more, text };
     return this.#result("Parts", { Render: [toHost(conversation), toHost(content)] });
   }
   /** Sends a part. */
   async send(conversation: Conversation, part: Part, key: string, attempt = 1): Promise<Receipt> {
     return this.#result("Receipt", { Send: toHost({ conversation, part, key, attempt }) });
+  }
+  /** Puts a part in the place of one that was sent. */
+  async edit(conversation: Conversation, part: Part, key: string, id: string): Promise<void> {
+    await this.#result("Done", { Edit: [toHost({ conversation, part, key, attempt: 1 }), id] });
   }
   /** Fetches a file that came with a message: the id of a blob. */
   async fetchMedia(attachment: Pick<Attachment, "reference"> & Partial<Attachment>): Promise<string> {

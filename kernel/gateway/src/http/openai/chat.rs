@@ -47,7 +47,7 @@ async fn whole(mut events: Events, chunks: &Chunks, mut guard: AbortOnDrop) -> R
     let mut seen = Vec::new();
     while let Some(kind) = events.next().await {
         match kind {
-            TurnEventKind::Completed { text, stop, usage, model } => {
+            TurnEventKind::Completed { text, stop, usage, model, .. } => {
                 guard.disarm();
                 let mut body = json!({
                     "id": chunks.id(),

@@ -72,7 +72,7 @@ impl Words for Chunks {
                     push(out, &chunk);
                 }
             }
-            TurnEventKind::Completed { text, stop, usage, model } => {
+            TurnEventKind::Completed { text, stop, usage, model, .. } => {
                 self.model = model;
                 if !self.spoke && !text.is_empty() {
                     push(out, &self.delta(json!({"content": text}), None));

@@ -75,7 +75,7 @@ impl ResponseObject {
         };
         let partial = |text: &str| if text.is_empty() { Vec::new() } else { vec![self.message(text, "incomplete")] };
         match last {
-            TurnEventKind::Completed { text, stop, usage, model } => {
+            TurnEventKind::Completed { text, stop, usage, model, .. } => {
                 progress.output = vec![self.message(text, status)];
                 progress.incomplete = cut_by(stop);
                 progress.usage = Some(*usage);

@@ -71,14 +71,9 @@ impl FakeHost {
             let text = format!("{} {}: the manifest allows {} there", r.method, r.target, methods.join(", "));
             return Err(refused(Error::Denied(text)));
         }
+        let body = self.assembled(r.body.unwrap_or_default(), &r.extra).map_err(refused)?;
         let (method, target) = (r.method.clone(), r.target.to_string());
-        self.sent.push(Sent {
-            method: r.method,
-            target: r.target,
-            headers: r.headers,
-            body: r.body.unwrap_or_default(),
-            timeout_ms: r.timeout_ms,
-        });
+        self.sent.push(Sent { method: r.method, target: r.target, headers: r.headers, body, timeout_ms: r.timeout_ms });
         let Some(at) = self.exchanges.iter().position(|e| e.fits(&method, &target)) else {
             let text = format!(
                 "the test has no answer for `{method} {target}`; give it one with host.answer(…) or host.on(…)"
@@ -99,6 +94,29 @@ impl FakeHost {
         }
         self.open.push(answer);
         Ok(Incoming(self.open.len() - 1))
+    }
+
+    /// The body with the blobs in their places.
+    fn assembled(&self, body: Vec<u8>, extra: &[(String, String)]) -> Result<Vec<u8>, Error> {
+        use base64::Engine as _;
+        let (mut whole, mut from) = (Vec::new(), 0);
+        for (how, place) in extra.iter().filter(|(how, _)| how == "blob" || how == "blob-base64") {
+            self.allow("blob", "blob")?;
+            let (at, id) = place.split_once(' ').unwrap_or_default();
+            let Some(piece) = at.parse().ok().and_then(|at| body.get(from..at)) else {
+                return Err(Error::Invalid(format!("`{place}`: no blob can be put there")));
+            };
+            whole.extend_from_slice(piece);
+            from += piece.len();
+            let data = self.blobs.get(id).ok_or_else(|| Error::NotFound(format!("there is no blob `{id}`")))?;
+            if how == "blob" {
+                whole.extend_from_slice(data);
+            } else {
+                whole.extend(base64::engine::general_purpose::STANDARD.encode(data).into_bytes());
+            }
+        }
+        whole.extend_from_slice(body.get(from..).unwrap_or_default());
+        Ok(whole)
     }
 
     fn answer(&self, r: &Incoming) -> Option<&Answer> {
