@@ -1,10 +1,10 @@
 """A small Telegram Bot API server for one bot, on a free loopback port: what https://core.telegram.org/bots/api says of the methods a
-chat needs (getMe, getUpdates with offset and long poll, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery, editMessageText,
-deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPhoto, getFile and the files
+chat needs (getMe, getUpdates with offset and long poll, setWebhook, deleteWebhook, sendMessage, sendChatAction, answerCallbackQuery, editMessageText,
+deleteMessage, pinChatMessage, unpinChatMessage, editMessageReplyMarkup, sendPhoto, sendDocument, getFile and the files
 themselves).
 
 An update is gone once a poll came with an offset beyond it, and not before. Beside the API, for tests: POST /control/say (an update with a
-message), POST /control/crowd (one each of many people), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was
+message), POST /control/crowd (one each of many people), GET /control/hook (the webhook that was set), GET /control/waiting (updates that no offset has passed), GET /control/sent (what was
 sent), GET /control/acted (what else was done), POST /control/file (a file, in base64), POST /control/fail (the next sendMessage or file answers
 so). Prints the base URL; stops with stdin.
 
@@ -13,6 +13,8 @@ Usage: telegram_bot_api.py TOKEN
 
 import base64
 import json
+import re
+import struct
 import sys
 import threading
 import time
@@ -24,9 +26,10 @@ ME = {"id": 42, "is_bot": True, "first_name": "Carapace", "username": "carapace_
       "can_read_all_group_messages": False, "supports_inline_queries": False}
 changed = threading.Condition()
 updates, sent, acted, failures = [], [], [], []
-# (chat, message id) of everything that was said, and whether the bot said it.
-said_here = {}
+# (chat, message id) of everything that was said, and whether the bot said it; and the texts that the bot gave.
+said_here, texts = {}, {}
 files = {}
+hook = {}
 last = {"update": 1000, "message": 0}
 
 
@@ -34,6 +37,22 @@ def message(chat, text, sender):
     last["message"] += 1
     said_here[(chat["id"], last["message"])] = sender["id"] == ME["id"]
     return {"message_id": last["message"], "date": int(time.time()), "chat": chat, "from": sender, "text": text}
+
+
+def form(body, kind):
+    # RFC 7578: texts as they are, files as their name, type and bytes (in base64).
+    found = {}
+    boundary = kind.split("boundary=", 1)[1].strip('"')
+    for part in body.split(b"--" + boundary.encode())[1:-1]:
+        head, _, data = part[2:-2].partition(b"\r\n\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.decode().split("\r\n"))}
+        given = dict(re.findall(r'(\w+)="([^"]*)"', headers["content-disposition"]))
+        if "filename" in given:
+            file = {"name": given["filename"], "mime": headers.get("content-type"), "data": base64.b64encode(data).decode()}
+            found[given["name"]] = file
+        else:
+            found[given["name"]] = data.decode()
+    return found
 
 
 class Api(BaseHTTPRequestHandler):
@@ -54,8 +73,11 @@ class Api(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         found = dict(parse_qsl(url.query))
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        if body and "json" in (self.headers.get("content-type") or ""):
+        kind = self.headers.get("content-type") or ""
+        if body and "json" in kind:
             found.update(json.loads(body))
+        elif body and kind.startswith("multipart/form-data"):
+            found.update(form(body, kind))
         elif body:
             found.update(parse_qsl(body.decode()))
         # Clients differ in whether they spell the token's colon out.
@@ -82,7 +104,16 @@ class Api(BaseHTTPRequestHandler):
     def m_getme(self, _):
         self.ok(ME)
 
+    def m_setwebhook(self, p):
+        # https://core.telegram.org/bots/api#setwebhook; from then on, each update is a POST with the secret in a header. The test sends them.
+        token = p.get("secret_token") or ""
+        if not p["url"].startswith("https://") or not re.fullmatch(r"[A-Za-z0-9_-]{0,256}", token):
+            return self.answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: bad webhook"})
+        hook.update(url=p["url"], secret=token)
+        self.ok(True)
+
     def m_deletewebhook(self, _):
+        hook.clear()
         self.ok(True)
 
     def m_sendchataction(self, _):
@@ -93,6 +124,9 @@ class Api(BaseHTTPRequestHandler):
 
     def m_getupdates(self, p):
         # https://core.telegram.org/bots/api#getupdates
+        if hook:
+            text = "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
+            return self.answer(409, {"ok": False, "error_code": 409, "description": text})
         offset, timeout = int(p.get("offset", 0)), float(p.get("timeout", 0))
         with changed:
             updates[:] = [u for u in updates if u["update_id"] >= offset]
@@ -120,6 +154,7 @@ class Api(BaseHTTPRequestHandler):
                 return self.answer(400, {"ok": False, "error_code": 400, "description": "Bad Request: " + wrong})
             chat = int(p["chat_id"])
             said = message({"id": chat, "type": "private" if chat > 0 else "supergroup"}, text, ME)
+            texts[(chat, said["message_id"])] = text
             sent.append({**p, "message_id": said["message_id"]})
             changed.notify_all()
         self.ok(said)
@@ -166,6 +201,14 @@ class Api(BaseHTTPRequestHandler):
 
     def m_editmessagetext(self, p):
         # https://core.telegram.org/bots/api#editmessagetext
+        with changed:
+            there = (int(p["chat_id"]), int(p["message_id"]))
+            if texts.get(there) == p["text"] and not failures:
+                text = "Bad Request: message is not modified: specified new message content and reply markup are exactly the same as a " \
+                       "current content and reply markup of the message"
+                return self.answer(400, {"ok": False, "error_code": 400, "description": text})
+            if there in texts and not failures:
+                texts[there] = p["text"]
         self.act("editMessageText", p, True, self.edited)
 
     def m_editmessagereplymarkup(self, p):
@@ -185,17 +228,30 @@ class Api(BaseHTTPRequestHandler):
         self.act("unpinChatMessage", p, False, lambda *_: True)
 
     def m_sendphoto(self, p):
-        # https://core.telegram.org/bots/api#sendphoto
+        # https://core.telegram.org/bots/api#sendphoto: at most 10 MB, width and height at most 10000 in total
+        given = p["photo"]
+        if isinstance(given, dict):
+            data = base64.b64decode(given["data"])
+            size = struct.unpack(">II", data[16:24]) if data.startswith(b"\x89PNG") else (1, 1)
+            if len(data) > 10_000_000 or sum(size) > 10_000:
+                text = "Bad Request: PHOTO_INVALID_DIMENSIONS"
+                return self.answer(400, {"ok": False, "error_code": 400, "description": text})
+        self.send_file("sendPhoto", p, {"photo": [{"file_id": "photo", "file_unique_id": "u", "width": 1, "height": 1}]})
+
+    def m_senddocument(self, p):
+        # https://core.telegram.org/bots/api#senddocument
+        self.send_file("sendDocument", p, {"document": {"file_id": "document", "file_unique_id": "u"}})
+
+    def send_file(self, method, p, shown):
         with changed:
             if failures:
                 return self.answer(*failures.pop(0))
             chat = int(p["chat_id"])
             said = message({"id": chat, "type": "private" if chat > 0 else "supergroup"}, None, ME)
             del said["text"]
-            said["photo"] = [{"file_id": "photo", "file_unique_id": "u", "width": 1, "height": 1}]
-            acted.append({"method": "sendPhoto", **p, "sent_as": said["message_id"]})
+            acted.append({"method": method, **p, "sent_as": said["message_id"]})
             changed.notify_all()
-        self.ok(said)
+        self.ok({**said, **shown})
 
     def control(self, what, p):
         with changed:
@@ -214,6 +270,8 @@ class Api(BaseHTTPRequestHandler):
                     updates.append({"update_id": last["update"], "message": said})
                 changed.notify_all()
                 return self.ok(p["people"])
+            if what == "hook":
+                return self.ok(dict(hook))
             if what == "waiting":
                 return self.ok(len(updates))
             if what == "fail":

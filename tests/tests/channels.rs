@@ -8,6 +8,8 @@
     reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
 )]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use carapace_contract::Digest;
 use carapace_registry::package;
 use carapace_tests::chat::{TOKEN, Telegram, answers, channels, get, post, stands, until};
@@ -38,7 +40,7 @@ fn a_foreign_client_talks_through_our_telegram_as_through_the_real_one() {
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!((sent[0]["text"].as_str().unwrap(), sent.len()), ("You: hello", 1));
-    let acted = runtime.block_on(telegram.acted(6));
+    let acted = runtime.block_on(telegram.acted(8));
     let methods: Vec<&str> = acted.iter().map(|a| a["method"].as_str().unwrap()).collect();
     let all = [
         "editMessageText",
@@ -46,9 +48,15 @@ fn a_foreign_client_talks_through_our_telegram_as_through_the_real_one() {
         "pinChatMessage",
         "unpinChatMessage",
         "sendPhoto",
+        "sendPhoto",
+        "sendDocument",
         "deleteMessage",
     ];
     assert_eq!(methods, all, "{acted:?}");
+    assert_eq!(acted[5]["photo"]["name"], "a.png");
+    assert_eq!(acted[6]["document"]["name"], "a b.bin");
+    let bytes = BASE64.decode(acted[6]["document"]["data"].as_str().unwrap()).unwrap();
+    assert_eq!(bytes, b"--x\r\n\r\nbytes\r\n--x--\r\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,6 +223,51 @@ async fn a_wrong_token_is_told_with_what_to_do_and_a_right_one_is_taken_up_at_on
 
 async fn ready(kernel: &Kernel) -> String {
     kernel.http().get(format!("{}/health/ready", kernel.base)).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telegram_brings_its_updates_itself_where_it_is_given_an_address() {
+    let telegram = peer!("Telegram", Telegram::start());
+    let model = peer!("aimock", peers::aimock(&answers("Here."), &[]));
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = "https://bot.example.com/channels/telegram/updates";
+    let config = json!({
+        "webhooks": { "port": port },
+        "instances": { "telegram": {
+            "endpoints": { "api": telegram.0.base, "actions": telegram.0.base, "files": format!("{}/file", telegram.0.base) },
+            "config": { "webhook": url },
+            "channel": { "owner": ["1"] },
+        } },
+    });
+    let options = KernelOptions::openai(&format!("{}/v1", model.base)).with_env("TELEGRAM_BOT_TOKEN", TOKEN);
+    let kernel = Kernel::start(options.with_env("CARAPACE_PASSWORD", "correct horse").with_config(&config.to_string()));
+    // Nothing is told to Telegram before the token is there.
+    let stopped = stands(&kernel, "local/telegram/main", "stopped").await;
+    assert!(stopped["why"].as_str().unwrap().contains("secrets set webhook-token"), "{stopped}");
+    let set = ["secrets", "set", "webhook-token", "--instance", "local/telegram/main", "--generate"];
+    let said = owner::done(kernel.state(), &set);
+    stands(&kernel, "local/telegram/main", "running").await;
+    let hook = get(format!("{}/control/hook", telegram.0.base)).await["result"].clone();
+    let secret = hook["secret"].as_str().unwrap();
+    assert_eq!((hook["url"].as_str(), secret.len()), (Some(url), 64), "{hook}");
+    assert!(!said.contains(secret));
+
+    let http = carapace_tests::kernel::client(reqwest::header::HeaderMap::new());
+    let bring = async |token: &str, number: i64| {
+        let from = json!({ "id": 1, "is_bot": false, "first_name": "Owner" });
+        let message = json!({ "message_id": number, "date": 1, "chat": { "id": 1, "type": "private" }, "from": from, "text": "hello" });
+        let update = json!({ "update_id": 2_000 + number, "message": message });
+        let address = format!("http://127.0.0.1:{port}/channels/telegram/updates");
+        let request = http.post(address).header("X-Telegram-Bot-Api-Secret-Token", token).json(&update);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(bring(secret, 1).await, 200);
+    assert_eq!(telegram.sent(1).await[0]["text"], "Here.");
+    // Repeated, as Telegram does, it is the same one; without the token it is nobody's.
+    assert_eq!((bring(secret, 1).await, bring("guessed", 2).await, bring("", 3).await), (200, 401, 401));
+    assert_eq!(bring(secret, 4).await, 200);
+    telegram.sent(2).await;
+    assert_eq!(peers::asked(&model).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

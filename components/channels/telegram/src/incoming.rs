@@ -89,7 +89,7 @@ pub(crate) fn update(state: State, data: &[u8]) -> Result<Outcome<State>, Failur
         Err(e) => return Err(Failure::last(format!("an update that cannot be read: {e}"))),
     };
     let me = state.me.clone();
-    let outcome = state.past(update.update_id).poll();
+    let outcome = state.past(update.update_id).go_on();
     if let Some(edited) = update.edited_message {
         let key = format!("edit:{}", update.update_id);
         return Ok(outcome.edited(said(edited, &me, key)));

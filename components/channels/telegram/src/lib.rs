@@ -1,7 +1,7 @@
-//! Telegram bots, by long poll: <https://core.telegram.org/bots/api>.
+//! Telegram bots, by long poll or webhook: <https://core.telegram.org/bots/api>.
 //!
-//! The state is the offset of the next update and who the bot is. Telegram repeats what was not confirmed by a later offset, so an update is
-//! gone there only after it was committed here. Text goes out as plain text with entities, counted in UTF-16 as Telegram does: nothing has
+//! The state is the offset of the next update and who the bot is. Telegram repeats what was not confirmed, by a later offset or by the answer to a
+//! webhook, so an update is gone there only after it was committed here. Text goes out as plain text with entities, counted in UTF-16 as Telegram does: nothing has
 //! to be escaped, and nothing a model writes can break a message.
 
 mod api;
@@ -12,10 +12,10 @@ mod tools;
 
 use api::Account;
 use carapace_sdk::channel::{
-    Attachment, Channel, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part,
-    PollResponse, Receipt, TextUnit, TypingSupport,
+    Attachment, Channel, Content, Conversation, Description, EditSupport, Event, Failure, Item, Outcome, Outgoing,
+    Part, PollResponse, Receipt, TextUnit, TypingSupport,
 };
-use carapace_sdk::http;
+use carapace_sdk::{config, http};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
@@ -36,13 +36,31 @@ pub struct State {
     offset: Option<i64>,
     /// The bot.
     me: Account,
+    /// Updates come by themselves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pushed: bool,
 }
 
+/// What the owner may set.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// The public address at which Telegram reaches the webhook; without it, updates are polled.
+    webhook: Option<String>,
+}
+
+/// What is asked for.
+const KINDS: [&str; 4] = ["message", "edited_message", "channel_post", "callback_query"];
+
 impl State {
-    fn poll(self) -> Outcome<Self> {
+    /// Waits for what comes next.
+    fn go_on(self) -> Outcome<Self> {
+        if self.pushed {
+            return Outcome::new(self).idle();
+        }
         let mut request = http::get("api", "/getUpdates")
             .query("timeout", HOLD.to_string())
-            .query("allowed_updates", r#"["message","edited_message","channel_post","callback_query"]"#)
+            .query("allowed_updates", json!(KINDS).to_string())
             .timeout(Duration::from_secs(HOLD + 10));
         if let Some(offset) = self.offset {
             request = request.query("offset", offset.to_string());
@@ -66,7 +84,10 @@ impl Channel for Telegram {
             text_unit: TextUnit::Utf16,
             // Telegram takes no key: what was in flight at a crash may be there.
             key_window_s: 0,
+            file_limit: outgoing::FILE,
             typing: Some(TypingSupport { lasts_ms: 5_000, stops: false }),
+            // About one message a second in a chat, twenty a minute in a group: https://core.telegram.org/bots/faq#my-bot-is-hitting-limits
+            edits: Some(EditSupport { direct_ms: 1_500, group_ms: 4_000 }),
             extra: Vec::new(),
         }
     }
@@ -74,19 +95,34 @@ impl Channel for Telegram {
     fn start(&self, state: State) -> Result<Outcome<State>, Failure> {
         let me: Account = api::call(http::get("api", "/getMe"))?;
         // Another bot's offset means nothing.
-        let state =
-            if state.me.id == me.id || state.me.id == 0 { State { me, ..state } } else { State { me, offset: None } };
-        // With a webhook set, Telegram refuses polls. What waits there stays.
-        api::call::<bool>(http::post("api", "/deleteWebhook").json(&json!({ "drop_pending_updates": false })))?;
-        Ok(state.poll())
+        let offset = state.offset.filter(|_| state.me.id == me.id || state.me.id == 0);
+        let config: Config = config::get()?;
+        let state = State { offset, me, pushed: config.webhook.is_some() };
+        let request = match config.webhook {
+            Some(url) => {
+                if !url.starts_with("https://") {
+                    return Err(Failure::last(
+                        "`webhook` is the public https:// address at which Telegram reaches this assistant",
+                    ));
+                }
+                // The kernel sets the token, and checks it in what comes.
+                let body = json!({ "url": url, "secret_token": null, "allowed_updates": KINDS });
+                http::post("api", "/setWebhook").json(&body)
+            }
+            // With a webhook set, Telegram refuses polls. What waits there stays.
+            None => http::post("api", "/deleteWebhook").json(&json!({ "drop_pending_updates": false })),
+        };
+        api::call::<bool>(request)?;
+        Ok(state.go_on())
     }
 
     fn on_event(&self, state: State, event: Event, _attempt: u32) -> Result<Outcome<State>, Failure> {
         match event {
             Event::Item(item) => incoming::update(state, &item.data),
+            Event::Webhook(request) => incoming::update(state, &request.body),
             Event::PassedOver(cursor) => {
                 let update = cursor.parse().map_err(|_| Failure::last("the cursor is no update's number"))?;
-                Ok(state.past(update).poll())
+                Ok(state.past(update).go_on())
             }
             _ => Ok(Outcome::new(state)),
         }
@@ -107,11 +143,15 @@ impl Channel for Telegram {
     }
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
-        Ok(outgoing::render(&content))
+        Ok(outgoing::render(content))
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
         outgoing::send(&outgoing)
+    }
+
+    fn edit(&self, outgoing: Outgoing, id: &str) -> Result<(), Failure> {
+        outgoing::edit(&outgoing, id)
     }
 
     fn typing(&self, conversation: &Conversation, on: bool) -> Result<(), Failure> {

@@ -1,30 +1,77 @@
-//! Messages out: <https://core.telegram.org/bots/api#sendmessage>, with entities instead of markup.
+//! Messages out: <https://core.telegram.org/bots/api#sendmessage>, with entities instead of markup; files as
+//! <https://core.telegram.org/bots/api#sending-files> says.
 
 use crate::api;
 use carapace_chat_text::{Style, Text, Unit, parse, split};
-use carapace_sdk::channel::{Content, Conversation, Failure, Outgoing, Part, Receipt};
-use carapace_sdk::http;
-use serde::Deserialize;
+use carapace_sdk::channel::{Content, Conversation, Failure, File, Outgoing, Part, Receipt};
+use carapace_sdk::http::{self, Form};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// UTF-16 units of one message.
 pub(crate) const LIMIT: usize = 4_096;
 /// UTF-16 units under a photo or a document.
 pub(crate) const CAPTION: usize = 1_024;
+/// Bytes of a file that is sent: Telegram takes 50 MB, the kernel keeps 20 MiB.
+pub(crate) const FILE: u64 = 20 << 20;
+/// Bytes of what is shown as a photo.
+const PHOTO: u64 = 10 << 20;
 /// Entities of one message; Telegram ignores what is more.
 const ENTITIES: usize = 100;
 
-pub(crate) fn render(content: &Content) -> Vec<Part> {
-    let parts = split(&parse(&content.text), LIMIT, Unit::Utf16);
-    let one = |(n, text): (usize, Text)| {
-        let mut data = json!({ "text": text.plain, "entities": entities(&text) });
-        // Only the first part answers; the others follow it.
-        if let (0, Some(to), Value::Object(data)) = (n, &content.reply_to, &mut data) {
-            data.insert("reply_to".to_owned(), to.as_str().into());
-        }
-        Part { text: text.plain, data: data.to_string().into_bytes() }
+/// One message, as it waits to be sent.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Rendered {
+    text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entities: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Blob>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Blob {
+    id: String,
+    name: String,
+    mime: String,
+    size: u64,
+}
+
+impl Rendered {
+    fn of(outgoing: &Outgoing) -> Result<Self, Failure> {
+        serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))
+    }
+
+    fn part(self) -> Part {
+        let text = self.file.as_ref().map_or_else(|| self.text.clone(), |f| format!("[{}]", f.name));
+        Part { text, data: serde_json::to_vec(&self).unwrap_or_default() }
+    }
+
+    /// The message that it answers. That may be gone by then; the answer is said all the same.
+    fn reply(&self) -> Option<Value> {
+        let to: i64 = self.reply_to.as_ref()?.parse().ok()?;
+        Some(json!({ "message_id": to, "allow_sending_without_reply": true }))
+    }
+}
+
+/// The text first, then the files, so that the text can take the place of its draft.
+pub(crate) fn render(content: Content) -> Vec<Part> {
+    let texts =
+        if content.text.trim().is_empty() { Vec::new() } else { split(&parse(&content.text), LIMIT, Unit::Utf16) };
+    let text = |text: Text| Rendered { entities: entities(&text), text: text.plain, ..Rendered::default() };
+    let file = |f: File| {
+        let file = Blob { id: f.blob, name: f.name, mime: f.mime, size: f.size };
+        Rendered { file: Some(file), ..Rendered::default() }
     };
-    parts.into_iter().enumerate().map(one).collect()
+    let mut all: Vec<Rendered> = texts.into_iter().map(text).chain(content.files.into_iter().map(file)).collect();
+    // Only the first part answers; the others follow it.
+    if let Some(first) = all.first_mut() {
+        first.reply_to = content.reply_to;
+    }
+    all.into_iter().map(Rendered::part).collect()
 }
 
 /// A text that has to fit into one message, and its entities; none if it does not.
@@ -76,28 +123,72 @@ pub(crate) fn place(conversation: &Conversation) -> Map<String, Value> {
     place
 }
 
+#[derive(Deserialize)]
+struct Sent {
+    message_id: i64,
+}
+
 pub(crate) fn send(outgoing: &Outgoing) -> Result<Receipt, Failure> {
-    #[derive(Deserialize)]
-    struct Rendered {
-        text: String,
-        entities: Vec<Value>,
-        reply_to: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Sent {
-        message_id: i64,
-    }
-    let rendered: Rendered = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
-    let mut body = place(&outgoing.conversation);
+    let rendered = Rendered::of(outgoing)?;
+    let sent: Sent = match &rendered.file {
+        Some(file) => send_file(outgoing, &rendered, file)?,
+        None => {
+            let mut body = place(&outgoing.conversation);
+            if let Some(reply) = rendered.reply() {
+                body.insert("reply_parameters".to_owned(), reply);
+            }
+            text_into(&mut body, rendered);
+            api::call(http::post("api", "/sendMessage").json(&body))?
+        }
+    };
+    Ok(Receipt::new(sent.message_id.to_string()))
+}
+
+fn text_into(body: &mut Map<String, Value>, rendered: Rendered) {
     body.insert("text".to_owned(), rendered.text.into());
     if !rendered.entities.is_empty() {
         body.insert("entities".to_owned(), rendered.entities.into());
     }
-    if let Some(to) = rendered.reply_to.and_then(|r| r.parse::<i64>().ok()) {
-        // The message may be gone by then; the answer is said all the same.
-        body.insert("reply_parameters".to_owned(), json!({ "message_id": to, "allow_sending_without_reply": true }));
-    }
     body.insert("link_preview_options".to_owned(), json!({ "is_disabled": true }));
-    let sent: Sent = api::call(http::post("api", "/sendMessage").json(&body))?;
-    Ok(Receipt::new(sent.message_id.to_string()))
+}
+
+/// As a photo where it can be one, and else as a document.
+fn send_file(outgoing: &Outgoing, rendered: &Rendered, file: &Blob) -> Result<Sent, Failure> {
+    let form = |field: &str| {
+        let mut form = Form::new();
+        for (name, value) in place(&outgoing.conversation) {
+            form = form.text(&name, value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        if let Some(reply) = rendered.reply() {
+            form = form.text("reply_parameters", reply.to_string());
+        }
+        form.file(field, &file.id, &file.name, &file.mime)
+    };
+    let is_photo = matches!(file.mime.as_str(), "image/jpeg" | "image/png" | "image/webp") && file.size <= PHOTO;
+    if is_photo {
+        match api::call(http::post("api", "/sendPhoto").form(form("photo"))) {
+            // Too long, too narrow, no image after all.
+            Err(f) if !f.retryable && !f.uncertain => {}
+            other => return other,
+        }
+    }
+    api::call(http::post("api", "/sendDocument").form(form("document")))
+}
+
+/// <https://core.telegram.org/bots/api#editmessagetext>
+pub(crate) fn edit(outgoing: &Outgoing, id: &str) -> Result<(), Failure> {
+    let rendered = Rendered::of(outgoing)?;
+    if rendered.file.is_some() {
+        return Err(Failure::last("a text does not become a file"));
+    }
+    let id: i64 = id.parse().map_err(|_| Failure::last("this is no message's number"))?;
+    let mut body = Map::new();
+    // A message is found by its chat; its topic does not matter.
+    body.insert("chat_id".to_owned(), place(&outgoing.conversation).remove("chat_id").unwrap_or_default());
+    body.insert("message_id".to_owned(), id.into());
+    text_into(&mut body, rendered);
+    match api::call::<Value>(http::post("api", "/editMessageText").json(&body)) {
+        Err(f) if f.message.contains("message is not modified") => Ok(()),
+        other => other.map(|_| ()),
+    }
 }

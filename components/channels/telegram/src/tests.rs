@@ -1,4 +1,4 @@
-use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Item};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, File, Item, WebhookRequest};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
 
@@ -289,4 +289,85 @@ fn a_file_is_asked_for_by_its_id_and_kept_from_its_own_address(host: &mut TestHo
     }
     host.on("GET", "api", "/getFile", ok(json!({ "file_id": "AgAC" })));
     assert!(!host.fetch_media(file()).unwrap_err().retryable);
+}
+
+fn file(host: &mut TestHost, name: &str, mime: &str, data: &[u8]) -> File {
+    File { blob: host.blob(data), name: name.into(), mime: mime.into(), size: data.len() as u64 }
+}
+
+#[carapace_sdk::test]
+fn files_follow_the_text_as_photos_where_they_can_be(host: &mut TestHost) {
+    let topic = Conversation { thread: Some("9".into()), ..Conversation::group("-100", None) };
+    let image = file(host, "a.png", "image/png", b"\x89PNG");
+    let report = file(host, "b.pdf", "application/pdf", b"%PDF\r\n--form-");
+    let parts = host.render_with(&topic, "look", vec![image, report]).unwrap();
+    assert_eq!(parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["look", "[a.png]", "[b.pdf]"]);
+    host.on("POST", "api", "/sendPhoto", ok(json!({ "message_id": 78 })));
+    assert_eq!(host.send_part(&topic, parts[1].clone(), "k").unwrap().id, "78");
+    let sent = host.sent().pop().unwrap();
+    let body = String::from_utf8_lossy(&sent.body);
+    assert!(
+        sent.headers.iter().any(|(n, v)| n == "content-type" && v.starts_with("multipart/form-data; boundary=form-"))
+    );
+    assert!(body.contains("name=\"chat_id\"\r\n\r\n-100\r\n"), "{body}");
+    assert!(body.contains("name=\"message_thread_id\"\r\n\r\n9\r\n"), "{body}");
+    assert!(body.contains("name=\"photo\"; filename=\"a.png\"\r\ncontent-type: image/png\r\n\r\n"), "{body}");
+    assert!(sent.body.windows(8).any(|w| w == b"\r\n\x89PNG\r\n"), "{body}");
+
+    host.on("POST", "api", "/sendDocument", ok(json!({ "message_id": 79 })));
+    assert_eq!(host.send_part(&topic, parts[2].clone(), "k").unwrap().id, "79");
+    // What Telegram takes for no photo is a document all the same; what may have arrived is not sent twice.
+    let refused = Answer::new(400)
+        .json(json!({ "ok": false, "error_code": 400, "description": "Bad Request: PHOTO_INVALID_DIMENSIONS" }));
+    host.on("POST", "api", "/sendPhoto", refused).on("POST", "api", "/sendDocument", ok(json!({ "message_id": 80 })));
+    assert_eq!(host.send_part(&topic, parts[1].clone(), "k").unwrap().id, "80");
+    host.on("POST", "api", "/sendPhoto", Answer::new(502).chunk("<html>"));
+    assert!(host.send_part(&topic, parts[1].clone(), "k").unwrap_err().uncertain);
+}
+
+#[carapace_sdk::test]
+fn an_answer_takes_the_place_of_its_draft(host: &mut TestHost) {
+    let to = Conversation { thread: Some("9".into()), ..Conversation::group("-100", None) };
+    let part = host.render(&to, "**all** of it").unwrap().remove(0);
+    host.on("POST", "api", "/editMessageText", ok(json!({ "message_id": 77 })));
+    host.edit_part(&to, part.clone(), "k", "77").unwrap();
+    let body = asked(host);
+    assert_eq!((&body["chat_id"], &body["message_id"], &body["text"]), (&json!(-100), &json!(77), &json!("all of it")));
+    assert!(body.get("message_thread_id").is_none() && body["entities"][0]["type"] == "bold", "{body}");
+    let refused = |why: &str| Answer::new(400).json(json!({ "ok": false, "error_code": 400, "description": why }));
+    host.on("POST", "api", "/editMessageText", refused("Bad Request: message is not modified: it says that"));
+    host.edit_part(&to, part.clone(), "k", "77").unwrap();
+    host.on("POST", "api", "/editMessageText", refused("Bad Request: message to edit not found"));
+    assert!(!host.edit_part(&to, part.clone(), "k", "77").unwrap_err().retryable);
+    let image = file(host, "a.png", "image/png", b"\x89PNG");
+    let part = host.render_with(&to, "", vec![image]).unwrap().remove(0);
+    assert!(!host.edit_part(&to, part, "k", "77").unwrap_err().retryable);
+}
+
+fn pushed(update: &Value) -> Event {
+    Event::Webhook(WebhookRequest {
+        webhook: "updates".into(),
+        method: "POST".into(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: update.to_string().into_bytes(),
+    })
+}
+
+#[carapace_sdk::test]
+fn by_webhook_nothing_is_polled_and_the_token_is_the_kernels(host: &mut TestHost) {
+    host.config(json!({ "webhook": "https://bot.example.com/channels/telegram/updates" }));
+    let me = ok(json!({ "id": 42, "is_bot": true, "first_name": "C", "username": "carapace_bot" }));
+    host.on("GET", "api", "/getMe", me.clone()).on("POST", "api", "/setWebhook", ok(json!(true)));
+    let led = host.start_channel(None).unwrap();
+    assert!(led.polls().is_none(), "{led:?}");
+    let body = asked(host);
+    assert_eq!(body["url"], "https://bot.example.com/channels/telegram/updates");
+    assert!(body["secret_token"].is_null() && body["allowed_updates"][0] == "message", "{body}");
+    let said = text(json!({ "id": 7, "type": "private" }), "Hello");
+    let led = host.channel_event(&led.state(), pushed(&json!({ "update_id": 11, "message": said }))).unwrap();
+    assert_eq!(led.messages()[0].key, "7:5");
+    assert!(led.polls().is_none(), "{led:?}");
+    host.config(json!({ "webhook": "bot.example.com" })).on("GET", "api", "/getMe", me);
+    assert!(!host.start_channel(None).unwrap_err().retryable);
 }

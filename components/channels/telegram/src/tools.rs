@@ -136,7 +136,7 @@ fn call(method: &str, body: &Map<String, Value>) -> Result<Value, ToolError> {
 
 /// A text in one message, with its entities.
 fn styled(text: &str, most: usize, name: &str) -> Result<(String, Vec<Value>), ToolError> {
-    let content = Content { text: text.to_owned(), reply_to: None, extra: Vec::new() };
+    let content = Content { text: text.to_owned(), reply_to: None, files: Vec::new(), extra: Vec::new() };
     outgoing::whole(&content, most)
         .ok_or_else(|| ToolError::invalid(format!("`{name}` says nothing, or is longer than {most} characters")))
 }
