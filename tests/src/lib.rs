@@ -10,6 +10,7 @@ pub mod author;
 pub mod cable;
 pub mod chat;
 pub mod components;
+pub mod crowd;
 pub mod discord;
 pub mod foreign;
 pub mod gadget;
