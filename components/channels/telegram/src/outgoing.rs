@@ -1,7 +1,7 @@
 //! Messages out: <https://core.telegram.org/bots/api#sendmessage>, with entities instead of markup.
 
 use crate::api;
-use carapace_chat_text::{Style, Text, Unit, parse, split};
+use carapace_chat_text::{Style, Text, Unit, parse, split, split_by};
 use carapace_sdk::channel::{Content, Conversation, Failure, Outgoing, Part, Receipt};
 use carapace_sdk::http;
 use serde::Deserialize;
@@ -15,7 +15,9 @@ pub(crate) const CAPTION: usize = 1_024;
 const ENTITIES: usize = 100;
 
 pub(crate) fn render(content: &Content) -> Vec<Part> {
-    let parts = split(&parse(&content.text), LIMIT, Unit::Utf16);
+    // So many styles fill a message as so many words.
+    let length = |text: &Text| text.spans.len() * LIMIT / ENTITIES;
+    let parts = split_by(&parse(&content.text), LIMIT, Unit::Utf16, length);
     let one = |(n, text): (usize, Text)| {
         let mut data = json!({ "text": text.plain, "entities": entities(&text) });
         // Only the first part answers; the others follow it.
