@@ -18,6 +18,7 @@ pub mod keeper;
 pub mod kernel;
 pub mod mirror;
 pub mod model;
+pub mod moods;
 pub mod obedient;
 pub mod owner;
 pub mod peers;
