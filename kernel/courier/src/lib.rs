@@ -55,6 +55,7 @@ mod sockets;
 mod status;
 mod targets;
 mod timers;
+mod trial;
 mod typing;
 mod webhooks;
 

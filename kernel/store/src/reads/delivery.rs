@@ -116,6 +116,13 @@ impl Reader {
             .await
     }
 
+    /// The part of an instance with this key.
+    pub async fn outbox_by_key(&self, instance: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
+        let (instance, key) = (instance.to_owned(), key.to_owned());
+        let sql = format!("{OUTBOX} WHERE o.instance = ?1 AND o.idempotency_key = ?2");
+        self.read(move |c| one(c, "read the outbox", &sql, params![instance, key], entry)).await
+    }
+
     /// What is known about the part that was last sent in a conversation.
     pub async fn outbox_last_sent(&self, instance: &str, conversation: &str) -> Result<Option<Value>, StoreError> {
         let (instance, conversation) = (instance.to_owned(), conversation.to_owned());
