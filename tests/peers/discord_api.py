@@ -188,10 +188,13 @@ async def received(socket, frame):
             return None
         if d["seq"] > session.seq:
             return 4007
-        session.socket, socket.session = socket, session
         await note(lambda: resumes.append({"session": session.id, "seq": d["seq"]}))
-        for missed in [e for e in session.events if e["s"] > d["seq"]]:
-            await socket.send(missed)
+        # What happens meanwhile comes after what was missed. The n-th event stands at n - 1.
+        told = d["seq"]
+        while told < session.seq:
+            told += 1
+            await socket.send(session.events[told - 1])
+        session.socket, socket.session = socket, session
         await session.event("RESUMED", {"_trace": []})
     elif socket.session is None:
         return 4003

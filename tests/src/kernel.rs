@@ -115,13 +115,14 @@ impl Kernel {
         kernel
     }
 
-    fn spawn(&mut self) {
+    /// `carapace start`, which may not be ready yet.
+    fn launch(&self) -> Child {
         if let Some(text) = &self.options.config {
             std::fs::write(self.state().join("carapace.json5"), text).unwrap();
         }
         let bundle = self.options.bundle.clone().unwrap_or_else(|| private_bundle(self.state(), &self.options));
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = command(self.state(), &self.options.env)
+        command(self.state(), &self.options.env)
             .arg("start")
             .args(["--accept-bundled", "--json", "--port", "0"])
             .arg("--bundle")
@@ -131,7 +132,11 @@ impl Kernel {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn spawn(&mut self) {
+        let mut child = self.launch();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = lines.find_map(|line| {
             let value: Value = serde_json::from_str(&line.ok()?).ok()?;
@@ -179,6 +184,15 @@ impl Kernel {
     pub fn restart(&mut self) {
         self.kill();
         self.spawn();
+    }
+
+    /// kill -9, a start, and kill -9 again after so long, whether it got ready or not. Nothing runs then.
+    pub fn die_starting(&mut self, after: Duration) {
+        self.kill();
+        let mut child = self.launch();
+        std::thread::sleep(after);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 
     /// Stops it politely and gives the state directory back.

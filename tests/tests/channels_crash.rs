@@ -1,7 +1,9 @@
-//! `kill -9` at random moments while messages flow in by poll and by webhook: none is lost, none is a turn twice, each conversation keeps
-//! its order, and an answer that may not have arrived is one that is listed as uncertain.
+//! `kill -9` at random moments while messages flow in by poll, by webhook and through two sockets at once: none is lost, none is a turn
+//! twice, each conversation keeps its order in both directions, and an answer that may not have arrived, or arrives a second time when the
+//! owner has it sent again, is one that was listed as uncertain.
 //!
-//! `CARAPACE_CRASH_MESSAGES` and `CARAPACE_CRASH_KILLS` say how much (default 240 and 8), `CARAPACE_CRASH_SEED` repeats a run's choices.
+//! `CARAPACE_CRASH_MESSAGES` and `CARAPACE_CRASH_KILLS` say how much (default 240, and one for every hundred messages, but eight),
+//! `CARAPACE_CRASH_SEED` repeats a run's choices.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,210 +14,215 @@
 )]
 
 use carapace_store::{RunPhase, Store, StoreOptions};
-use carapace_tests::chat::{TOKEN, Telegram, get};
+use carapace_tests::crowd::{self, Crowd, IN_ORDER, KEYED, PEOPLE, PLATFORMS, by_person, reached};
 use carapace_tests::model::{Model, Piece};
-use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use carapace_tests::{Kernel, owner, peer};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// People who talk on each platform.
-const PEOPLE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 fn number(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
 }
 
-fn client() -> reqwest::Client {
-    carapace_tests::kernel::client(reqwest::header::HeaderMap::new())
-}
+/// Chance that can be repeated.
+struct Dice(usize);
 
-/// The n-th message by one of a platform's people; what it says says who, and how many they sent before.
-fn text(platform: &str, n: usize) -> String {
-    format!("{platform} {} {}", n % PEOPLE, n / PEOPLE)
-}
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
 
-/// Who said it, and how many they sent before.
-fn read(text: &str) -> Option<(String, usize)> {
-    let (who, n) = text.trim().rsplit_once(' ')?;
-    Some((who.to_owned(), n.parse().ok()?))
-}
-
-/// People of the bot platform talk at a steady pace, whether anybody polls or not.
-async fn by_poll(base: &str, messages: usize, pace: Duration) {
-    let http = client();
-    for n in 0..messages {
-        let who = n % PEOPLE + 1;
-        let from = json!({ "id": who, "is_bot": false, "first_name": "P" });
-        let body =
-            json!({ "chat": { "id": who, "type": "private" }, "from": from, "text": text("poll", n), "more": {} });
-        http.post(format!("{base}/control/say")).json(&body).send().await.unwrap();
-        tokio::time::sleep(pace).await;
+    fn ms(&mut self, most: usize) -> Duration {
+        Duration::from_millis(u64::try_from(self.below(most)).unwrap())
     }
 }
 
-/// Programs send webhooks, each again and again with the same id until it is accepted.
-async fn by_webhook(ends: &str, port: u16, messages: usize, pace: Duration) {
-    let http = client();
-    for n in 0..messages {
-        let (id, who) = (format!("msg_{n}"), format!("person-{}", n % PEOPLE));
-        let body = json!({ "text": text("webhook", n), "from": who, "id": id });
-        let url = format!("http://127.0.0.1:{port}/channels/webhook/standard");
-        loop {
-            let send = http.post(format!("{ends}/send")).json(&json!({ "url": url, "id": id, "body": body }));
-            // The sender's own server fails where nobody listens.
-            let answer: Option<Value> = match send.send().await {
-                Ok(answer) => answer.json().await.ok(),
-                Err(_) => None,
-            };
-            match answer.as_ref().and_then(|a| a["status"].as_u64()) {
-                Some(202) => break,
-                None | Some(404 | 503) => tokio::time::sleep(Duration::from_millis(50)).await,
-                Some(other) => panic!("the webhook answered {other}: {answer:?}"),
-            }
+/// A model that says back what it was told; and how many different messages it was told, however often it was told them.
+async fn parrot() -> (Model, watch::Receiver<usize>) {
+    let (sender, turns) = watch::channel(0);
+    let told = Mutex::new(HashSet::new());
+    let repeat = move |request: &Value| {
+        let last = request["messages"].as_array().unwrap().last().unwrap();
+        let text = last["content"].as_str().unwrap().to_owned();
+        let mut told = told.lock().unwrap();
+        if told.insert(text.clone()) {
+            sender.send_replace(told.len());
         }
-        tokio::time::sleep(pace).await;
-    }
+        vec![Piece::Text(text)]
+    };
+    (Model::start(repeat, Duration::from_millis(1)).await, turns)
 }
 
-fn listed(kernel: &Kernel, args: &[&str]) -> Vec<Value> {
-    serde_json::from_str(&owner::done(kernel.state(), args)).unwrap()
+/// Kills it so often, spread over all the turns there will be: as a rule in the midst of its work, now and then while it starts.
+async fn kill(
+    mut kernel: Kernel,
+    kills: usize,
+    all: usize,
+    turns: &watch::Receiver<usize>,
+    mut dice: Dice,
+) -> (Kernel, usize) {
+    let mut starting = 0;
+    for n in 0..kills {
+        // Not in the last few: there would be nothing left to lose.
+        let share = (all - all / 10) / kills;
+        reached(turns, share * n + dice.below(share)).await;
+        tokio::time::sleep(dice.ms(60)).await;
+        let early = (dice.below(4) == 0).then(|| dice.ms(600));
+        starting += usize::from(early.is_some());
+        let (verified, again) = tokio::task::spawn_blocking(move || {
+            if let Some(after) = early {
+                kernel.die_starting(after);
+            }
+            kernel.restart();
+            (kernel.cli(&["audit", "verify"]), kernel)
+        })
+        .await
+        .unwrap();
+        kernel = again;
+        assert!(verified.status.success(), "after kill {n}: {}", String::from_utf8_lossy(&verified.stderr));
+    }
+    (kernel, kills + starting)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn killed_while_messages_flow_by_poll_and_webhook_nothing_is_lost_or_doubled() {
-    let messages = number("CARAPACE_CRASH_MESSAGES", 240) / 2;
-    let kills = number("CARAPACE_CRASH_KILLS", 8);
+async fn killed_while_messages_flow_by_poll_webhook_and_socket_nothing_is_lost_or_doubled() {
+    let each = number("CARAPACE_CRASH_MESSAGES", 240) / PLATFORMS.len();
+    let all = each * PLATFORMS.len();
+    let kills = number("CARAPACE_CRASH_KILLS", (all / 100).max(8));
     let seed = number("CARAPACE_CRASH_SEED", usize::try_from(RandomState::new().hash_one("channels") >> 1).unwrap());
-    eprintln!("{} messages, {kills} kills, CARAPACE_CRASH_SEED={seed}", messages * 2);
+    eprintln!("{all} messages, {kills} kills, CARAPACE_CRASH_SEED={seed}");
+    let begin = Instant::now();
 
-    let telegram = peer!("Telegram", Telegram::start());
-    let ends = peer!("standardwebhooks", peers::chat_server("standard_webhooks.py", SECRET));
-    let model = Model::start(
-        |request| {
-            let last = request["messages"].as_array().unwrap().last().unwrap();
-            vec![Piece::Text(last["content"].as_str().unwrap().to_owned())]
-        },
-        Duration::from_millis(1),
-    )
-    .await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let ids: Vec<String> = (1..=PEOPLE).map(|n| n.to_string()).collect();
-    let names: Vec<String> = (0..PEOPLE).map(|n| format!("person-{n}")).collect();
-    let config = json!({
-        "webhooks": { "port": port },
-        "agent": { "route": ["openai/mock"] },
-        "budget": { "dailyTokens": null, "dailyUsd": null },
-        "limits": { "ceiling": { "httpRequestsPerMinute": 1_000_000 } },
-        "instances": {
-            "openai": { "limits": { "httpRequestsPerMinute": 1_000_000 } },
-            "telegram": { "endpoints": { "api": telegram.0.base }, "channel": { "allow": ids }, "limits": { "httpRequestsPerMinute": 1_000_000 } },
-            "webhook": { "endpoints": { "out": ends.base }, "channel": { "allow": names }, "limits": { "httpRequestsPerMinute": 1_000_000 } },
-        },
-    });
-    let options = KernelOptions::openai(&model.base)
-        .with_env("TELEGRAM_BOT_TOKEN", TOKEN)
-        .with_env("WEBHOOK_SIGNING_SECRET", SECRET)
-        .with_config(&config.to_string());
-    let mut kernel = tokio::task::spawn_blocking(|| Kernel::start(options)).await.unwrap();
+    let crowd = peer!("the chat platforms", Crowd::start());
+    let (model, turns) = parrot().await;
+    let options = crowd.options(&model.base).await;
+    let kernel = tokio::task::spawn_blocking(|| Kernel::start(options)).await.unwrap();
+    // Before somebody has logged in, a platform has nobody to keep anything for.
+    logged_in(&crowd, &kernel).await;
+    crowd.say(0..1, &turns).await;
+    reached(&turns, PLATFORMS.len()).await;
 
-    let pace = Duration::from_millis(15);
-    let over = AtomicBool::new(false);
-    let flow = async {
-        tokio::join!(by_poll(&telegram.0.base, messages, pace), by_webhook(&ends.base, port, messages, pace));
-        over.store(true, SeqCst);
-    };
-    let killer = async {
-        let (mut killed, mut dice) = (0, seed);
-        while killed < kills && !over.load(SeqCst) {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            tokio::time::sleep(Duration::from_millis(200 + u64::try_from((dice >> 33) % 800).unwrap())).await;
-            let (verified, again) = tokio::task::spawn_blocking(move || {
-                kernel.restart();
-                (kernel.cli(&["audit", "verify"]), kernel)
-            })
-            .await
-            .unwrap();
-            kernel = again;
-            killed += 1;
-            assert!(verified.status.success(), "after kill {killed}: {}", String::from_utf8_lossy(&verified.stderr));
+    let flow = crowd.say(1..each, &turns);
+    let ((), (kernel, kills)) = tokio::join!(flow, kill(kernel, kills, all, &turns, Dice(seed)));
+    reached(&turns, all).await;
+    let uncertain = settled(&crowd, &kernel).await;
+
+    let turns = of_runs(&kernel).await;
+    for platform in PLATFORMS {
+        for person in 0..PEOPLE {
+            let said: Vec<usize> = (0..each).filter(|n| n % PEOPLE == person).map(|n| n / PEOPLE).collect();
+            let mut found = turns.get(&format!("{platform} {person}")).cloned().unwrap_or_default();
+            if !IN_ORDER.contains(&platform) {
+                found.sort_unstable();
+            }
+            assert_eq!(found, said, "{platform}, person {person}");
         }
-        (kernel, killed)
-    };
-    let ((), (kernel, killed)) = tokio::join!(flow, killer);
-    assert!(killed * 2 >= kills, "only {killed} kills: the messages were over too soon");
+    }
+    assert_eq!(turns.values().map(Vec::len).sum::<usize>(), all, "somebody else's turn");
 
-    let uncertain = settled(&kernel, &telegram.0.base).await;
+    // Each answer came once and in order, or is listed.
+    let mut missing = BTreeSet::new();
+    for platform in PLATFORMS {
+        let seen = by_person(crowd.seen(platform).await.iter().map(String::as_str));
+        let listed = by_person(uncertain.iter().map(|(_, t)| t.as_str()).filter(|t| t.starts_with(platform)));
+        assert!(!KEYED.contains(&platform) || listed.is_empty(), "{platform} drops a repetition: {listed:?}");
+        for person in 0..PEOPLE {
+            let who = format!("{platform} {person}");
+            let (turns, seen) = (&turns[&who], seen.get(&who).cloned().unwrap_or_default());
+            let listed = listed.get(&who).cloned().unwrap_or_default();
+            let came: Vec<usize> = turns.iter().copied().filter(|n| seen.contains(n)).collect();
+            assert_eq!(seen, came, "{who}: out of order, or twice");
+            let gone: Vec<usize> = turns.iter().copied().filter(|n| !seen.contains(n)).collect();
+            assert!(gone.iter().all(|n| listed.contains(n)), "{who}: {gone:?} did not arrive; {listed:?} are listed");
+            assert!(listed.len() <= kills, "{who}: one send is in flight at each of {kills} kills: {listed:?}");
+            missing.extend(gone.iter().map(|n| format!("{who} {n}")));
+        }
+    }
+    let state = crowd.discord.state().await;
+    assert_eq!(state["identifies"], 1, "a session that is begun anew has missed what came before it");
+
+    // The owner has what is uncertain sent again: everything has arrived then, and what came twice was listed.
+    for (id, _) in &uncertain {
+        owner::done(kernel.state(), &["outbox", "retry", id]);
+    }
+    let left = settled(&crowd, &kernel).await;
+    assert!(left.is_empty(), "{left:?}");
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for platform in PLATFORMS {
+        crowd.seen(platform).await.into_iter().for_each(|text| *times.entry(text).or_default() += 1);
+    }
+    let texts = PLATFORMS.iter().flat_map(|p| (0..each).map(|n| crowd::text(p, n)));
+    assert_eq!(texts.filter(|t| !times.contains_key(t)).collect::<Vec<_>>(), [""; 0], "lost");
+    let twice: BTreeSet<String> = times.iter().filter(|(_, n)| **n > 1).map(|(text, _)| text.clone()).collect();
+    let listed: BTreeSet<String> = uncertain.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(
+        twice,
+        listed.difference(&missing).cloned().collect(),
+        "twice are those that were listed and had arrived"
+    );
+    assert!(times.values().all(|n| *n <= 2), "{times:?}");
+    assert_eq!(of_runs(&kernel).await, turns, "sending again is no turn");
+    eprintln!(
+        "{all} messages, {kills} kills, {:?}: each was one turn; {} answers were listed as uncertain, of which {} had arrived",
+        begin.elapsed(),
+        listed.len(),
+        twice.len()
+    );
+}
+
+/// Waits until both sockets stand.
+async fn logged_in(crowd: &Crowd, kernel: &Kernel) {
+    let begin = Instant::now();
+    loop {
+        let (discord, slack) = (crowd.discord.state().await, crowd.slack.state().await);
+        let session = discord["sessions"].as_array().unwrap().iter().any(|s| s["connected"] == true);
+        if session && slack["sockets"].as_u64() > Some(0) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{discord}, {slack}\n{}", kernel.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What each person's turns answered, in the order of their conversation; every turn must have come to a good end.
+async fn of_runs(kernel: &Kernel) -> BTreeMap<String, Vec<usize>> {
     let store = Store::open_reader(kernel.state(), StoreOptions::default()).unwrap();
     for phase in [RunPhase::Accepted, RunPhase::Running] {
         assert_eq!(store.runs_by_phase(phase, 10).await.unwrap(), [], "a turn did not end");
     }
-    // The model says back what it was told: each message is the answer of one turn, in the order of its conversation.
     let mut runs = store.runs_ended_before(i64::MAX as u64, usize::MAX).await.unwrap();
     runs.sort_by_key(|r| r.run);
-    let mut turns: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for run in &runs {
+    let last = |run: &carapace_store::RunRow| {
         let last = run.last.as_ref().unwrap();
         assert_eq!(last["type"], "completed", "{last}");
-        let (who, n) = read(last["text"].as_str().unwrap()).unwrap();
-        turns.entry(who).or_default().push(n);
-    }
-    for platform in ["poll", "webhook"] {
-        for person in 0..PEOPLE {
-            let expected: Vec<usize> = (0..messages).filter(|n| n % PEOPLE == person).map(|n| n / PEOPLE).collect();
-            assert_eq!(turns.get(&format!("{platform} {person}")), Some(&expected), "{platform}, person {person}");
-        }
-    }
-    assert_eq!(runs.len(), messages * 2);
-
-    // What arrived: on the platform that takes no key, once or listed; by webhook, again under the same id at most.
-    let sent = get(format!("{}/control/sent", telegram.0.base)).await;
-    let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
-    for message in sent["result"].as_array().unwrap() {
-        *arrived.entry(message["text"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
-    assert!(arrived.values().all(|n| *n == 1), "said twice: {arrived:?}");
-    for n in 0..messages {
-        let text = text("poll", n);
-        assert!(arrived.contains_key(&text) || uncertain.contains(&text), "`{text}` did not arrive, and is not listed");
-    }
-    assert!(uncertain.len() <= killed * PEOPLE, "one send in flight for each conversation and kill: {uncertain:?}");
-    let received = get(format!("{}/received", ends.base)).await;
-    let mut keys: BTreeMap<String, String> = BTreeMap::new();
-    for one in received.as_array().unwrap() {
-        let (said, key) = (one["body"]["text"].as_str().unwrap(), one["headers"]["webhook-id"].as_str().unwrap());
-        assert_eq!(one["ok"], true, "{one}");
-        let first = keys.entry(said.to_owned()).or_insert_with(|| key.to_owned());
-        assert_eq!(first, key, "`{said}` came under two ids");
-    }
-    let missing: Vec<String> = (0..messages).map(|n| text("webhook", n)).filter(|t| !keys.contains_key(t)).collect();
-    assert!(missing.iter().all(|t| uncertain.contains(t)), "did not arrive, and not listed: {missing:?}");
-    eprintln!(
-        "{killed} kills; {} sends are listed as uncertain, {} arrived",
-        uncertain.len(),
-        arrived.len() + keys.len()
-    );
+        last["text"].as_str().unwrap().to_owned()
+    };
+    let texts: Vec<String> = runs.iter().map(last).collect();
+    by_person(texts.iter().map(String::as_str))
 }
 
-/// Waits until everything that was said has been taken, answered and sent; gives what the sends say whose fate nobody knows.
-async fn settled(kernel: &Kernel, telegram: &str) -> Vec<String> {
+/// Waits until everything that was said has been taken, answered and sent; gives id and text of the parts whose fate nobody knows.
+async fn settled(crowd: &Crowd, kernel: &Kernel) -> Vec<(String, String)> {
     let begin = Instant::now();
+    let listed = |args: &[&str]| -> Vec<Value> { serde_json::from_str(&owner::done(kernel.state(), args)).unwrap() };
     loop {
-        // In this order: what is not unread any more has been accepted.
-        let unread = get(format!("{telegram}/control/waiting")).await["result"].as_u64().unwrap();
-        let waiting: u64 = listed(kernel, &["channels", "list", "--json"])
-            .iter()
-            .map(|c| c["waiting"].as_u64().unwrap_or_default())
-            .sum();
-        let parts = listed(kernel, &["outbox", "list", "--json"]);
-        if unread == 0 && waiting == 0 && parts.iter().all(|p| p["state"] == "uncertain") {
-            return parts.iter().map(|p| p["text"].as_str().unwrap().to_owned()).collect();
+        // In this order: what is taken has been accepted.
+        let untaken = crowd.untaken().await;
+        let channels = listed(&["channels", "list", "--json"]);
+        let waiting: u64 = channels.iter().map(|c| c["waiting"].as_u64().unwrap()).sum();
+        let parts = listed(&["outbox", "list", "--json"]);
+        if untaken == 0 && waiting == 0 && parts.iter().all(|p| p["state"] == "uncertain") {
+            let text = |key: &str, p: &Value| p[key].as_str().unwrap().to_owned();
+            return parts.iter().map(|p| (text("id", p), text("text", p))).collect();
         }
-        assert!(begin.elapsed() < PATIENCE, "{unread} unread, {waiting} waiting, {parts:?}\n{}", kernel.log());
+        assert!(begin.elapsed() < PATIENCE, "{untaken} untaken, {waiting} waiting, {parts:?}\n{}", kernel.log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

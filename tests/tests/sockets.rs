@@ -175,8 +175,13 @@ async fn parrot() -> Model {
 }
 
 fn options(model: &Model, ws: &str, http: &str) -> KernelOptions {
+    options_with(model, ws, http, "")
+}
+
+/// The same; `config`: what else stands in the instance's section.
+fn options_with(model: &Model, ws: &str, http: &str, config: &str) -> KernelOptions {
     let endpoints = format!("endpoints: {{ api: '{http}', line: '{ws}' }}");
-    let channel = "channel: { owner: ['1'], uncertain: 'resend' }";
+    let channel = format!("channel: {{ owner: ['1'], uncertain: 'resend' }}, {config}");
     KernelOptions::openai(&model.base)
         .with_package("wire", wire("0.1.0"))
         .with_env("WIRE_TOKEN", TOKEN)
@@ -282,6 +287,33 @@ async fn a_line_may_be_handed_over_fall_silent_flood_and_talk_nonsense() {
     until("the flood is over", &kernel, || line.acknowledged(last).then_some(())).await;
     assert_eq!(line.connections(), 5);
     assert_eq!(line.answers().len(), 8, "the owner's seven, and one pairing code for the stranger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_breaks_on_each_fifth_message_loses_none_and_on_poison_that_one() {
+    let (line, ws, http) = Line::start().await;
+    let model = parrot().await;
+    let kernel = Kernel::start(options_with(&model, &ws, &http, "config: { breaksOnEach: 5 }"));
+    until("a connection", &kernel, || (line.connections() == 1).then_some(())).await;
+    let all = 300;
+    for n in 1..=all {
+        line.says("1", &format!("m{n}"));
+        if n == all / 2 {
+            line.order(Order::Say("poison".to_owned()));
+        }
+    }
+    let wanted: BTreeSet<String> = (1..=all).map(|n| format!("re: m{n}")).collect();
+    until("every answer", &kernel, || (line.answers() == wanted).then_some(())).await;
+    until("every acknowledgement", &kernel, || (line.acknowledged.lock().unwrap().len() == all).then_some(())).await;
+    assert_eq!((line.answers.lock().unwrap().len(), line.connections()), (all, 1), "each once, through one line");
+    let dead: Vec<Value> = serde_json::from_str(&owner::done(kernel.state(), &["events", "list", "--json"])).unwrap();
+    assert_eq!(dead.len(), 1, "the poison alone: {dead:?}");
+    let metrics = kernel.metrics().await;
+    let broken = metrics.lines().find(|l| l.starts_with("carapace_channel_events_total") && l.contains("\"broken\""));
+    let times: usize = broken.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(times >= all / 5, "it broke {times} times only");
+    let status = status(&kernel);
+    assert_eq!((&status["state"], &status["waiting"]), (&json!("running"), &json!(0)), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

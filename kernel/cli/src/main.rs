@@ -95,6 +95,11 @@ fn run(cli: Cli) -> Outcome {
             Ok(outcome) => return outcome,
             Err(command) => Command::Plugin(PluginCommand::Author(command)),
         },
+        // A channel is enabled and disabled as any component is.
+        Command::Channels(ChannelsCommand::Enable { instance }) => Command::Plugin(PluginCommand::Enable { instance }),
+        Command::Channels(ChannelsCommand::Disable { instance }) => {
+            Command::Plugin(PluginCommand::Disable { instance })
+        }
         other => other,
     };
     match command {
@@ -269,7 +274,11 @@ fn wants_json(command: &Command) -> bool {
         | Command::Plugin(PluginCommand::Inspect { output: o, .. } | PluginCommand::Verify { output: o, .. })
         | Command::Publisher(PublisherCommand::List(o))
         | Command::Registry(RegistryCommand::List(o))
-        | Command::Channels(ChannelsCommand::List(o) | ChannelsCommand::Status { output: o, .. })
+        | Command::Channels(
+            ChannelsCommand::List(o)
+            | ChannelsCommand::Status { output: o, .. }
+            | ChannelsCommand::Test { output: o, .. },
+        )
         | Command::Pairing(PairingCommand::List(o))
         | Command::Outbox(OutboxCommand::List { output: o, .. })
         | Command::Events(EventsCommand::List(o))

@@ -190,6 +190,7 @@ impl Control for Owner {
                     names.iter().map(|s| json!({ "name": s.id.to_string(), "updated_ms": s.updated_ms })).collect();
                 Ok(Value::Array(list))
             }
+            ControlRequest::SecretsOf { instance } => self.secrets_of(&instance).await,
             ControlRequest::GrantRevoke { instance, capabilities } => {
                 // At once, whatever else is being changed; recorded when that is done.
                 self.revoke_now(&instance, &capabilities);

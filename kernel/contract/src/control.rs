@@ -207,6 +207,11 @@ pub enum ControlRequest {
         /// The owner has installed it. False: they said no.
         approved: bool,
     },
+    /// The secrets that an instance was granted. Answer: `[{"name", "from": "store" | "environment" | null, "optional": bool}]`; never a value.
+    SecretsOf {
+        /// Whose.
+        instance: InstanceId,
+    },
     /// All grants. Answer: `[{"instance", "by", "at_ms", "revoked", "digest", "lines": [text], "optional": [capability],
     /// "refused": [capability], "lent": [capability], "lent_seconds": number | null}]`; lent without a time: for the next call.
     GrantList,
@@ -265,6 +270,13 @@ pub enum ChannelRequest {
         /// Which.
         instance: InstanceId,
     },
+    /// Sends the owner a short message through this channel, to where they last wrote directly. It waits in the outbox like any other; for
+    /// ten minutes. Answer: `{"owner": {"sender", "at_ms"} | null, "part": id | null}`; both are null if the owner has not written through it
+    /// yet.
+    Test {
+        /// Which.
+        instance: InstanceId,
+    },
     /// Strangers who wait, and those who may talk. Answer: `{"pending": [{"instance", "code", "sender", "name", "at_ms", "expires_ms"}],
     /// "paired": [{"instance", "sender", "name", "owner", "at_ms"}]}`.
     PairingList,
@@ -297,6 +309,12 @@ pub enum ChannelRequest {
     },
     /// Sends a part (again) now. Answer: `{}`.
     OutboxRetry {
+        /// Which.
+        id: ulid::Ulid,
+    },
+    /// One part, however it stands. Answer: `{"state", "attempts", "error": text | null, "receipt": text | null}`; the receipt is the
+    /// platform's id of what was sent.
+    OutboxShow {
         /// Which.
         id: ulid::Ulid,
     },

@@ -156,7 +156,7 @@ impl Inner {
             for file in &say.content.files {
                 batch = batch.blob_give(file.id.clone(), instance.clone(), self.clock.now_ms());
             }
-            let draft = self.store.outbox_keyed(&instance.to_string(), &draft::key(id)).await?.map(|e| e.row.id);
+            let draft = self.store.outbox_by_key(&instance.to_string(), &draft::key(id)).await?.map(|e| e.row.id);
             match self.channels.render(instance, &say.conversation, say.content.clone()).await {
                 Ok(parts) => batch = self.parts(batch, &id.to_string(), instance, &say, parts, draft),
                 Err(f) => return self.not_rendered(id, instance, &f, progress).await,

@@ -15,8 +15,16 @@ use serde_json::{Value, json};
 /// Rows of a list.
 const MOST_ROWS: usize = 1_000;
 
-fn stored(e: &StoreError) -> Denial {
+pub(crate) fn stored(e: &StoreError) -> Denial {
     Denial::new("E-STORE-011", format!("the state could not be read or written: {e}"), "")
+}
+
+pub(crate) fn no_channel(instance: &InstanceId) -> Denial {
+    Denial::new(
+        "E-CHANNEL-001",
+        format!("there is no channel {instance}"),
+        format!("install it, or `carapace channels enable {instance}`; `carapace channels list` shows what there is"),
+    )
 }
 
 fn no_event(id: Ulid) -> Denial {
@@ -35,16 +43,11 @@ impl Courier {
                 Ok(serde_json::to_value(all).unwrap_or_default())
             }
             ChannelRequest::Status { instance } => {
-                let slot = self.inner.slot(&instance).ok_or_else(|| {
-                    Denial::new(
-                        "E-CHANNEL-001",
-                        format!("there is no channel {instance}"),
-                        format!("install it, or `carapace plugin enable {instance}`; `carapace channels list` shows what there is"),
-                    )
-                })?;
+                let slot = self.inner.slot(&instance).ok_or_else(|| no_channel(&instance))?;
                 let status = self.status_of(&slot).await.map_err(|e| stored(&e))?;
                 Ok(serde_json::to_value(status).unwrap_or_default())
             }
+            ChannelRequest::Test { instance } => self.test(&instance).await,
             ChannelRequest::PairingList => Ok(self.pairing_list()),
             ChannelRequest::PairingApprove { code, owner } => self.approve(&code, owner).await,
             ChannelRequest::PairingReject { code } => {
@@ -74,6 +77,7 @@ impl Courier {
                 Ok(json!({}))
             }
             ChannelRequest::OutboxList { instance } => self.outbox_list(instance).await,
+            ChannelRequest::OutboxShow { id } => self.outbox_show(id).await,
             ChannelRequest::OutboxRetry { id } => self.outbox_retry(id).await,
             ChannelRequest::OutboxDrop { id } => {
                 let row = self.part(id).await?.row;

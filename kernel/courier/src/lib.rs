@@ -57,6 +57,7 @@ mod sockets;
 mod status;
 mod targets;
 mod timers;
+mod trial;
 mod typing;
 mod webhooks;
 

@@ -12,7 +12,7 @@ use carapace_store::Batch;
 
 impl Inner {
     /// Whether somebody is the owner of an instance.
-    fn is_owner(&self, instance: &InstanceId, sender: &str) -> bool {
+    pub(crate) fn is_owner(&self, instance: &InstanceId, sender: &str) -> bool {
         let known = Pairing::known(&self.pairing, instance, sender);
         known == Some(Acquaintance::Owner) || self.policy(instance).owner.contains(sender)
     }
@@ -54,6 +54,33 @@ impl Inner {
         Ok((channel.instance.clone(), conversation))
     }
 
+    /// Renders a text and puts it into the outbox, worth sending for so long; the same key is the same message.
+    pub(crate) async fn queue(
+        &self,
+        instance: &InstanceId,
+        conversation: Conversation,
+        text: String,
+        key: &str,
+        worth_ms: u64,
+    ) -> Result<(), Unsendable> {
+        let content = Content { text, ..Content::default() };
+        let parts = self.channels.render(instance, &conversation, content.clone()).await.map_err(|f| {
+            let why = format!("it cannot be said through `{instance}`: {f}");
+            if f.kind == ChannelFailureKind::Final { Unsendable::Invalid(why) } else { Unsendable::Unavailable(why) }
+        })?;
+        let expires_ms = self.clock.now_ms().saturating_add(worth_ms);
+        let say = Say { conversation, content, run: None, priority: 0, expires_ms };
+        match self.store.commit(self.parts(Batch::new(), key, instance, &say, parts, None)).await {
+            // The same call was made before: it is on its way already.
+            Err(e) if e.is_conflict() => {}
+            other => drop(other.map_err(|e| Unsendable::Unavailable(e.to_string()))?),
+        }
+        if let Some(slot) = self.slot(instance) {
+            slot.outbox.notify_one();
+        }
+        Ok(())
+    }
+
     /// What a turn's tools are told of where it takes place.
     pub(crate) async fn place(
         &self,
@@ -76,24 +103,8 @@ impl Inner {
 #[async_trait]
 impl Messages for Courier {
     async fn send(&self, target: &str, text: String, key: &str) -> Result<String, Unsendable> {
-        let inner = &self.inner;
-        let (instance, conversation) = inner.target(target).await?;
-        let content = Content { text, ..Content::default() };
-        let parts = inner.channels.render(&instance, &conversation, content.clone()).await.map_err(|f| {
-            let why = format!("it cannot be said through `{instance}`: {f}");
-            if f.kind == ChannelFailureKind::Final { Unsendable::Invalid(why) } else { Unsendable::Unavailable(why) }
-        })?;
-        let expires_ms = inner.clock.now_ms().saturating_add(WORTH_MS);
-        let say = Say { conversation, content, run: None, priority: 0, expires_ms };
-        let batch = inner.parts(Batch::new(), key, &instance, &say, parts, None);
-        match inner.store.commit(batch).await {
-            // The same call was made before: it is on its way already.
-            Err(e) if e.is_conflict() => {}
-            other => drop(other.map_err(|e| Unsendable::Unavailable(e.to_string()))?),
-        }
-        if let Some(slot) = inner.slot(&instance) {
-            slot.outbox.notify_one();
-        }
+        let (instance, conversation) = self.inner.target(target).await?;
+        self.inner.queue(&instance, conversation, text, key, WORTH_MS).await?;
         Ok(format!("{target}, through {}", instance.name()))
     }
 }

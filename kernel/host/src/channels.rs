@@ -4,7 +4,7 @@ use crate::convert::channel as convert;
 use crate::host::Host;
 use crate::imports::http::target;
 use crate::instance::Live;
-use crate::services::Vault;
+use crate::services::{SecretFrom, SecretStanding, Vault};
 use crate::sockets;
 use async_trait::async_trait;
 use carapace_contract::capability::SocketCapability;
@@ -16,7 +16,7 @@ use carapace_contract::channel::{
 use carapace_contract::manifest::Verify;
 use carapace_contract::media::Media;
 use carapace_contract::ports::{Channels, ConnectFailure, Socket};
-use carapace_contract::{Denial, InstanceId, SecretName};
+use carapace_contract::{Denial, InstanceId};
 use carapace_egress::{EgressError, Request};
 use carapace_runtime::bindings::channel as wit;
 use carapace_runtime::{Admission, CallError, Class, Entry, TrapKind};
@@ -84,17 +84,26 @@ impl Host {
 
     /// Whether a secret that the instance cannot do without is not set: nobody has set it up yet.
     pub async fn lacks_a_secret(&self, id: &InstanceId) -> bool {
-        let Ok(live) = self.instance(id) else { return false };
+        let all = self.secrets(id).await.unwrap_or_default();
+        all.iter().any(|s| s.from == SecretFrom::Nowhere && !s.optional)
+    }
+
+    /// How the secrets stand that a loaded instance was granted.
+    ///
+    /// # Errors
+    /// It is not loaded, its grant was taken away, or the secret store cannot be read.
+    pub async fn secrets(&self, id: &InstanceId) -> Result<Vec<SecretStanding>, Denial> {
+        let live = self.instance(id)?;
         let vault = Vault::new(self.services(), live.clone(), None);
         let granted = live.grant.load();
         let capabilities = &granted.grant.capabilities;
-        let needed = |name: &&SecretName| !capabilities.optional.contains(&format!("secret:{name}"));
-        for name in capabilities.secrets.keys().filter(needed) {
-            if matches!(vault.find(name).await, Ok(None)) {
-                return true;
-            }
+        let mut all = Vec::new();
+        for name in capabilities.secrets.keys() {
+            let from = vault.find_with_source(name).await?.map_or(SecretFrom::Nowhere, |(_, from)| from);
+            let optional = capabilities.optional.contains(&format!("secret:{name}"));
+            all.push(SecretStanding { name: name.clone(), from, optional });
         }
-        false
+        Ok(all)
     }
 
     /// Whether any webhook of any channel could take a request: what proves where it comes from is set.

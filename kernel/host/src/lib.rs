@@ -32,5 +32,5 @@ pub use lending::Lending;
 pub use loading::{DRAINING, Ended, Prepared};
 pub use logbook::{LOG_BYTES, LOG_LINES, LogLine};
 pub use probation::{PROBATION, PROBATION_BROKEN, PROBATION_CALLS, Relapse};
-pub use services::{Environment, Services, Settings};
+pub use services::{Environment, SecretFrom, SecretStanding, Services, Settings};
 pub use tape::Recorded;

@@ -81,6 +81,28 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Where a secret comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretFrom {
+    /// The owner stored it.
+    Store,
+    /// An environment variable that the grant names.
+    Environment,
+    /// It is not set.
+    Nowhere,
+}
+
+/// How a secret of an instance stands; never its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretStanding {
+    /// Its name in the manifest.
+    pub name: SecretName,
+    /// Where it comes from.
+    pub from: SecretFrom,
+    /// The component works without it.
+    pub optional: bool,
+}
+
 /// The secrets of one instance. Values leave it only towards egress and HMAC.
 #[derive(Clone)]
 pub(crate) struct Vault {
@@ -101,10 +123,18 @@ impl Vault {
     /// What the owner stored; else the environment variable that the grant names. A revoked grant, or one without this
     /// secret, gives nothing, whatever is stored.
     pub(crate) async fn find(&self, name: &SecretName) -> Result<Option<SecretString>, Denial> {
+        Ok(self.find_with_source(name).await?.map(|(value, _)| value))
+    }
+
+    /// The same, and where it comes from.
+    pub(crate) async fn find_with_source(
+        &self,
+        name: &SecretName,
+    ) -> Result<Option<(SecretString, SecretFrom)>, Denial> {
         self.granted().secret(&self.instance.id, None, name.as_str(), false)?;
         let id = SecretId::new(self.instance.id.clone(), name.clone());
         match self.services.store.secret_get(&id).await {
-            Ok(Some(value)) => return Ok(Some(value)),
+            Ok(Some(value)) => return Ok(Some((value, SecretFrom::Store))),
             Ok(None) => {}
             Err(e) => {
                 return Err(e.denial().cloned().unwrap_or_else(|| {
@@ -116,7 +146,7 @@ impl Vault {
         let heard = Live::hears_environment(&self.instance.id);
         let variable = snapshot.grant.capabilities.secrets.get(name).and_then(|s| s.env.clone()).filter(|_| heard);
         let value = variable.and_then(|v| (self.services.environment)(&v)).filter(|v| !v.is_empty());
-        Ok(value.map(SecretString::from))
+        Ok(value.map(|v| (SecretString::from(v), SecretFrom::Environment)))
     }
 }
 

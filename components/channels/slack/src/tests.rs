@@ -1,3 +1,4 @@
+use carapace_chat_text::Style;
 use carapace_sdk::channel::{Conversation, ConversationKind, Event, Message, WebhookRequest};
 use carapace_sdk::testing::{Answer, Led, TestHost};
 use proptest::prelude::*;
@@ -302,15 +303,30 @@ fn of_blocks(data: &[u8]) -> (String, Vec<String>) {
     (words, kinds)
 }
 
+/// What stands in the blocks of code of a message, each; and behind each address of a link, all together.
+fn blocks_and_links(blocks: &Value) -> (Vec<String>, std::collections::BTreeMap<String, String>) {
+    let (mut code, mut links) = (Vec::new(), std::collections::BTreeMap::<String, String>::new());
+    for outer in blocks[0]["elements"].as_array().unwrap() {
+        let inner = outer["elements"].as_array().unwrap();
+        if outer["type"] == "rich_text_preformatted" {
+            code.push(inner.iter().map(|i| i["text"].as_str().unwrap()).collect());
+        }
+        for link in inner.iter().filter(|i| i["type"] == "link") {
+            links.entry(link["url"].as_str().unwrap().to_owned()).or_default().push_str(link["text"].as_str().unwrap());
+        }
+    }
+    (code, links)
+}
+
 proptest! {
     #[test]
-    fn no_part_is_too_long_nobody_is_called_and_nothing_is_lost(
-        markdown in "\\PC{0,400}|([a-z*_`~\\[\\]()#>|<@!& \n-]{0,600})|((```\n|`|\\*\\*|<!channel>|x y|\n|> |[a-z ]{200}){0,80})",
+    fn no_part_is_too_long_nobody_is_called_and_nothing_is_lost_or_broken(
+        markdown in "\\PC{0,400}|([a-z*_`~\\[\\]()#>|<@!& \n-]{0,600})|((```\n|`|\\*\\*|<!channel>|x y|\n|> |[a-z ]{200}|\n\n```\n[a-z\n]{300}\n```\n|\\[[a-z `]{60}\\]\\(https://b.c/[a-z]\\)){0,80})",
     ) {
         let bare = |text: &str| -> String { text.chars().filter(|c| !c.is_whitespace()).collect() };
         let text = carapace_chat_text::parse(&markdown);
         let parts = crate::rich::render(&text);
-        let mut words = String::new();
+        let (mut words, mut whole) = (String::new(), Vec::new());
         for (plain, blocks) in &parts {
             prop_assert!(plain.encode_utf16().count() <= crate::rich::LIMIT);
             let fallback = crate::rich::escaped(plain);
@@ -318,7 +334,19 @@ proptest! {
             let (found, kinds) = of_blocks(blocks.to_string().as_bytes());
             prop_assert!(kinds.iter().all(|k| k == "text" || k == "link"));
             words.push_str(&found);
+            whole.push(blocks_and_links(blocks));
         }
         prop_assert_eq!(bare(&words), bare(&text.plain));
+        for span in text.spans.iter().filter(|s| s.range.len() <= crate::rich::LIMIT) {
+            let inside = text.plain[span.range.clone()].trim();
+            let stands = match &span.style {
+                Style::Block(_) => whole.iter().any(|(code, _)| code.iter().any(|c| c.contains(inside))),
+                Style::Link(url) if carapace_chat_text::is_web(url) => {
+                    whole.iter().any(|(_, links)| links.get(url).is_some_and(|words| bare(words).contains(&bare(inside))))
+                }
+                _ => true,
+            };
+            prop_assert!(stands, "{span:?} is broken");
+        }
     }
 }

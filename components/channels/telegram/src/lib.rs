@@ -169,4 +169,6 @@ impl Channel for Telegram {
 }
 
 #[cfg(test)]
+mod render_tests;
+#[cfg(test)]
 mod tests;

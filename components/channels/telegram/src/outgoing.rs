@@ -2,7 +2,7 @@
 //! <https://core.telegram.org/bots/api#sending-files> says.
 
 use crate::api;
-use carapace_chat_text::{Style, Text, Unit, parse, split};
+use carapace_chat_text::{Style, Text, Unit, parse, split, split_by};
 use carapace_sdk::channel::{Content, Conversation, Failure, File, Outgoing, Part, Receipt};
 use carapace_sdk::http::{self, Form};
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,13 @@ impl Rendered {
 
 /// The text first, then the files, so that the text can take the place of its draft.
 pub(crate) fn render(content: Content) -> Vec<Part> {
-    let texts =
-        if content.text.trim().is_empty() { Vec::new() } else { split(&parse(&content.text), LIMIT, Unit::Utf16) };
+    // So many styles fill a message as so many words.
+    let length = |text: &Text| text.spans.len() * LIMIT / ENTITIES;
+    let texts = if content.text.trim().is_empty() {
+        Vec::new()
+    } else {
+        split_by(&parse(&content.text), LIMIT, Unit::Utf16, length)
+    };
     let text = |text: Text| Rendered { entities: entities(&text), text: text.plain, ..Rendered::default() };
     let file = |f: File| {
         let file = Blob { id: f.blob, name: f.name, mime: f.mime, size: f.size };

@@ -258,6 +258,7 @@ fn address(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::parse;
+    use crate::split::tests::broken;
     use proptest::prelude::*;
 
     fn shown(markdown: &str) -> String {
@@ -306,8 +307,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_message_is_too_long_none_breaks_a_block_and_nothing_is_lost(
-            markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>|<@ \n-]{0,400})|((```\n|`|\\*\\*|_|x y|\n|> |\\[a\\]\\(https://b.c/\\)){0,120})",
+        fn no_message_is_too_long_none_breaks_a_block_or_a_link_and_nothing_is_lost(
+            markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>|<@ \n-]{0,400})|((```\n|`|\\*\\*|_|x y|\n|> |[a-z_]{40}|\\[a b\\]\\(https://b.c/[a-z]{0,40}\\)){0,120})",
             limit in 150usize..400,
         ) {
             let text = parse(&markdown);
@@ -318,7 +319,9 @@ mod tests {
                 prop_assert!(!part.trim().is_empty());
             }
             prop_assert!(holds(&joined, &text.plain), "{:?} is not all in {joined:?}", text.plain);
-            let cut = split_by(&spelled_out(&text), limit, Unit::Scalars, |p| Unit::Scalars.len(&write(p)));
+            let (whole, length) = (spelled_out(&text), |p: &Text| Unit::Scalars.len(&write(p)));
+            let cut = split_by(&whole, limit, Unit::Scalars, length);
+            prop_assert_eq!(broken(&whole, &cut, |t| length(t) <= limit), None);
             for (part, text) in parts.iter().zip(cut) {
                 let blocks = text.spans.iter().filter(|s| matches!(s.style, Style::Block(_))).count();
                 prop_assert_eq!(part.matches("```").count(), 2 * blocks, "{}", part);

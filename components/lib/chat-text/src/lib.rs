@@ -1,9 +1,9 @@
 //! What a model writes is Markdown; what a chat platform takes is something else, and never more than so much of it at once.
 //!
 //! [`parse`] turns Markdown into plain text with styles over ranges of it; [`split`] cuts that at a limit counted in the platform's own
-//! unit, where a person would: between paragraphs, lines, sentences or words. No text is lost, and a style that a cut falls into stands
-//! on both sides, so a code block that is too long becomes two code blocks. [`Text::runs`] is for platforms that take styles beside the
-//! text; [`discord`] writes one that takes them within.
+//! unit, where a person would: between paragraphs, lines, sentences or words, and never through a link or a code block that one message can
+//! hold. No text is lost, and a style that a cut falls into stands on both sides, so a code block that is too long becomes two code blocks.
+//! [`Text::runs`] is for platforms that take styles beside the text; [`discord`] writes one that takes them within.
 
 pub mod discord;
 mod parse;
@@ -127,5 +127,33 @@ impl Text {
             (start < end).then(|| Span { range: start - range.start..end - range.start, style: s.style.clone() })
         };
         Self { plain, spans: self.spans.iter().filter_map(inside).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_address_of_the_web_stands_in_the_words_and_the_other_styles_where_they_were(
+            markdown in "([a-z*_`~\\[\\]()#>| \n-]{0,200})|((```\n|`|\\*\\*|x y|\n|> |\\[a `b` c\\]\\(https://d.e/\\)|!\\[f\\]\\(http://g\\)|\\[\\*\\*h\\*\\*\\]\\(mailto:i\\)){0,60})",
+        ) {
+            let text = parse(&markdown);
+            let spelled = text.with_links_in_words(|_, _| false);
+            let words = |t: &Text, s: &Span| t.plain[s.range.clone()].to_owned();
+            for span in &text.spans {
+                if let Style::Link(url) = &span.style && is_web(url) {
+                    prop_assert!(spelled.plain.contains(url), "{url} is gone: {spelled:?}");
+                }
+            }
+            let others = |t: &Text| t.spans.iter().filter(|s| !matches!(s.style, Style::Link(_))).count();
+            prop_assert_eq!(others(&text), others(&spelled));
+            for span in &spelled.spans {
+                let same = |s: &Span| s.style == span.style && words(&spelled, span).chars().next() == words(&text, s).chars().next();
+                prop_assert!(text.spans.iter().any(same), "{span:?} is new");
+            }
+        }
     }
 }

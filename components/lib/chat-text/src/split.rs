@@ -1,6 +1,7 @@
 //! Cutting a text where a person would.
 
-use crate::{Style, Text};
+use crate::{Span, Style, Text};
+use std::ops::Range;
 
 /// What a platform counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,8 @@ impl Unit {
     }
 }
 
-/// Parts of at most `limit` units each (at least 4). White space at a cut is dropped, nothing else is. An empty text has no parts.
+/// Parts of at most `limit` units each (at least 4). White space at a cut is dropped, nothing else is. A link, a piece of code and a block of
+/// code stay whole if one part can hold them. An empty text has no parts.
 pub fn split(text: &Text, limit: usize, unit: Unit) -> Vec<Text> {
     // What fits is measured before it is cut, and a part is what was measured.
     split_by(text, limit, unit, |_| 0)
@@ -39,21 +41,28 @@ pub fn split(text: &Text, limit: usize, unit: Unit) -> Vec<Text> {
 /// stands alone even if that is too long.
 pub fn split_by(text: &Text, limit: usize, unit: Unit, length: impl Fn(&Text) -> usize) -> Vec<Text> {
     let limit = limit.max(4);
+    let fits = |range: Range<usize>| {
+        let part = text.slice(range);
+        unit.len(&part.plain) <= limit && length(&part) <= limit
+    };
     let mut parts = Vec::new();
     let mut start = skip_space(&text.plain, 0);
     while start < text.plain.len() {
         let rest = text.plain.get(start..).unwrap_or_default();
-        let mut fits = fitting(rest, limit, unit);
+        let mut most = fitting(rest, limit, unit);
+        // Never less than what is whole and stands here, or a character.
+        let whole = text.spans.iter().filter(|s| is_whole(&s.style) && s.range.start <= start && start < s.range.end);
+        let whole = whole.map(|s| s.range.end).filter(|end| fits(start..*end)).max().map(|end| end - start);
+        let least = whole.unwrap_or_else(|| rest.chars().next().map_or(1, char::len_utf8));
         loop {
-            let end = if fits == rest.len() { text.plain.len() } else { start + cut(text, start, fits) };
+            let end = if most == rest.len() { text.plain.len() } else { start + cut(text, start, most, &fits) };
             let trimmed = text.plain.get(start..end).unwrap_or_default().trim_end().len();
             let part = text.slice(start..start + trimmed);
             let long = if trimmed == 0 { 0 } else { length(&part) };
-            let least = rest.chars().next().map_or(1, char::len_utf8);
             if long > limit && end - start > least {
                 // As much less as it is too long: markup is spread over the text, more or less.
-                fits = rest.floor_char_boundary((end - start).saturating_mul(limit) / long).min(end - start - 1);
-                fits = rest.floor_char_boundary(fits).max(least);
+                most = rest.floor_char_boundary((end - start).saturating_mul(limit) / long).min(end - start - 1);
+                most = rest.floor_char_boundary(most).max(least);
                 continue;
             }
             if trimmed > 0 {
@@ -87,10 +96,15 @@ fn fitting(text: &str, limit: usize, unit: Unit) -> usize {
     text.len()
 }
 
-/// Where to cut within the first `fits` bytes after `start`: the last good place in the second half of them, the better kind first.
-fn cut(text: &Text, start: usize, fits: usize) -> usize {
-    let window = text.plain.get(start..start + fits).unwrap_or_default();
-    let least = fits / 2;
+/// Where to cut within the first `most` bytes after `start`: the last good place in the second half of them, the better kind first.
+fn cut(text: &Text, start: usize, most: usize, fits: &impl Fn(Range<usize>) -> bool) -> usize {
+    // What a cut would spoil, if it is not too long to stay whole anyway.
+    let spoilt = |at: usize| {
+        let inside = |s: &&Span| is_whole(&s.style) && s.range.start < at && at < s.range.end;
+        text.spans.iter().filter(inside).find(|s| fits(s.range.clone()))
+    };
+    let window = text.plain.get(start..start + most).unwrap_or_default();
+    let least = (most / 2).max(1);
     for end in ["\n\n", "\n", ". ", " "] {
         let mut found = window.len();
         while let Some(at) = window.get(..found).and_then(|w| w.rfind(end)) {
@@ -99,36 +113,26 @@ fn cut(text: &Text, start: usize, fits: usize) -> usize {
             }
             // After the full stop, before the white space.
             let at_cut = if end == ". " { at + 1 } else { at };
-            if !inside_whole(text, start + at_cut) {
+            if spoilt(start + at_cut).is_none() {
                 return at_cut;
             }
             found = at;
         }
     }
-    // Not through a link or a piece of code, if that is not all there is.
-    let before = text
-        .spans
-        .iter()
-        .filter(|s| {
-            is_whole(&s.style) && s.range.start > start && s.range.start < start + fits && s.range.end > start + fits
-        })
-        .map(|s| s.range.start - start)
-        .max();
-    let at = before.unwrap_or(fits);
-    if at > 0 { at } else { window.chars().next().map_or(1, char::len_utf8) }
+    let mut at = most;
+    while let Some(whole) = spoilt(start + at).filter(|s| s.range.start > start) {
+        at = whole.range.start - start;
+    }
+    at
 }
 
-/// What a cut spoils.
+/// What is one thing to a reader.
 fn is_whole(style: &Style) -> bool {
-    matches!(style, Style::Code | Style::Link(_))
-}
-
-fn inside_whole(text: &Text, at: usize) -> bool {
-    text.spans.iter().any(|s| is_whole(&s.style) && s.range.start < at && at < s.range.end)
+    matches!(style, Style::Code | Style::Block(_) | Style::Link(_))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::parse;
     use proptest::prelude::*;
@@ -159,18 +163,45 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_not_cut() {
+    fn a_link_and_a_block_are_not_cut() {
         let parts = split(&parse("see here [a long link](https://example.com)"), 14, Unit::Bytes);
         assert!(parts.iter().any(|p| p.plain.contains("a long link")), "{parts:?}");
+        // Not even where code stands in the link.
+        let parts = split(&parse("see [a `long` link](https://example.com)"), 11, Unit::Bytes);
+        assert!(parts.iter().any(|p| p.plain == "a long link"), "{parts:?}");
+        assert_eq!(plains("It is:\n```\none\ntwo\nthree\n```", 16), ["It is:", "one\ntwo\nthree"]);
     }
 
     fn bare(text: &str) -> String {
         text.chars().filter(|c| !c.is_whitespace()).collect()
     }
 
+    /// What is whole in a text and in none of its parts, although one of them could hold it.
+    pub(crate) fn broken(text: &Text, parts: &[Text], fits: impl Fn(&Text) -> bool) -> Option<Span> {
+        let mut ends = Vec::new();
+        let mut at = 0;
+        for part in parts {
+            let rest = &text.plain[at..];
+            let gap = (0..=rest.len()).find(|n| rest.is_char_boundary(*n) && rest[*n..].starts_with(&part.plain));
+            at += gap.expect("a part is a piece of the text") + part.plain.len();
+            ends.push(at);
+        }
+        let goes_on = |s: &Span, end: usize| !text.plain[end.min(s.range.end)..s.range.end].trim().is_empty();
+        let cut = |s: &&Span| ends.iter().any(|end| s.range.start < *end && goes_on(s, *end));
+        text.spans
+            .iter()
+            .filter(|s| is_whole(&s.style))
+            .filter(cut)
+            .find(|s| fits(&text.slice(s.range.clone())))
+            .cloned()
+    }
+
     proptest! {
         #[test]
-        fn no_part_is_too_long_and_nothing_is_lost(markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>| \n-]{0,400})", limit in 4usize..120) {
+        fn no_part_is_too_long_and_nothing_is_lost_or_broken(
+            markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>| \n-]{0,400})|((```\n|`|\\*\\*|x y|\n|> |\\[a `b` c\\]\\(https://d.e/\\)){0,120})",
+            limit in 4usize..120,
+        ) {
             let text = parse(&markdown);
             for unit in [Unit::Bytes, Unit::Utf16, Unit::Scalars] {
                 let parts = split(&text, limit, unit);
@@ -183,6 +214,7 @@ mod tests {
                 }
                 let all: String = parts.iter().map(|p| bare(&p.plain)).collect();
                 prop_assert_eq!(all, bare(&text.plain));
+                prop_assert_eq!(broken(&text, &parts, |t| unit.len(&t.plain) <= limit), None);
             }
         }
     }

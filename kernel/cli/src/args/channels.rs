@@ -15,6 +15,27 @@ pub(crate) enum ChannelsCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Load a channel again, as `plugin enable` does.
+    Enable {
+        /// `name`, `publisher/name` or `publisher/name/instance`
+        instance: String,
+    },
+    /// Keep a channel from being loaded, as `plugin disable` does. What waits in its outbox stays there.
+    Disable {
+        /// `name`, `publisher/name` or `publisher/name/instance`
+        instance: String,
+    },
+    /// Try a channel with the real account: says step by step how it stands, then sends you a short message through it and waits for the
+    /// platform's answer.
+    Test {
+        /// `name`, `publisher/name` or `publisher/name/instance`
+        instance: String,
+        /// How long to wait for the answer.
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+        wait: u64,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 /// `pairing …`

@@ -6,6 +6,7 @@ use super::plugin::print_json;
 use crate::args::{ChannelsCommand, EventsCommand, OutboxCommand, PairingCommand};
 use crate::assembly::instance_id;
 use crate::client::Client;
+use crate::commands::channel_test;
 use crate::failure::Outcome;
 use carapace_config::StatePaths;
 use carapace_contract::control::{ChannelRequest, ControlRequest};
@@ -16,16 +17,16 @@ async fn ask(paths: &StatePaths, request: ChannelRequest) -> Outcome<Value> {
     Client::needed(paths).await?.control(&ControlRequest::Channel(request)).await
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// A text of a stranger's or a platform's on one line of a terminal that it must not drive.
-fn quoted(value: &Value, most: usize) -> String {
+pub(super) fn quoted(value: &Value, most: usize) -> String {
     let clean = |c: char| if c.is_control() || carapace_contract::manifest::deceives(c) { ' ' } else { c };
     let line: String = text(value).chars().map(clean).collect();
     let mut cut: String = line.chars().take(most).collect();
@@ -36,7 +37,7 @@ fn quoted(value: &Value, most: usize) -> String {
 }
 
 /// How long ago, or until when, in the largest unit.
-fn apart(at_ms: &Value) -> String {
+pub(super) fn apart(at_ms: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds =
         at_ms.as_u64().unwrap_or_default().abs_diff(u64::try_from(now.as_millis()).unwrap_or(u64::MAX)) / 1_000;
@@ -73,18 +74,7 @@ pub(crate) async fn channels(paths: &StatePaths, command: ChannelsCommand) -> Ou
                 return Ok(());
             }
             println!("{}", line(&one));
-            for (what, key) in [("last event", "last_event_ms"), ("last poll", "last_poll_ms")] {
-                let told = if one[key].is_null() { "none yet".to_owned() } else { format!("{} ago", apart(&one[key])) };
-                println!("  {what}: {told}");
-            }
-            for socket in list(&one["sockets"]) {
-                let since = apart(&socket["since_ms"]);
-                let heard = match &socket["last_frame_ms"] {
-                    Value::Null => "nothing came yet".to_owned(),
-                    at => format!("last frame {} ago", apart(at)),
-                };
-                println!("  socket {}: open for {since}, {heard}", text(&socket["endpoint"]));
-            }
+            print_heard(&one);
             for (what, key, command) in [
                 ("messages waiting for their turn", "waiting", ""),
                 ("messages given up", "messages_dead", "carapace events list"),
@@ -99,11 +89,32 @@ pub(crate) async fn channels(paths: &StatePaths, command: ChannelsCommand) -> Ou
                 println!("  {what}: {n}{hint}");
             }
         }
+        ChannelsCommand::Test { instance, wait, output } => {
+            return channel_test::run(paths, &instance, wait, output.json).await;
+        }
+        // Carried out as the commands for every component.
+        ChannelsCommand::Enable { .. } | ChannelsCommand::Disable { .. } => {}
     }
     Ok(())
 }
 
-fn line(one: &Value) -> String {
+/// When something was last heard through a channel.
+pub(super) fn print_heard(one: &Value) {
+    for (what, key) in [("last event", "last_event_ms"), ("last poll", "last_poll_ms")] {
+        let told = if one[key].is_null() { "none yet".to_owned() } else { format!("{} ago", apart(&one[key])) };
+        println!("  {what}: {told}");
+    }
+    for socket in list(&one["sockets"]) {
+        let since = apart(&socket["since_ms"]);
+        let heard = match &socket["last_frame_ms"] {
+            Value::Null => "nothing came yet".to_owned(),
+            at => format!("last frame {} ago", apart(at)),
+        };
+        println!("  socket {}: open for {since}, {heard}", text(&socket["endpoint"]));
+    }
+}
+
+pub(super) fn line(one: &Value) -> String {
     let mut line = format!("{}  {}", text(&one["instance"]), text(&one["state"]));
     for (key, what) in
         [("outbox_uncertain", "uncertain"), ("events_dead", "dead events"), ("pairing", "waiting to be paired")]

@@ -3,6 +3,7 @@
 pub(crate) mod assets;
 pub(crate) mod audit;
 pub(crate) mod author;
+pub(crate) mod channel_test;
 pub(crate) mod channels;
 pub(crate) mod chat;
 pub(crate) mod config;

@@ -3,7 +3,7 @@
 use super::{Owner, audit};
 use carapace_contract::control::MAX_WAIT_MS;
 use carapace_contract::{Denial, InstanceId};
-use carapace_host::Host;
+use carapace_host::{Host, SecretFrom, SecretStanding};
 use carapace_store::{AuditRow, Batch};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,6 +14,19 @@ impl Owner {
     pub(super) fn running(&self, id: &InstanceId) -> Result<&Host, Denial> {
         let host = self.host.as_deref().filter(|host| host.packages().iter().any(|(loaded, _)| loaded == id));
         host.ok_or_else(|| Denial::new("E-HOST-002", format!("no instance `{id}` is loaded"), "carapace plugin list"))
+    }
+
+    pub(super) async fn secrets_of(&self, id: &InstanceId) -> Result<Value, Denial> {
+        let all = self.running(id)?.secrets(id).await?;
+        let one = |s: &SecretStanding| {
+            let from = match s.from {
+                SecretFrom::Store => Some("store"),
+                SecretFrom::Environment => Some("environment"),
+                SecretFrom::Nowhere => None,
+            };
+            json!({ "name": s.name, "from": from, "optional": s.optional })
+        };
+        Ok(all.iter().map(one).collect())
     }
 
     pub(super) async fn logs(&self, id: &InstanceId, after: u64, wait_ms: u64) -> Result<Value, Denial> {

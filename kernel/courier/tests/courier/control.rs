@@ -16,6 +16,8 @@ fn what_there_is_not_is_said_with_the_command_that_shows_what_there_is() {
             (ChannelRequest::PairingApprove { code: "AAAA-AAAA".into(), owner: false }, "E-CHANNEL-002"),
             (ChannelRequest::PairingReject { code: "x".repeat(1_000) }, "E-CHANNEL-002"),
             (ChannelRequest::PairingRemove { instance: chat(), sender: "7".into() }, "E-CHANNEL-003"),
+            (ChannelRequest::Test { instance: "local/other/main".parse().unwrap() }, "E-CHANNEL-001"),
+            (ChannelRequest::OutboxShow { id }, "E-CHANNEL-004"),
             (ChannelRequest::OutboxRetry { id }, "E-CHANNEL-004"),
             (ChannelRequest::OutboxDrop { id }, "E-CHANNEL-004"),
             (ChannelRequest::EventReplay { id }, "E-CHANNEL-005"),

@@ -116,14 +116,11 @@ impl Reader {
             .await
     }
 
-    /// One part by its key.
-    pub async fn outbox_keyed(&self, instance: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
+    /// The part of an instance with this key.
+    pub async fn outbox_by_key(&self, instance: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
         let (instance, key) = (instance.to_owned(), key.to_owned());
-        self.read(move |c| {
-            let sql = format!("{OUTBOX} WHERE o.instance = ?1 AND o.idempotency_key = ?2");
-            one(c, "read the outbox", &sql, params![instance, key], entry)
-        })
-        .await
+        let sql = format!("{OUTBOX} WHERE o.instance = ?1 AND o.idempotency_key = ?2");
+        self.read(move |c| one(c, "read the outbox", &sql, params![instance, key], entry)).await
     }
 
     /// What is known about the part that was last sent in a conversation.
