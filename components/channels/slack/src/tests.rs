@@ -1,7 +1,10 @@
-use carapace_sdk::channel::{Conversation, ConversationKind, Event, Message, WebhookRequest};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Message, WebhookRequest};
 use carapace_sdk::testing::{Answer, Led, TestHost};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+mod media;
+mod tools;
 
 const ME: &str = "U0ME";
 
