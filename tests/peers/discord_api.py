@@ -2,13 +2,15 @@
 https://docs.discord.com/developers (before: discord.com/developers/docs) says of what a chat needs. Each route names its page.
 
 An event waits in its session until somebody is connected, and is replayed by a RESUME. Beside the API, for tests, under /control: say, edit
-(things that happen), reconnect, invalidate, close, cut, deaf (the gateway), interact (a signed interaction), fail (the next request is
+(things that happen; `files`: what comes with a message, its bytes in base64), expired (the next addresses of files have run out when they are handed
+out), reconnect, invalidate, close, cut, deaf (the gateway), interact (a signed interaction), fail (the next request is
 answered so), limit (requests of a bucket), sent, calls, state. Prints the base URL; stops with stdin.
 
 Usage: discord_api.py '{"token": "…", "heartbeat_ms": 41250, "content_intent": true}'
 """
 
 import asyncio
+import base64
 import datetime
 import itertools
 import json
@@ -21,6 +23,8 @@ import zlib
 import aiohttp
 from aiohttp import web
 from nacl.signing import SigningKey
+
+from discord_files import Cdn, Invalid, check_embeds
 
 OPTIONS = json.loads(sys.argv[1])
 TOKEN = OPTIONS["token"]
@@ -38,6 +42,7 @@ users, channels, sessions, commands = {ME["id"]: ME}, {}, {}, {}
 calls, sent, failures, sockets, identifies, resumes, heartbeats, ignored = [], [], [], [], [], [], [], []
 bucket = {"limit": 5, "per": 5.0, "used": {}}
 deaf = {"on": False}
+cdn = Cdn()
 base = {"url": ""}
 changed = asyncio.Condition()
 
@@ -227,7 +232,7 @@ def seen_by(session, message, event):
 
 async def dispatch(event, message):
     for session in list(sessions.values()):
-        seen = seen_by(session, message, event)
+        seen = seen_by(session, cdn.handed_out(message), event)
         if seen is not None:
             await session.event(event, seen)
 
@@ -290,6 +295,7 @@ async def create_message(request, p):
     here, text, nonce = room(request), p.get("content") or "", p.get("nonce")
     if len(text) > 2000:
         raise invalid("content", "Must be 2000 or fewer in length.")
+    check_embeds(p.get("embeds") or [])
     if not text.strip() and not p.get("embeds") and not p.get("files"):
         raise Refused(400, 50006, "Cannot send an empty message")
     if nonce is not None and len(str(nonce)) > 25:
@@ -298,24 +304,22 @@ async def create_message(request, p):
         same = next((m for m in here["messages"].values() if m.get("nonce") == nonce and m["author"]["id"] == ME["id"]), None)
         if same:
             await note(lambda: ignored.append(nonce))
-            return same
+            return cdn.handed_out(same)
     reference, replied = p.get("message_reference"), None
     if reference:
         replied = here["messages"].get(str(reference["message_id"]))
         if replied is None and reference.get("fail_if_not_exists", True):
             raise invalid("message_reference", "Unknown message")
-    made = message(here["id"], ME, text, **({"nonce": nonce} if nonce is not None else {}))
-    for n, file in enumerate(p.get("files", [])):
-        fid = snowflake()
-        made["attachments"].append({"id": fid, "filename": file["name"], "size": len(file["data"]), "url": f"{base['url']}/attachments/{fid}/{file['name']}",
-                                    "proxy_url": f"{base['url']}/attachments/{fid}/{file['name']}"})
+    made = message(here["id"], ME, text, embeds=[{"type": "rich", **e} for e in p.get("embeds") or []], **({"nonce": nonce} if nonce is not None else {}))
+    made["attachments"] = [cdn.put(here["id"], snowflake(), file["name"], file["data"]) for file in p.get("files", [])]
     if replied:
         made.update(type=19, message_reference={"message_id": replied["id"], "channel_id": here["id"], "guild_id": GUILD, "type": 0}, referenced_message=replied)
     here["messages"][made["id"]] = made
     sent.append({"channel_id": here["id"], "id": made["id"], "content": text, "nonce": nonce, "reply": bool(replied), "flags": p.get("flags", 0),
-                 "called": called(text, p.get("allowed_mentions"), replied), "files": [f["name"] for f in p.get("files", [])]})
+                 "called": called(text, p.get("allowed_mentions"), replied), "files": [f["name"] for f in p.get("files", [])],
+                 "embeds": p.get("embeds") or []})
     await dispatch("MESSAGE_CREATE", made)
-    return made
+    return cdn.handed_out(made)
 
 
 async def edit_message(request, p):
@@ -325,14 +329,18 @@ async def edit_message(request, p):
         raise Refused(403, 50005, "Cannot edit a message authored by another user")
     if len(p.get("content") or "") > 2000:
         raise invalid("content", "Must be 2000 or fewer in length.")
+    check_embeds(p.get("embeds") or [])
     found.update(content=p.get("content", found["content"]), edited_timestamp=now())
     await dispatch("MESSAGE_UPDATE", found)
-    return found
+    return cdn.handed_out(found)
 
 
 async def delete_message(request, _):
     """https://docs.discord.com/developers/resources/message#delete-message"""
     found = there(request)
+    if found["author"]["id"] != ME["id"]:
+        # Nobody gave the bot leave to manage messages.
+        raise Refused(403, 50003, "Cannot execute action on a DM channel") if room(request)["type"] == 1 else Refused(403, 50013, "Missing Permissions")
     del room(request)["messages"][found["id"]]
     for session in sessions.values():
         await session.event("MESSAGE_DELETE", {"id": found["id"], "channel_id": found["channel_id"], **({"guild_id": GUILD} if "guild_id" in found else {})})
@@ -340,8 +348,10 @@ async def delete_message(request, _):
 
 async def react(request, _):
     """https://docs.discord.com/developers/resources/message#create-reaction"""
-    found = there(request)
-    found.setdefault("reactions", []).append({"count": 1, "me": True, "emoji": {"id": None, "name": request.match_info["emoji"]}})
+    found, emoji = there(request), request.match_info["emoji"]
+    if emoji.isascii() and not re.fullmatch(r"\w+:\d+", emoji):
+        raise Refused(400, 10014, "Unknown Emoji")
+    found.setdefault("reactions", []).append({"count": 1, "me": True, "emoji": {"id": None, "name": emoji}})
 
 
 async def typing(request, _):
@@ -351,7 +361,11 @@ async def typing(request, _):
 
 async def start_thread(request, p):
     """https://docs.discord.com/developers/resources/channel#start-thread-from-message: its id is the message's."""
-    found = there(request)
+    found, kind = there(request), room(request)["type"]
+    if kind != 0:
+        raise Refused(400, 50003, "Cannot execute action on a DM channel") if kind == 1 else Refused(400, 50024, "Cannot execute action on this channel type")
+    if p.get("auto_archive_duration", 1440) not in (60, 1440, 4320, 10080):
+        raise invalid("auto_archive_duration", "Value must be one of (60, 1440, 4320, 10080).")
     if not p.get("name") or len(p["name"]) > 100:
         raise invalid("name", "Must be between 1 and 100 in length.")
     if found["id"] in channels:
@@ -370,7 +384,7 @@ async def get_channel(request, _):
 
 async def get_message(request, _):
     """https://docs.discord.com/developers/resources/message#get-channel-message"""
-    return there(request)
+    return cdn.handed_out(there(request))
 
 
 async def get_me(_, __):
@@ -459,6 +473,9 @@ def route(handler, method, pattern):
                 return reply({"message": "You are being rate limited.", "retry_after": after, "global": False}, status=429, headers=headers)
         try:
             done = await handler(request, p)
+        except Invalid as e:
+            refused = invalid("embeds", str(e))
+            return reply(refused.body, status=refused.status, headers=headers)
         except Refused as refused:
             return reply(refused.body, status=refused.status, headers=headers)
         await note()
@@ -477,6 +494,9 @@ async def say(p):
         replied = channels[cid]["messages"][p["reply_to"]]
         more = {**more, "type": 19, "referenced_message": replied, "message_reference": {"message_id": replied["id"], "channel_id": cid, "type": 0}}
     made = message(cid, {**user(p["user"]), **p.get("author", {})}, p["text"], **more)
+    for file in p.get("files", []):
+        data = base64.b64decode(file.pop("data"))
+        made["attachments"].append(cdn.put(cid, snowflake(), file.pop("name"), data, **file))
     if p.get("reply_to") and replied["author"] not in made["mentions"]:
         # A reply calls whom it answers, unless they turned that off.
         made["mentions"].append(replied["author"])
@@ -534,6 +554,8 @@ async def control(request):
     elif what == "cut":
         for socket in open_ones:
             socket.transport.abort()
+    elif what == "expired":
+        cdn.expired = p["next"]
     elif what == "deaf":
         # The connection stands, and nothing comes over it any more.
         deaf["on"] = p["on"]
@@ -559,7 +581,7 @@ async def control(request):
         answer = [c for c in calls if re.search(p.get("path", ""), c["path"])]
     elif what == "state":
         answer = {"sockets": len(sockets), "identifies": len(identifies), "resumes": resumes, "heartbeats": heartbeats, "ignored": ignored, "me": ME["id"], "commands": list(commands),
-                  "sessions": [{"id": s.id, "seq": s.seq, "connected": s.socket is not None} for s in sessions.values()], "public_key": signing.verify_key.encode().hex()}
+                  "credentials": cdn.credentials, "sessions": [{"id": s.id, "seq": s.seq, "connected": s.socket is not None} for s in sessions.values()], "public_key": signing.verify_key.encode().hex()}
     else:
         return reply({}, status=404)
     await note()
@@ -567,19 +589,20 @@ async def control(request):
 
 
 async def main():
-    app = web.Application(client_max_size=32 << 20)
+    app = web.Application(client_max_size=64 << 20)
     for method, pattern, handler in ROUTES:
         app.router.add_route(method, "/api/v10" + pattern, route(handler, method, pattern))
     app.router.add_get("/gateway/", gateway)
     app.router.add_get("/gateway", gateway)
     app.router.add_get("/resume/", gateway)
     app.router.add_get("/resume", gateway)
+    app.router.add_get("/attachments/{cid}/{aid}/{name}", cdn.get)
     app.router.add_route("*", "/control/{what}", control)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    base["url"] = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    cdn.base = base["url"] = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     print(base["url"], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 

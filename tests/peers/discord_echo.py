@@ -1,4 +1,5 @@
-"""discord.py against a Discord: connects, answers each message (reply, edit, reaction, thread, typing, deletion, file) and stops after so many.
+"""discord.py against a Discord: connects, answers each message (reply, edit, reaction, thread, embed, typing, deletion, file), fetches what came with it,
+and stops after so many.
 
 Says on its standard output when it is ready and when it has resumed.
 
@@ -45,7 +46,21 @@ async def on_message(message):
         thread = await message.create_thread(name="About it")
         await thread.send("In a thread")
     gone = await message.channel.send(file=discord.File(__file__, "echo.py"))
+    assert (await gone.attachments[0].read()) == open(__file__, "rb").read()
     await gone.delete()
+    card = await message.channel.send(embed=discord.Embed(title="Card", description="x", color=0x5865F2).add_field(name="n", value="v"))
+    await card.delete()
+    for file in message.attachments:
+        assert (await file.read()) == b"from far away"
+    wrong = [(message.add_reaction("thumbsup"), 10014), (message.channel.send(embed=discord.Embed(title="x" * 257)), 50035)]
+    if message.guild:
+        wrong.append((message.delete(), 50013))
+    for attempt, code in wrong:
+        try:
+            await attempt
+            raise SystemExit(f"{code} was not said")
+        except discord.HTTPException as e:
+            assert e.code == code, e
     try:
         await message.channel.send("x" * 2001)
         raise SystemExit("a text that is too long was taken")

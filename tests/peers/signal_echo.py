@@ -1,4 +1,5 @@
-"""signalbot (json-rpc mode) or pysignalclirestapi (normal mode) against a signal-cli-rest-api: answers one message with what it said, and stops.
+"""signalbot (json-rpc mode) or pysignalclirestapi (normal mode) against a signal-cli-rest-api: fetches the file that came with a message, says that it
+was read, reacts to it, answers it with what it said, and stops.
 
 Usage: signal_echo.py BASE_URL NUMBER socket|poll
 """
@@ -16,14 +17,19 @@ def poll():
     print("ready", flush=True)
     for _ in range(60):
         for message in api.receive(timeout=1):
-            said = message["envelope"]["dataMessage"]["message"]
-            api.send_message("You: " + said, [message["envelope"]["sourceNumber"]])
+            said, who = message["envelope"]["dataMessage"], message["envelope"]["sourceNumber"]
+            assert api.get_attachment(said["attachments"][0]["id"]) == b"from far away"
+            api.send_receipt(who, said["timestamp"])
+            api.add_reaction("\N{THUMBS UP SIGN}", who, said["timestamp"])
+            api.send_message("You: " + said["message"], [who])
             return
     raise SystemExit("nothing came")
 
 
 def socket():
-    from signalbot import Config, DataMessageHandler, ReadyHandler, SendMessage, SignalBot
+    import base64
+
+    from signalbot import Config, DataMessageHandler, ReadyHandler, ReceiptType, SendMessage, SignalBot
 
     class Ready(ReadyHandler):
         async def handle_ready(self, context):
@@ -31,6 +37,9 @@ def socket():
 
     class Echo(DataMessageHandler):
         async def handle_data_message(self, context):
+            assert base64.b64decode(context.message.attachments[0].base64_content) == b"from far away"
+            await context.send_receipt(ReceiptType.READ)
+            await context.react("\N{THUMBS UP SIGN}")
             await context.start_typing()
             await context.reply(SendMessage(text="You: " + context.message.text))
             await context.stop_typing()

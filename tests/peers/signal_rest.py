@@ -1,13 +1,16 @@
 """A small signal-cli-rest-api for one account, on a free loopback port: what https://bbernhard.github.io/signal-cli-rest-api/ and its source
-(https://github.com/bbernhard/signal-cli-rest-api, src/api/api.go) say of about, receive, send and the typing indicator.
+(https://github.com/bbernhard/signal-cli-rest-api, src/api/api.go) say of about, receive, send, the typing indicator, attachments, reactions and
+receipts.
 
 In json-rpc mode what comes while no client is attached is dropped; in normal mode a poll takes what there is. Beside the API, for tests,
-under /control: say (an envelope), fail (the next send is answered so), sent, typed, state. Prints the base URL; stops with stdin.
+under /control: say (an envelope; `files`: what comes with it, its bytes in base64), fail (the next send is answered so), sent, typed, reacted,
+receipts, state. Prints the base URL; stops with stdin.
 
 Usage: signal_rest.py '{"number": "+49…", "mode": "json-rpc"}'
 """
 
 import asyncio
+import base64
 import json
 import re
 import sys
@@ -18,7 +21,8 @@ from aiohttp import web
 
 OPTIONS = json.loads(sys.argv[1])
 NUMBER, MODE = OPTIONS["number"], OPTIONS.get("mode", "json-rpc")
-waiting, sockets, sent, typed, failures = [], [], [], [], []
+waiting, sockets, sent, typed, failures, reacted, receipts = [], [], [], [], [], [], []
+files = {}
 told = {"delivered": 0, "dropped": 0, "last": 0}
 changed = asyncio.Condition()
 
@@ -93,6 +97,49 @@ async def typing(request):
     return web.Response(status=204)
 
 
+async def attachment(request):
+    """https://bbernhard.github.io/signal-cli-rest-api/#/Attachments/get_v1_attachments__attachment_"""
+    found = files.get(request.match_info["attachment"])
+    if found is None:
+        return web.json_response({"error": "No attachment with that name found"}, status=404)
+    # The real one looks at the bytes, and so is not misled by what was said of them.
+    kind = "image/png" if found.startswith(b"\x89PNG") else "application/octet-stream"
+    return web.Response(body=found, content_type=kind)
+
+
+async def reaction(request):
+    """https://bbernhard.github.io/signal-cli-rest-api/#/Reactions/post_v1_reactions__number_"""
+    p, wrong = await request.json(), None
+    for field in ("recipient", "reaction", "target_author", "timestamp"):
+        if not p.get(field):
+            wrong = wrong or f"Couldn't process request - {field} missing"
+    if request.match_info["number"] != NUMBER:
+        wrong = "Specified account does not exist"
+    elif not wrong and (not isinstance(p["timestamp"], int) or p["reaction"].isascii()):
+        wrong = "Couldn't process request - invalid request"
+    if wrong:
+        return web.json_response({"error": wrong}, status=400)
+    await note(lambda: reacted.append(p))
+    return web.Response(status=204)
+
+
+async def receipt(request):
+    """https://bbernhard.github.io/signal-cli-rest-api/#/Receipts/post_v1_receipts__number_"""
+    p, wrong = await request.json(), None
+    if request.match_info["number"] != NUMBER:
+        wrong = "Specified account does not exist"
+    elif not p.get("recipient"):
+        wrong = "Couldn't process request - recipient missing"
+    elif p.get("receipt_type") not in ("read", "viewed"):
+        wrong = "Couldn't process request - receipt type must be read or viewed"
+    elif not isinstance(p.get("timestamp"), int) or not p["timestamp"]:
+        wrong = "Couldn't process request - timestamp missing"
+    if wrong:
+        return web.json_response({"error": wrong}, status=400)
+    await note(lambda: receipts.append(p))
+    return web.Response(status=204)
+
+
 async def deliver(envelope):
     whole = {"envelope": envelope, "account": NUMBER}
     if MODE != "json-rpc":
@@ -122,6 +169,11 @@ async def control(request):
     if what == "say":
         p["at"] = now()
         data = {"timestamp": p["at"], "message": p["text"], "expiresInSeconds": 0, "isExpirationUpdate": False, "viewOnce": False, **p.get("more", {})}
+        for file in p.get("files", []):
+            found = base64.b64decode(file.pop("data", ""))
+            if found:
+                files[file["id"]] = found
+            data.setdefault("attachments", []).append({"size": len(found), "width": None, "height": None, "caption": None, "isVoiceNote": False, "uploadTimestamp": p["at"], **file})
         if p.get("edits"):
             said = envelope(p, editMessage={"targetSentTimestamp": p["edits"], "dataMessage": data})
         else:
@@ -140,6 +192,14 @@ async def control(request):
             except asyncio.TimeoutError:
                 pass
             answer = list(sent)
+    elif what in ("reacted", "receipts"):
+        told_of = reacted if what == "reacted" else receipts
+        async with changed:
+            try:
+                await asyncio.wait_for(changed.wait_for(lambda: len(told_of) >= int(p.get("least", 0))), float(p.get("seconds", 0)) or None)
+            except asyncio.TimeoutError:
+                pass
+            answer = list(told_of)
     elif what == "typed":
         answer = typed
     elif what == "state":
@@ -149,7 +209,7 @@ async def control(request):
 
 
 async def main():
-    app = web.Application()
+    app = web.Application(client_max_size=64 << 20)
     app.router.add_get("/v1/about", about)
     app.router.add_get("/v1/health", lambda _: asyncio.sleep(0, web.Response(status=204)))
     app.router.add_get("/v1/groups/{number}", lambda _: asyncio.sleep(0, web.json_response([])))
@@ -157,6 +217,9 @@ async def main():
     app.router.add_post("/v2/send", send)
     app.router.add_put("/v1/typing-indicator/{number}", typing)
     app.router.add_delete("/v1/typing-indicator/{number}", typing)
+    app.router.add_get("/v1/attachments/{attachment}", attachment)
+    app.router.add_post("/v1/reactions/{number}", reaction)
+    app.router.add_post("/v1/receipts/{number}", receipt)
     app.router.add_route("*", "/control/{what}", control)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()

@@ -3,13 +3,14 @@ https://docs.slack.dev says of the methods that a chat needs. Each route names i
 
 An event is delivered again until somebody acknowledged it (2xx or an envelope's ack within three seconds), as often as `retries` says; the
 real one does so three times, after moments, one minute and five. Beside the API, for tests, under /control: say, edit, event (things that
-happen), events_url (turns push on, after url_verification), disconnect, cut (sockets), fail (the next call of a method is answered so),
+happen; of `files`, `data` is what is in them, in base64), revoke (a scope of the app's), events_url (turns push on, after url_verification), disconnect, cut (sockets), fail (the next call of a method is answered so),
 calls (what was called), sent (what was posted), state. Prints the base URL; stops with stdin.
 
 Usage: slack_api.py '{"bot": "xoxb-…", "app": "xapp-…", "signing": "…", "retries": [0, 60, 300]}'
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import itertools
@@ -31,6 +32,10 @@ numbers = itertools.count(1)
 channels, users, files, uploads, tickets = {}, {}, {}, {}, set()
 calls, sent, failures, sockets, queue, delivered = [], [], [], [], [], []
 push = {"url": None}
+# What the app may not: https://docs.slack.dev/reference/scopes/
+revoked = set()
+SCOPES = {"reactions.add": "reactions:write", "files.info": "files:read", "users.info": "users:read", "chat.postMessage": "chat:write",
+          "chat.postEphemeral": "chat:write", "chat.update": "chat:write", "chat.delete": "chat:write"}
 base = {"url": ""}
 changed = asyncio.Condition()
 
@@ -182,11 +187,26 @@ def channel(p):
 RICH = {"rich_text_section", "rich_text_preformatted", "rich_text_quote", "rich_text_list"}
 
 
+def words(value, most, kinds=("plain_text", "mrkdwn")):
+    """https://docs.slack.dev/reference/block-kit/composition-objects/text-object/"""
+    return isinstance(value, dict) and value.get("type") in kinds and 1 <= len(value.get("text") or "") <= most
+
+
+# https://docs.slack.dev/reference/block-kit/blocks/header-block/ and its neighbours.
+SHAPES = {"header": lambda b: words(b.get("text"), 150, ("plain_text",)), "divider": lambda _: True,
+          "section": lambda b: words(b.get("text"), 3000) or (1 <= len(b.get("fields") or []) <= 10 and all(words(f, 2000) for f in b["fields"])),
+          "context": lambda b: 1 <= len(b.get("elements") or []) <= 10, "image": lambda b: bool(b.get("image_url") and b.get("alt_text"))}
+
+
 def check_blocks(blocks):
-    """https://docs.slack.dev/reference/block-kit/blocks/: at most 50; of rich_text every element is checked."""
+    """https://docs.slack.dev/reference/block-kit/blocks/: at most 50; what makes each kind one is checked, of rich_text every element."""
     blocks = json.loads(blocks) if isinstance(blocks, str) else blocks or []
     if len(blocks) > 50:
         raise Refused("invalid_blocks", errors=["no more than 50 items allowed"])
+    for block in blocks:
+        if not SHAPES.get(block.get("type"), lambda _: True)(block):
+            where = f"[ERROR] failed to match all allowed schemas [json-pointer:/blocks/{blocks.index(block)}]"
+            raise Refused("invalid_blocks", errors=[where], response_metadata={"messages": [where]})
     for block in (b for b in blocks if b.get("type") == "rich_text"):
         for element in block["elements"]:
             if element.get("type") not in RICH or not element.get("elements"):
@@ -206,6 +226,9 @@ def pings(text, blocks):
     for block in blocks:
         for element in block.get("elements", []):
             found += [i["type"] for i in element.get("elements", []) if i.get("type") in ("user", "broadcast", "usergroup")]
+        for text in [block.get("text"), *(block.get("fields") or []), *(block.get("elements") or [])]:
+            if isinstance(text, dict) and text.get("type") == "mrkdwn":
+                found += [part.split(">")[0] for part in text["text"].split("<")[1:] if part[:1] in "@!"]
     return found
 
 
@@ -313,6 +336,17 @@ def user_info(p):
     return {"user": users[p["user"]]}
 
 
+def file_info(p):
+    """https://docs.slack.dev/reference/methods/files.info/"""
+    if p.get("file") not in files:
+        raise Refused("file_not_found")
+    return {"file": {**files[p["file"]]["said"], "url_private_download": address(p["file"])}, "comments": []}
+
+
+def address(fid):
+    return f"{base['url']}/files-pri/{TEAM}-{fid}/download/{files[fid]['name']}"
+
+
 def upload_url(p):
     """https://docs.slack.dev/reference/methods/files.getUploadURLExternal/"""
     if not p.get("filename") or not int(p.get("length") or 0):
@@ -345,7 +379,7 @@ def complete_upload(p):
         asked = uploads.get(one.get("id"))
         if asked is None or asked["data"] is None:
             raise Refused("file_not_found")
-        files[one["id"]] = asked
+        files[one["id"]] = {**asked, "said": {"id": one["id"], "name": asked["name"]}}
         done.append({"id": one["id"], "title": one.get("title", asked["name"])})
     cid = p.get("channel_id") or p.get("channels")
     if cid:
@@ -360,7 +394,7 @@ def connections_open(_):
     return {"url": f"{base['url'].replace('http', 'ws', 1)}/link/?ticket={ticket}&app_id={APP_ID}"}
 
 
-METHODS = {"chat.postMessage": post_message, "chat.update": update, "chat.delete": delete, "chat.postEphemeral": post_ephemeral,
+METHODS = {"files.info": file_info, "chat.postMessage": post_message, "chat.update": update, "chat.delete": delete, "chat.postEphemeral": post_ephemeral,
            "reactions.add": react, "auth.test": who_am_i, "users.info": user_info, "files.getUploadURLExternal": upload_url,
            "files.completeUploadExternal": complete_upload, "apps.connections.open": connections_open}
 
@@ -386,6 +420,8 @@ async def api(request):
         answer = {"ok": False, "error": "invalid_auth"}
     elif token != wanted:
         answer = {"ok": False, "error": "not_allowed_token_type"}
+    elif SCOPES.get(name) in revoked:
+        answer = {"ok": False, "error": "missing_scope", "needed": SCOPES[name], "provided": "chat:write"}
     elif name not in METHODS:
         answer = {"ok": False, "error": "unknown_method", "req_method": name}
     else:
@@ -398,11 +434,15 @@ async def api(request):
 
 
 async def private_file(request):
-    """`url_private` of a file: https://docs.slack.dev/reference/objects/file-object/. Without the token, a page to log in."""
-    if request.headers.get("authorization") != f"Bearer {BOT}":
+    """`url_private_download` of a file: https://docs.slack.dev/reference/objects/file-object/. Without the token or leave to read files, a page to log in."""
+    if request.headers.get("authorization") != f"Bearer {BOT}" or "files:read" in revoked:
         return web.Response(text="<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
+    failing = next((f for f in failures if f["method"] == "file"), None)
+    if failing:
+        failures.remove(failing)
+        return web.Response(status=failing["status"])
     found = files.get(request.match_info["fid"])
-    return web.Response(body=found["data"]) if found else web.Response(status=404)
+    return web.Response(body=found["data"], content_type=found["said"].get("mimetype", "application/octet-stream")) if found else web.Response(status=404)
 
 
 # ---- for tests ----------------------------------------------------------------------------------------------------------------
@@ -417,8 +457,15 @@ def say(p):
     if p.get("thread_ts"):
         message.update(thread_ts=p["thread_ts"], parent_user_id=here["messages"][p["thread_ts"]]["user"])
     for file in message.get("files", []):
-        files[file["id"]] = {"name": file.get("name"), "data": file.pop("text", "").encode()}
-        file["url_private_download"] = f"{base['url']}/files-pri/{TEAM}-{file['id']}/download/{file.get('name')}"
+        data, hidden = base64.b64decode(file.pop("data", "")), file.pop("hidden", False)
+        files[file["id"]] = {"name": file.get("name"), "data": data, "said": dict(file)}
+        if hidden:
+            # Of a file that another workspace shares: https://docs.slack.dev/apis/slack-connect/
+            for key in [k for k in file if k != "id"]:
+                del file[key]
+            file["file_access"] = "check_file_info"
+        else:
+            file["url_private_download"] = address(file["id"])
     here["messages"][ts] = message
     at = {"channel": cid, "event_ts": ts}
     emit({**message, **at, "channel_type": kind})
@@ -468,6 +515,8 @@ async def control(request):
         # From the oldest on; all by default.
         for socket in list(sockets)[: int(p.get("most", 1000))]:
             socket.transport.abort() if p.get("hard", True) else await socket.ws.close()
+    elif what == "revoke":
+        revoked.add(p["scope"])
     elif what == "fail":
         failures.append(p)
     elif what == "sent":

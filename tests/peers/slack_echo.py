@@ -1,6 +1,6 @@
 """slack_sdk against a Slack: its Socket Mode client, its Web API client and its judge of signatures.
 
-`socket`: connects, answers the first message by threading, updating, reacting, deleting and uploading, then waits until the old socket was
+`socket`: connects, answers the first message by threading, updating, reacting, deleting, uploading and fetching, then waits until the old socket was
 replaced on `refresh_requested`, answers one more, and stops. `push URL`: a server at a free port takes events if slack_sdk finds their signature right.
 
 Usage: slack_echo.py '{"base": "http://…", "bot": "xoxb-…", "app": "xapp-…", "signing": "…"}' socket|push
@@ -9,6 +9,7 @@ Usage: slack_echo.py '{"base": "http://…", "bot": "xoxb-…", "app": "xapp-…
 import json
 import sys
 import threading
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from slack_sdk import WebClient
@@ -23,8 +24,13 @@ me = web.auth_test()
 answered = threading.Semaphore(0)
 
 
+def fetched(url, token):
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})) as response:
+        return response.read()
+
+
 def take(event):
-    if event["type"] != "message" or event.get("bot_id") or event.get("subtype"):
+    if event["type"] != "message" or event.get("bot_id") or event.get("subtype") not in (None, "file_share"):
         return
     channel, thread = event["channel"], event["ts"]
     said = web.chat_postMessage(channel=channel, thread_ts=thread, text="You: " + event["text"])
@@ -34,7 +40,18 @@ def take(event):
     web.chat_postEphemeral(channel=channel, user=event["user"], text=f"Only for {name}")
     gone = web.chat_postMessage(channel=channel, text="Never mind")
     web.chat_delete(channel=channel, ts=gone["ts"])
+    blocks = [{"type": "header", "text": {"type": "plain_text", "text": "Report"}}, {"type": "divider"}]
+    shown = web.chat_postMessage(channel=channel, text="Report", blocks=blocks)
+    web.chat_delete(channel=channel, ts=shown["ts"])
     web.files_upload_v2(channel=channel, filename="note.txt", content="a note", thread_ts=thread)
+    for file in event.get("files", []):
+        url = web.files_info(file=file["id"])["file"]["url_private_download"]
+        assert fetched(url, options["bot"]) == b"from far away" and b"Sign in" in fetched(url, "xoxb-nobody")
+    try:
+        web.chat_postMessage(channel=channel, text="x", blocks=[{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}])
+        raise SystemExit("invalid_blocks was not said")
+    except SlackApiError as e:
+        assert e.response["error"] == "invalid_blocks", e
     for wrong, error in [({"channel": "C0NOWHERE", "text": "x"}, "channel_not_found"), ({"channel": channel, "text": ""}, "no_text")]:
         try:
             web.chat_postMessage(**wrong)

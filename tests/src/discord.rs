@@ -46,6 +46,17 @@ impl Discord {
         self.control("say", body).await["id"].as_str().unwrap().to_owned()
     }
 
+    /// Somebody sends files to the bot alone; `data` is what is in one, in base64.
+    pub async fn direct_with(&self, who: &str, text: &str, files: Value) -> String {
+        let said = json!({ "user": who, "channel": format!("60{who}"), "direct": true, "text": text, "files": files });
+        self.control("say", said).await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// What was called whose path has this in it: `method`, `path`, `body`.
+    pub async fn called(&self, path: &str) -> Vec<Value> {
+        get(format!("{}/control/calls?path={path}", self.0.base)).await.as_array().unwrap().clone()
+    }
+
     /// What was sent, once it is so many.
     pub async fn sent(&self, least: usize) -> Vec<Value> {
         let url = format!("{}/control/sent?least={least}&seconds=60", self.0.base);
@@ -59,9 +70,14 @@ impl Discord {
 
     /// A kernel whose Discord it is; `config`: what else stands in the instance's section.
     pub fn options(&self, model: &Server, port: u16, config: &str) -> KernelOptions {
+        self.options_at(&format!("{}/v1", model.base), port, config, "")
+    }
+
+    /// The same with any model server, and what else stands in the configuration.
+    pub fn options_at(&self, model: &str, port: u16, config: &str, more: &str) -> KernelOptions {
         let socket = self.0.base.replacen("http", "ws", 1);
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("DISCORD_BOT_TOKEN", TOKEN).with_config(&format!(
-            "{{ webhooks: {{ port: {port} }}, instances: {{ discord: {{ endpoints: {{ api: '{}/api/v10', gateway: '{socket}' }}, {config} }} }} }}",
+        KernelOptions::openai(model).with_env("DISCORD_BOT_TOKEN", TOKEN).with_config(&format!(
+            "{{ webhooks: {{ port: {port} }}, instances: {{ discord: {{ endpoints: {{ api: '{0}/api/v10', actions: '{0}/api/v10', cdn: '{0}', gateway: '{socket}' }}, {config} }} }}, {more} }}",
             self.0.base
         ))
     }

@@ -30,6 +30,18 @@ impl Signal {
         (said["timestamp"].as_u64().unwrap(), said["uuid"].as_str().unwrap().to_owned())
     }
 
+    /// Somebody sends files; `data` is what is in one, in base64.
+    pub async fn say_with(&self, who: &str, text: &str, files: Value) -> (u64, String) {
+        let said = self.control("say", json!({ "user": who, "text": text, "files": files })).await;
+        (said["timestamp"].as_u64().unwrap(), said["uuid"].as_str().unwrap().to_owned())
+    }
+
+    /// The `receipts` or what `reacted`, once it is so many.
+    pub async fn told(&self, what: &str, least: usize) -> Vec<Value> {
+        let url = format!("{}/control/{what}?least={least}&seconds=60", self.0.base);
+        get(url).await.as_array().unwrap().clone()
+    }
+
     /// What was sent, once it is so many.
     pub async fn sent(&self, least: usize) -> Vec<Value> {
         let url = format!("{}/control/sent?least={least}&seconds=60", self.0.base);
@@ -43,9 +55,14 @@ impl Signal {
 
     /// A kernel whose Signal it is; `config`: what else stands in the instance's section.
     pub fn options(&self, model: &Server, config: &str) -> KernelOptions {
+        self.options_at(&format!("{}/v1", model.base), config, "")
+    }
+
+    /// The same with any model server, and what else stands in the configuration.
+    pub fn options_at(&self, model: &str, config: &str, more: &str) -> KernelOptions {
         let socket = self.0.base.replacen("http", "ws", 1);
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_config(&format!(
-            "{{ webhooks: {{ port: 0 }}, instances: {{ signal: {{ endpoints: {{ api: '{}', receive: '{socket}' }}, config: {{ number: '{NUMBER}' }}, {config} }} }} }}",
+        KernelOptions::openai(model).with_config(&format!(
+            "{{ webhooks: {{ port: 0 }}, instances: {{ signal: {{ endpoints: {{ api: '{0}', files: '{0}', actions: '{0}', receive: '{socket}' }}, config: {{ number: '{NUMBER}' }}, {config} }} }}, {more} }}",
             self.0.base
         ))
     }

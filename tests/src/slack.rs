@@ -42,6 +42,19 @@ impl Slack {
         said["ts"].as_str().unwrap().to_owned()
     }
 
+    /// Somebody shares files; `data` is what is in one, in base64.
+    pub async fn say_with(&self, who: &str, channel: &str, text: &str, files: Value) -> String {
+        let more = json!({ "subtype": "file_share", "files": files });
+        let said = json!({ "user": who, "channel": channel, "text": text, "more": more });
+        self.control("say", said).await["ts"].as_str().unwrap().to_owned()
+    }
+
+    /// What a method was called with, each time.
+    pub async fn called(&self, method: &str) -> Vec<Value> {
+        let calls = get(format!("{}/control/calls?method={method}", self.0.base)).await;
+        calls.as_array().unwrap().iter().map(|c| c["arguments"].clone()).collect()
+    }
+
     /// What was sent, once it is so many.
     pub async fn sent(&self, least: usize) -> Vec<Value> {
         let url = format!("{}/control/sent?least={least}&seconds=60", self.0.base);
@@ -55,7 +68,7 @@ impl Slack {
 
     /// The calls of a method.
     pub async fn calls(&self, method: &str) -> usize {
-        get(format!("{}/control/calls?method={method}", self.0.base)).await.as_array().unwrap().len()
+        self.called(method).await.len()
     }
 
     /// A kernel that listens by Socket Mode; `config`: what else stands in the instance's section.
@@ -70,9 +83,14 @@ impl Slack {
 
     /// A kernel that has no more than the bot's token.
     pub fn options(&self, model: &Server, port: u16, config: &str) -> KernelOptions {
+        self.options_at(&format!("{}/v1", model.base), port, config, "")
+    }
+
+    /// The same with any model server, and what else stands in the configuration.
+    pub fn options_at(&self, model: &str, port: u16, config: &str, more: &str) -> KernelOptions {
         let socket = self.0.base.replacen("http", "ws", 1);
-        KernelOptions::openai(&format!("{}/v1", model.base)).with_env("SLACK_BOT_TOKEN", BOT).with_config(&format!(
-            "{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{0}/api', open: '{0}/api', events: '{socket}' }}, {config} }} }} }}",
+        KernelOptions::openai(model).with_env("SLACK_BOT_TOKEN", BOT).with_config(&format!(
+            "{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{0}/api', actions: '{0}/api', open: '{0}/api', files: '{0}', events: '{socket}' }}, {config} }} }}, {more} }}",
             self.0.base
         ))
     }

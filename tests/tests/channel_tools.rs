@@ -8,8 +8,11 @@
     reason = "a test reads and writes files, and stops at the first thing that is not as it should be"
 )]
 
-use carapace_tests::chat::{Telegram, stands};
+use carapace_tests::chat::{Telegram, stands, until};
+use carapace_tests::discord::{self, Discord};
 use carapace_tests::obedient::{call, obedient};
+use carapace_tests::signal::{NUMBER, Signal};
+use carapace_tests::slack::{self, Slack};
 use carapace_tests::{Kernel, peer};
 use serde_json::{Value, json};
 
@@ -131,4 +134,172 @@ async fn a_channels_tools_act_in_their_own_chat_and_elsewhere_only_for_the_owner
     // Anywhere else, there is no such tool.
     let turn = kernel.turn("terminal", "carapace", &photo(json!(1))).await;
     assert!(turn.result().1 && turn.result().0.contains("there is no tool `telegram_send_photo`"), "{turn:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slacks_tools_act_in_their_own_conversation_and_call_nobody() {
+    let slack = peer!("Slack", Slack::start());
+    let model = obedient().await;
+    let options = slack.options_at(&model.base, 0, "channel: { owner: ['U1'], allow: ['U2'] }", "");
+    let kernel = Kernel::start(options.with_env("SLACK_APP_TOKEN", slack::APP));
+    let message = async |channel: &str, ts: &Value| -> Value {
+        let state = slack.state().await;
+        let all = state["channels"][channel].as_array().unwrap().clone();
+        all.into_iter().find(|m| m["ts"] == *ts).unwrap_or_default()
+    };
+
+    slack.say("U1", "D1", "hello").await;
+    let first = slack.sent(1).await[0]["ts"].clone();
+    // What a person types as `<` comes escaped.
+    let update = call("slack_update_message", &json!({ "text": "Hello, _again_ &lt;!channel&gt;" }));
+    let react = call("slack_add_reaction", &json!({ "emoji": "eyes" }));
+    let asked = slack.say("U1", "D1", &format!("{update}\n{react}")).await;
+    let answer = slack.sent(2).await[1].clone();
+    assert_eq!(answer["text"], format!("done: {}\ndone: {asked}", first.as_str().unwrap()));
+    assert_eq!(message("D1", &first).await["text"], "Hello, again &lt;!channel&gt;");
+    assert_eq!(message("D1", &json!(asked)).await["reactions"][0]["name"], "eyes");
+    let blocks = |channel: Value| {
+        let section = json!({ "type": "section", "text": { "type": "mrkdwn", "text": "*look*" } });
+        call("slack_send_blocks", &json!({ "blocks": [section], "channel": channel }))
+    };
+    let delete = call("slack_delete_message", &json!({ "timestamp": first }));
+    slack.say("U1", "D1", &format!("{}\n{delete}", blocks(Value::Null))).await;
+    let sent = slack.sent(4).await;
+    assert_eq!((&sent[2]["channel"], &sent[2]["blocks"][0]["text"]["text"]), (&json!("D1"), &json!("*look*")));
+    assert_eq!(
+        sent[3]["text"],
+        format!("done: {}\ndone: {}", sent[2]["ts"].as_str().unwrap(), first.as_str().unwrap())
+    );
+    assert_eq!(message("D1", &first).await, Value::Null);
+    // In a channel, to whoever asked, in the thread.
+    let whisper = call("slack_send_ephemeral", &json!({ "text": "**Only** you." }));
+    let ts = slack.say("U1", "C1", &format!("<@{}> please\n{whisper}", slack::ME)).await;
+    let sent = slack.sent(5).await;
+    let whispered = slack.called("chat.postEphemeral").await;
+    assert_eq!(whispered.len(), 1, "{sent:?}");
+    assert_eq!(
+        (&whispered[0]["user"], &whispered[0]["channel"], &whispered[0]["thread_ts"]),
+        (&json!("U1"), &json!("C1"), &json!(ts))
+    );
+    assert!(sent.iter().all(|s| s["pings"] == json!([])), "{sent:?}");
+
+    // Elsewhere: for the owner, and for nobody else; and a stranger calls nothing.
+    slack.say("U2", "D2", &blocks(json!("D1"))).await;
+    assert!(slack.sent(6).await[5]["text"].as_str().unwrap().contains("E-CHECK-012"));
+    slack.say("U1", "D1", &blocks(json!("D2"))).await;
+    let sent = slack.sent(8).await;
+    assert_eq!((&sent[6]["channel"], &sent[7]["channel"]), (&json!("D2"), &json!("D1")));
+    slack.say("U9", "D9", &blocks(Value::Null)).await;
+    let sent = slack.sent(9).await;
+    assert!(sent[8]["text"].as_str().unwrap().contains("carapace pairing approve"), "{sent:?}");
+    assert_eq!(slack.called("chat.postMessage").await.len(), 9);
+
+    // What the app may not do is said with what to do.
+    slack.control("revoke", json!({ "scope": "reactions:write" })).await;
+    slack.say("U1", "D1", &react).await;
+    assert!(slack.sent(10).await[9]["text"].as_str().unwrap().contains("reactions:write; add it under OAuth"));
+    let turn = kernel.turn("terminal", "carapace", &delete).await;
+    assert!(turn.result().1 && turn.result().0.contains("there is no tool `slack_delete_message`"), "{turn:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discords_tools_act_in_their_own_channel_and_call_nobody() {
+    let discord = peer!("Discord", Discord::start(1_000));
+    let model = obedient().await;
+    discord.control("limit", json!({ "limit": 1000, "per": 1 })).await;
+    let kernel = Kernel::start(discord.options_at(&model.base, 0, "channel: { owner: ['1'], allow: ['2'] }", ""));
+    until("a session", &kernel, async || (discord.state().await["identifies"] == 1).then_some(())).await;
+    let acted = async |method: &str, path: &str| -> Vec<Value> {
+        discord.called(path).await.into_iter().filter(|c| c["method"] == method).collect()
+    };
+
+    discord.direct("1", "hello").await;
+    let first = discord.sent(1).await[0]["id"].as_str().unwrap().to_owned();
+    let edit = call("discord_edit_message", &json!({ "content": "Hello, *again* @everyone" }));
+    let react = call("discord_add_reaction", &json!({ "emoji": "👀" }));
+    let asked = discord.direct("1", &format!("{edit}\n{react}")).await;
+    assert_eq!(discord.sent(2).await[1]["content"], format!("done: {first}\ndone: {asked}"));
+    let edited = acted("PATCH", "/messages/").await;
+    assert_eq!(edited[0]["path"], format!("/channels/601/messages/{first}"));
+    assert_eq!(
+        edited[0]["body"],
+        json!({ "content": "Hello, *again* @everyone", "allowed_mentions": { "parse": [] } })
+    );
+    let reacted = acted("PUT", "/reactions/").await;
+    assert_eq!(reacted[0]["path"], format!("/channels/601/messages/{asked}/reactions/👀/@me"));
+    let embed = |channel: Value| {
+        let fields = json!([{ "name": "a", "value": "1" }]);
+        call(
+            "discord_send_embed",
+            &json!({ "title": "Report", "fields": fields, "color": "#5865F2", "channel_id": channel }),
+        )
+    };
+    let delete = call("discord_delete_message", &json!({ "message_id": first }));
+    discord.direct("1", &format!("{}\n{delete}", embed(Value::Null))).await;
+    let sent = discord.sent(4).await;
+    assert_eq!((&sent[2]["channel_id"], &sent[2]["embeds"][0]["color"]), (&json!("601"), &json!(0x58_65F2)));
+    assert_eq!(sent[3]["content"], format!("done: {}\ndone: {first}", sent[2]["id"].as_str().unwrap()));
+    assert_eq!(acted("DELETE", "/messages/").await[0]["path"], format!("/channels/601/messages/{first}"));
+    // In a channel of a server, a thread at what was just said.
+    let thread = call("discord_create_thread", &json!({ "name": "About it", "auto_archive_minutes": 60 }));
+    let said = discord.say("1", "500", &format!("<@{}> please\n{thread}", discord::ME), json!({})).await;
+    let sent = discord.sent(5).await;
+    assert_eq!(sent[4]["content"], format!("done: {said}"), "{sent:?}");
+    let begun = acted("POST", "/threads").await;
+    assert_eq!(begun[0]["path"], format!("/channels/500/messages/{said}/threads"));
+    assert_eq!(begun[0]["body"], json!({ "name": "About it", "auto_archive_duration": 60 }));
+
+    // Elsewhere: for the owner, and for nobody else; and a stranger calls nothing.
+    discord.direct("2", &embed(json!("601"))).await;
+    assert!(discord.sent(6).await[5]["content"].as_str().unwrap().contains("E-CHECK-012"));
+    discord.direct("1", &embed(json!("602"))).await;
+    let sent = discord.sent(8).await;
+    assert_eq!((&sent[6]["channel_id"], &sent[7]["channel_id"]), (&json!("602"), &json!("601")));
+    discord.direct("9", &embed(Value::Null)).await;
+    let sent = discord.sent(9).await;
+    assert!(sent[8]["content"].as_str().unwrap().contains("carapace pairing approve"), "{sent:?}");
+    assert!(sent.iter().all(|s| s["called"] == json!([])), "{sent:?}");
+
+    // What Discord refuses is said with what to do.
+    let others = call("discord_delete_message", &json!({ "channel_id": "500", "message_id": said }));
+    discord.direct("1", &others).await;
+    assert!(discord.sent(10).await[9]["content"].as_str().unwrap().contains("Manage Messages"));
+    let turn = kernel.turn("terminal", "carapace", &delete).await;
+    assert!(turn.result().1 && turn.result().0.contains("there is no tool `discord_delete_message`"), "{turn:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_tool_reacts_to_what_was_just_said() {
+    let signal = peer!("Signal", Signal::start("json-rpc"));
+    let model = obedient().await;
+    let (ann, bo) = ("6f3c4b1e-0000-4000-8000-915100000001", "6f3c4b1e-0000-4000-8000-915100000002");
+    let config = format!("channel: {{ owner: ['{ann}'], allow: ['{bo}'] }}");
+    let kernel = Kernel::start(signal.options_at(&model.base, &config, ""));
+    until("a connection", &kernel, async || (signal.state().await["sockets"] == 1).then_some(())).await;
+    let react = |more: Value| {
+        let mut arguments = json!({ "emoji": "👍" });
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        call("signal_react", &arguments)
+    };
+    let (at, _) = signal.say("+4915100000001", &react(json!({})), json!({})).await;
+    assert_eq!(signal.sent(1).await[0]["message"], format!("done: {at}:{ann}"));
+    let reacted = signal.told("reacted", 1).await;
+    assert_eq!(reacted[0], json!({ "reaction": "👍", "recipient": ann, "target_author": ann, "timestamp": at }));
+    // To what the assistant said itself.
+    let own = signal.sent(1).await[0]["timestamp"].as_u64().unwrap();
+    signal.say("+4915100000001", &react(json!({ "message": own.to_string() })), json!({})).await;
+    signal.sent(2).await;
+    let reacted = signal.told("reacted", 2).await;
+    assert_eq!((&reacted[1]["target_author"], &reacted[1]["timestamp"]), (&json!(NUMBER), &json!(own)));
+
+    // Elsewhere: for the owner, and for nobody else; and a stranger calls nothing.
+    let there = |who: &str| react(json!({ "conversation": who, "message": format!("{at}:{ann}") }));
+    signal.say("+4915100000002", &there(ann), json!({})).await;
+    assert!(signal.sent(3).await[2]["message"].as_str().unwrap().contains("E-CHECK-012"));
+    signal.say("+4915100000001", &there(bo), json!({})).await;
+    signal.sent(4).await;
+    assert_eq!(signal.told("reacted", 3).await[2]["recipient"], bo);
+    signal.say("+4915100000009", &react(json!({})), json!({})).await;
+    assert!(signal.sent(5).await[4]["message"].as_str().unwrap().contains("carapace pairing approve"));
+    assert_eq!(signal.told("reacted", 3).await.len(), 3);
 }

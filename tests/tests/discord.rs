@@ -37,19 +37,20 @@ async fn discord_py_talks_through_our_discord_as_through_the_real_one() {
     discord.control("channel", json!({ "id": "500" })).await;
     let mut client = peers::chat_client("discord_echo.py", &[&discord.0.base, TOKEN, "4"]).unwrap();
     assert_eq!(client.says(), "ready");
-    discord.say("7", "500", "hello", json!({})).await;
-    let sent = discord.sent(3).await;
+    let file = json!({ "name": "a.bin", "data": "ZnJvbSBmYXIgYXdheQ==" });
+    discord.say("7", "500", "hello", json!({ "files": [file] })).await;
+    let sent = discord.sent(4).await;
     assert_eq!((&sent[0]["content"], &sent[1]["content"]), (&json!("You: hello"), &json!("In a thread")));
     assert_eq!(sent[2]["files"], json!(["echo.py"]));
     discord.control("reconnect", json!({})).await;
     assert_eq!(client.says(), "resumed");
     discord.direct("7", "alone").await;
-    assert_eq!(discord.sent(5).await[3]["content"], "You: alone");
+    assert_eq!(discord.sent(7).await[4]["content"], "You: alone");
     // What is said while nobody listens is told afterwards.
     discord.control("cut", json!({})).await;
     discord.direct("7", "while away").await;
     assert_eq!(client.says(), "resumed");
-    assert_eq!(discord.sent(7).await[5]["content"], "You: while away");
+    assert_eq!(discord.sent(10).await[7]["content"], "You: while away");
     discord.control("invalidate", json!({ "resumable": false })).await;
     assert_eq!(client.says(), "ready");
     discord.direct("7", "anew").await;
@@ -57,6 +58,7 @@ async fn discord_py_talks_through_our_discord_as_through_the_real_one() {
     let state = discord.state().await;
     assert_eq!((state["identifies"].as_u64(), state["resumes"].as_array().unwrap().len()), (Some(2), 2), "{state}");
     assert!(state["heartbeats"].as_array().unwrap().len() > 2);
+    assert_eq!(state["credentials"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

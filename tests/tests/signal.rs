@@ -29,9 +29,14 @@ async fn foreign_clients_talk_through_our_signal_as_through_the_real_one() {
         while mode == "json-rpc" && signal.state().await["sockets"] == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        signal.say("+4915100000007", "hello", json!({})).await;
+        let file = json!({ "id": "a1.bin", "contentType": "application/octet-stream", "filename": "a.bin", "data": "ZnJvbSBmYXIgYXdheQ==" });
+        let (at, uuid) = signal.say_with("+4915100000007", "hello", json!([file])).await;
         assert_eq!(signal.sent(1).await[0]["message"], "You: hello");
         client.ends();
+        let (receipts, reacted) = (signal.told("receipts", 1).await, signal.told("reacted", 1).await);
+        assert_eq!((&receipts[0]["receipt_type"], &receipts[0]["timestamp"]), (&json!("read"), &json!(at)));
+        assert_eq!((&reacted[0]["reaction"], &reacted[0]["timestamp"]), (&json!("👍"), &json!(at)));
+        assert!([&json!(uuid), &json!("+4915100000007")].contains(&&reacted[0]["target_author"]), "{reacted:?}");
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 use carapace_tests::chat::{answers, channels, stands, until};
+use carapace_tests::obedient::{call, obedient};
 use carapace_tests::slack::{APP, BOT, ME, SIGNING, Slack, address};
 use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
 use serde_json::{Value, json};
@@ -30,13 +31,15 @@ async fn slack_sdk_talks_through_our_slack_as_through_the_real_one() {
     let slack = peer!("Slack", Slack::start());
     let mut client = peers::chat_client("slack_echo.py", &[&slack.for_clients(), "socket"]).unwrap();
     assert_eq!(client.says(), "ready");
-    let first = slack.say("U1", "D1", "hello").await;
-    let sent = slack.sent(3).await;
+    let file =
+        json!({ "id": "F1", "name": "a.bin", "mimetype": "application/octet-stream", "data": "ZnJvbSBmYXIgYXdheQ==" });
+    let first = slack.say_with("U1", "D1", "hello", json!([file])).await;
+    let sent = slack.sent(4).await;
     assert_eq!((&sent[0]["text"], &sent[0]["thread_ts"]), (&json!("You: hello"), &json!(first)));
     // Another connection takes over, and what comes then is taken there.
     slack.control("disconnect", json!({ "reason": "refresh_requested", "after": 1 })).await;
     slack.say("U1", "C1", &format!("<@{ME}> again")).await;
-    assert_eq!(slack.sent(6).await.len(), 6);
+    assert_eq!(slack.sent(8).await.len(), 8);
     client.ends();
     assert_eq!(slack.calls("apps.connections.open").await, 2);
 
@@ -233,4 +236,56 @@ async fn somebody_elses_slack_takes_what_we_send() {
     .await;
     // It shows the words that stand beside the blocks.
     assert!(posted.contains("Title") && posted.contains("code"), "{posted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_slack_takes_what_our_tools_do() {
+    let slack = peer!("Slack", Slack::start());
+    let backlot = peer!("backlot", peers::backlot());
+    let model = obedient().await;
+    let (api, port, token) = (format!("{}/slack/api", backlot.base), free_port(), "admin-service-token");
+    let http = carapace_tests::kernel::client(reqwest::header::HeaderMap::new());
+    let ask = async |path: &str| -> Value {
+        http.get(format!("{api}/{path}")).bearer_auth(token).send().await.unwrap().json().await.unwrap()
+    };
+    let (rooms, people) = (ask("conversations.list").await, ask("users.list").await);
+    let (room, person) = (rooms["channels"][0]["id"].as_str().unwrap(), people["members"][0]["id"].as_str().unwrap());
+    let config = format!(
+        "{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{api}', actions: '{api}' }}, channel: {{ owner: ['{person}'] }} }} }} }}"
+    );
+    let options = KernelOptions::openai(&model.base).with_env("SLACK_BOT_TOKEN", token);
+    let kernel = Kernel::start(options.with_env("SLACK_SIGNING_SECRET", SIGNING).with_config(&config));
+    stands(&kernel, INSTANCE, "running").await;
+    assert_eq!(slack.push_to(port).await["verified"], true);
+    // Its rooms are channels; that this one is a person's is what our Slack says.
+    let answers = async |n: usize, calls: &str| -> Vec<String> {
+        let ts = format!("17706284{n:02}.000100");
+        let event = json!({ "type": "message", "channel_type": "im", "user": person, "text": calls, "ts": ts, "channel": room, "event_ts": ts });
+        slack.control("event", event).await;
+        until("an answer at backlot", &kernel, async || {
+            let history = ask(&format!("conversations.history?channel={room}&limit=200")).await;
+            let answers = history["messages"].as_array().unwrap().iter().filter_map(|m| m["text"].as_str());
+            // Newest first.
+            let mut answers: Vec<String> = answers.filter(|t| t.contains("done:")).map(str::to_owned).collect();
+            answers.reverse();
+            (answers.len() == n).then(|| answers.pop().unwrap().lines().map(str::to_owned).collect())
+        })
+        .await
+    };
+    let blocks =
+        json!([{ "type": "header", "text": { "type": "plain_text", "text": "Report" } }, { "type": "divider" }]);
+    let sent = answers(1, &call("slack_send_blocks", &json!({ "blocks": blocks }))).await;
+    let ts = sent[0].strip_prefix("done: ").unwrap().to_owned();
+    let calls = [
+        call("slack_add_reaction", &json!({ "emoji": "thumbsup", "timestamp": ts })),
+        call("slack_add_reaction", &json!({ "emoji": "thumbsup", "timestamp": ts })),
+        call("slack_update_message", &json!({ "text": "**new**", "timestamp": ts })),
+        call("slack_send_ephemeral", &json!({ "text": "look", "user": person })),
+        call("slack_delete_message", &json!({ "timestamp": ts })),
+        call("slack_delete_message", &json!({ "timestamp": ts })),
+    ];
+    let told = answers(2, &calls.join("\n")).await;
+    let (last, before) = told.split_last().unwrap();
+    assert!(before.len() == 5 && before.iter().all(|t| t.starts_with("done: ")), "{told:?}");
+    assert!(last.contains("there is no such message in this conversation"), "{told:?}");
 }

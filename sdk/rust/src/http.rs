@@ -194,6 +194,13 @@ impl Request {
     }
 }
 
+/// A text as one segment of a path, encoded.
+pub fn segment(text: &str) -> String {
+    let mut out = String::new();
+    encode(text, &mut out);
+    out
+}
+
 /// `application/x-www-form-urlencoded` (WHATWG URL), with `%20` for a space: that is right in a query of any kind.
 fn encode(text: &str, out: &mut String) {
     for byte in text.bytes() {
@@ -217,6 +224,11 @@ mod tests {
         assert_eq!(r.out.target.to_string(), "api:/find?q=a%20b%26c%3D%C3%BC&n=1");
         let r = public("https://example.com/?x=1").query("y", "~");
         assert_eq!(r.out.target.to_string(), "https://example.com/?x=1&y=~");
+    }
+
+    #[test]
+    fn a_segment_holds_no_slash_of_its_own() {
+        assert_eq!(segment("👍 a/b:1.png"), "%F0%9F%91%8D%20a%2Fb%3A1.png");
     }
 
     #[test]

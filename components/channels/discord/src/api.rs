@@ -55,10 +55,31 @@ pub(crate) fn done(request: http::Request) -> Result<Vec<u8>, Failure> {
         // https://docs.discord.com/developers/topics/opcodes-and-status-codes#json
         _ => match refusal.code {
             50_001 | 50_013 => Failure::last(format!(
-                "the bot may not do that there ({said}); give its role the permissions to view the channel, send messages, and send messages in threads"
+                "the bot may not do that there ({said}); give its role the permission for it in that channel: View Channel, Send Messages, Send \
+                 Messages in Threads, Read Message History, Add Reactions, Embed Links, Create Public Threads or, for messages of others, Manage \
+                 Messages"
             )),
             50_007 => Failure::last(format!("this person takes no direct messages from the bot ({said})")),
-            code => Failure::last(format!("Discord refused it ({said}, code {code})")),
+            code => match advice(code) {
+                Some(advice) => Failure::last(format!("{advice} ({said})")),
+                None => Failure::last(format!("Discord refused it ({said}, code {code})")),
+            },
         },
+    })
+}
+
+/// What a refusal of something about one message means, and what to do.
+fn advice(code: u32) -> Option<&'static str> {
+    Some(match code {
+        10_003 => "there is no such channel, or the bot does not see it",
+        10_008 => "there is no such message in this channel; it may have been deleted",
+        10_014 => "Discord has no such emoji, or the bot is not in the server whose own it is",
+        30_010 => "there are as many reactions under this message as Discord allows",
+        50_005 => "only a message of the bot's own can be changed",
+        50_024 => "that does not go in a channel of this kind",
+        90_001 => "whoever wrote this message does not let the bot react to it",
+        160_004 => "a thread has been begun at this message already; write there",
+        160_006 => "there are as many threads in this server as Discord allows",
+        _ => return None,
     })
 }

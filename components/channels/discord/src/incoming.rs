@@ -1,6 +1,6 @@
 //! Messages: <https://docs.discord.com/developers/resources/message#message-object>.
 
-use crate::places;
+use crate::{media, places};
 use carapace_sdk::channel::{Attachment, Failure, Message as Said, Sender};
 use serde::Deserialize;
 
@@ -98,9 +98,10 @@ pub(crate) fn said(m: Message, me: &str) -> Result<Option<Said>, Failure> {
     // What will not be answered anyway is not looked up: without the intent to read everything, only mentions have a text.
     let plainly = direct || sender.is_bot || sender.is_me || (text.is_empty() && m.attachments.is_empty());
     let conversation = if plainly { places::plain(&m.channel_id, direct) } else { places::find(&m.channel_id)? };
+    let forwarded = m.message_snapshots.into_iter().flat_map(|s| s.message.attachments);
     let file = |f: File| Attachment {
         // Its address is signed for a day; it can be had from the message for ever.
-        reference: format!("{}/{}/{}", m.channel_id, m.id, f.id),
+        reference: media::reference(&m.channel_id, &m.id, &f.id),
         name: Some(f.filename),
         mime: f.content_type,
         size: f.size,
@@ -114,7 +115,7 @@ pub(crate) fn said(m: Message, me: &str) -> Result<Option<Said>, Failure> {
         mentions_me,
         reply_to: answered.map(|r| r.id.clone()),
         at_ms: milliseconds(&m.id),
-        attachments: m.attachments.into_iter().map(file).collect(),
+        attachments: m.attachments.into_iter().chain(forwarded).map(file).collect(),
         id: m.id,
         extra: Vec::new(),
     }))

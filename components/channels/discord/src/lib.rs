@@ -2,15 +2,18 @@
 //! with a nonce by which Discord drops a second one.
 
 mod api;
+mod embed;
 mod gateway;
 mod incoming;
 mod interactions;
+mod media;
 mod places;
+mod tools;
 
 use carapace_chat_text::{discord, parse};
 use carapace_sdk::channel::{
-    Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt, TextUnit,
-    TypingSupport,
+    Attachment, Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt,
+    TextUnit, TypingSupport,
 };
 use carapace_sdk::{config, http};
 use serde::{Deserialize, Serialize};
@@ -21,7 +24,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Discord;
 
-carapace_sdk::component!(Discord: Channel);
+carapace_sdk::component!(Discord: Channel, Tools);
 
 /// What lasts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -158,6 +161,10 @@ impl Channel for Discord {
             api::done(http::post("api", format!("/channels/{}/typing", place(conversation))))?;
         }
         Ok(())
+    }
+
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        media::fetch(&attachment)
     }
 }
 

@@ -1,6 +1,9 @@
-use carapace_sdk::channel::{Conversation, ConversationKind, Event, Message, Scope, WebhookRequest};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Message, Scope, WebhookRequest};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
+
+mod media;
+mod tools;
 
 const ME: &str = "900";
 

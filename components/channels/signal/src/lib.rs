@@ -3,11 +3,13 @@
 
 mod api;
 mod incoming;
+mod media;
+mod tools;
 
 use carapace_chat_text::{Text, Unit, parse, split};
 use carapace_sdk::channel::{
-    Channel, Connect, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part, PollResponse,
-    Receipt, TextUnit, TypingSupport,
+    Attachment, Channel, Connect, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part,
+    PollResponse, Receipt, TextUnit, TypingSupport,
 };
 use carapace_sdk::{config, http, log};
 use serde::{Deserialize, Serialize};
@@ -25,14 +27,22 @@ const HOLD: u64 = 10;
 #[derive(Debug, Default)]
 pub struct Signal;
 
-carapace_sdk::component!(Signal: Channel);
+carapace_sdk::component!(Signal: Channel, Tools);
 
 /// The instance's section of the configuration.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Config {
     /// The account's number, as `+49…`.
     number: String,
+    /// Whoever writes to the assistant sees that it was read.
+    read_receipts: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { number: String::new(), read_receipts: true }
+    }
 }
 
 /// Nothing lasts: what was handed out is not handed out again.
@@ -54,7 +64,7 @@ fn number() -> Result<String, Failure> {
 
 /// As part of a path.
 fn account(number: &str) -> String {
-    number.replace('+', "%2B")
+    http::segment(number)
 }
 
 impl Channel for Signal {
@@ -161,6 +171,10 @@ impl Channel for Signal {
         let path = format!("/v1/typing-indicator/{}", account(&number()?));
         api::call(http::request(method, "api", path).json(&json!({ "recipient": conversation.id })))?;
         Ok(())
+    }
+
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        media::fetch(&attachment)
     }
 }
 

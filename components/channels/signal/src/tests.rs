@@ -1,4 +1,4 @@
-use carapace_sdk::channel::{Conversation, ConversationKind, Event};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
 
@@ -142,4 +142,74 @@ fn what_may_have_arrived_is_uncertain_and_what_did_not_is_not(host: &mut TestHos
         let f = host.send_part(&to, part.clone(), "k").unwrap_err();
         assert_eq!((f.retryable, f.uncertain), (retryable, uncertain), "{answer:?}: {}", f.message);
     }
+}
+
+#[carapace_sdk::test]
+fn whoever_writes_to_it_sees_that_it_was_read_and_nobody_else(host: &mut TestHost) {
+    host.config(config());
+    let receipts = |host: &mut TestHost, envelope: &Value| {
+        host.channel_event(&json!({}), Event::json(1, envelope)).unwrap().requests()
+    };
+    let path = "api:/v1/receipts/%2B4915100000000".to_owned();
+    let read = |at: u64| {
+        ("POST".to_owned(), path.clone(), json!({ "receipt_type": "read", "recipient": ANN, "timestamp": at }))
+    };
+    assert_eq!(receipts(host, &said("Hello")), [read(1_700_000_000_000)]);
+    let group = json!({ "groupId": "aGVsbG8=", "groupName": "Team", "type": "DELIVER" });
+    let mut data = json!({ "timestamp": 5, "message": "hi", "groupInfo": group });
+    assert!(receipts(host, &envelope(data.clone())).is_empty(), "what is said to others is not read");
+    data["mentions"] = json!([{ "start": 0, "length": 1, "number": ME, "name": "Carapace" }]);
+    assert_eq!(receipts(host, &envelope(data)), [read(5)]);
+    let mut mine = said("Hello");
+    mine["envelope"]["sourceNumber"] = json!(ME);
+    assert!(receipts(host, &mine).is_empty());
+    host.fresh().config(json!({ "number": ME, "readReceipts": false }));
+    assert!(receipts(host, &said("Hello")).is_empty());
+}
+
+#[carapace_sdk::test]
+fn a_file_is_had_from_signal_cli(host: &mut TestHost) {
+    let file = |id: &str| Attachment { reference: id.into(), name: None, mime: None, size: None, extra: Vec::new() };
+    host.config(config());
+    host.on("GET", "files", "/v1/attachments/a1.png", Answer::new(200).chunk("\u{fffd}").chunk("rest"));
+    let id = host.fetch_media(file("a1.png")).unwrap();
+    assert_eq!(host.kept(&id).unwrap(), "\u{fffd}rest".as_bytes());
+    for (status, retryable) in [(404, false), (400, false), (500, true)] {
+        host.on("GET", "files", "/v1/attachments/..%2Fconfig", Answer::new(status).json(json!({ "error": "no" })));
+        assert_eq!(host.fetch_media(file("../config")).unwrap_err().retryable, retryable, "{status}");
+    }
+}
+
+#[carapace_sdk::test]
+fn a_reaction_is_about_what_was_just_said(host: &mut TestHost) {
+    const PATH: &str = "/v1/reactions/%2B4915100000000";
+    let asked = |host: &TestHost| serde_json::from_slice::<Value>(&host.sent().pop().unwrap().body).unwrap();
+    let present = format!("1700000000000:{ANN}");
+    let group = Conversation::group("group.YUdWc2JHOD0=", None);
+    host.config(config()).place(&group, &[("message", &present), ("last-sent", "1700000000999")]);
+    host.on("POST", "actions", PATH, Answer::new(204));
+    assert_eq!(host.call_tool("signal_react", json!({ "emoji": "👍" })).unwrap().text(), present);
+    let body = json!({ "reaction": "👍", "recipient": "group.YUdWc2JHOD0=", "target_author": ANN, "timestamp": 1_700_000_000_000_u64 });
+    assert_eq!(asked(host), body);
+    // What was sent is the account's own.
+    host.on("POST", "actions", PATH, Answer::new(204));
+    let own = json!({ "emoji": "❤️", "message": "1700000000999", "conversation": ANN });
+    host.call_tool("signal_react", own).unwrap();
+    let body = json!({ "reaction": "❤️", "recipient": ANN, "target_author": ME, "timestamp": 1_700_000_000_999_u64 });
+    assert_eq!(asked(host), body);
+    let sent = host.sent().len();
+    for (arguments, says) in [
+        (json!({ "emoji": "thumbsup" }), "👍"),
+        (json!({ "emoji": "👍", "conversation": ANN }), "`message`"),
+        (json!({ "emoji": "👍", "message": "yesterday" }), "1700000000000:"),
+    ] {
+        let why = host.call_tool("signal_react", arguments).unwrap_err();
+        assert!(why.text().contains(says), "{why}");
+    }
+    assert_eq!(host.sent().len(), sent);
+    host.on("POST", "actions", PATH, Answer::new(400).json(json!({ "error": "Invalid group id" })));
+    let why = host.call_tool("signal_react", json!({ "emoji": "👍" })).unwrap_err();
+    assert!(why.text().contains("Invalid group id"), "{why}");
+    host.fresh().config(config());
+    assert!(host.call_tool("signal_react", json!({ "emoji": "👍" })).unwrap_err().text().contains("`conversation`"));
 }

@@ -4,6 +4,7 @@ use carapace_sdk::channel::Failure;
 use carapace_sdk::http;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::time::Duration;
 
 #[derive(Deserialize)]
@@ -14,6 +15,20 @@ struct Envelope {
     /// Of `missing_scope`: the one that is missing.
     #[serde(default)]
     needed: String,
+    /// Of `invalid_blocks`: where, and why.
+    #[serde(default)]
+    response_metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    messages: Vec<String>,
+}
+
+/// A call with a body of JSON. With the character set, or Slack warns each time that it is missing.
+pub(crate) fn json(endpoint: &str, method: &str, body: &Value) -> http::Request {
+    http::post(endpoint, method).header("content-type", "application/json; charset=utf-8").body(body.to_string())
 }
 
 /// Calls a method. `token` is the secret that speaks there, for what a person is told.
@@ -31,14 +46,15 @@ pub(crate) fn call<T: DeserializeOwned>(request: http::Request, token: &str) -> 
         return Err(Failure::retryable(format!("Slack answered {status}, and nothing that can be read")).uncertain());
     };
     if !envelope.ok {
-        return Err(refusal(&envelope.error, &envelope.needed, token));
+        return Err(refusal(&envelope, token));
     }
     serde_json::from_slice(&body)
         .map_err(|e| Failure::retryable(format!("Slack's answer cannot be read: {e}")).uncertain())
 }
 
-fn refusal(error: &str, needed: &str, token: &str) -> Failure {
-    match error {
+fn refusal(answer: &Envelope, token: &str) -> Failure {
+    let Envelope { error, needed, .. } = answer;
+    match error.as_str() {
         "not_authed"
         | "invalid_auth"
         | "token_revoked"
@@ -62,6 +78,31 @@ fn refusal(error: &str, needed: &str, token: &str) -> Failure {
         "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout" => {
             Failure::retryable(format!("Slack failed ({error})")).uncertain()
         }
-        _ => Failure::last(format!("Slack refused it ({error})")),
+        "invalid_blocks" | "invalid_blocks_format" => {
+            let why: String = answer.response_metadata.messages.join("; ").chars().take(500).collect();
+            Failure::last(format!("Slack does not take these blocks ({error}: {why})"))
+        }
+        _ => match advice(error) {
+            Some(advice) => Failure::last(format!("{advice} ({error})")),
+            None => Failure::last(format!("Slack refused it ({error})")),
+        },
     }
+}
+
+/// What an error of a method about one message means, and what to do.
+fn advice(error: &str) -> Option<&'static str> {
+    Some(match error {
+        "message_not_found" => "there is no such message in this conversation; it may have been deleted",
+        "cant_update_message" => "only a message of the assistant's own can be changed",
+        "edit_window_closed" => "the workspace's settings do not let a message of that age be changed",
+        "cant_delete_message" => "only a message of the assistant's own can be deleted",
+        "compliance_exports_prevent_deletion" => "the workspace's settings let no message be deleted",
+        "user_not_in_channel" => "this person is not in this conversation; name somebody who is",
+        "invalid_name" => "Slack has no emoji of this name",
+        "not_reactable" => "nothing can be put under this message",
+        "too_many_emoji" | "too_many_reactions" => "there are as many reactions as Slack allows",
+        "msg_too_long" | "msg_blocks_too_long" => "it is longer than Slack allows; make it shorter",
+        "restricted_action" => "the workspace's settings do not let the assistant do that there",
+        _ => return None,
+    })
 }

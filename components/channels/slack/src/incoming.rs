@@ -1,7 +1,7 @@
 //! Events: <https://docs.slack.dev/reference/events/message/>. What they say is told in one way, whichever way they came.
 
 use crate::mrkdwn;
-use crate::{Config, Me, people};
+use crate::{Config, Me, media, people};
 use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Message, Outcome, Sender};
 use carapace_sdk::{config, log};
 use serde::Deserialize;
@@ -103,8 +103,11 @@ fn said(event: Event, me: &Me) -> Option<Message> {
         None if is_bot || is_me || !(direct || mentions_me) => id.clone(),
         None => people::name(&id),
     };
+    if mentions_me && !direct && !is_bot && !is_me {
+        people::wrote(&event.channel, &event.ts, &id);
+    }
     let file = |f: File| Attachment {
-        reference: f.url_private_download.as_deref().and_then(path).unwrap_or(f.id),
+        reference: f.url_private_download.as_deref().and_then(media::path).unwrap_or(f.id),
         name: f.name,
         mime: f.mimetype,
         size: f.size,
@@ -139,12 +142,6 @@ fn edited(event: Event, me: &Me) -> Option<Message> {
     let (channel, channel_type) = (event.channel, event.channel_type);
     let message = said(Event { r#type: "message".to_owned(), channel, channel_type, ..now }, me)?;
     Some(Message { key: format!("edit:{}:{at}", message.key), ..message })
-}
-
-/// The path of a file at Slack's own server.
-fn path(url: &str) -> Option<String> {
-    let path = url.split_once("://")?.1.split_once('/')?.1;
-    path.starts_with("files-pri/").then(|| format!("/{path}"))
 }
 
 /// `1700000000.000123`

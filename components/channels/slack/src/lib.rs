@@ -2,25 +2,28 @@
 //! once do no harm, because a message is known by its channel and time. Answers go out as rich text, whose words are words.
 
 mod api;
+mod blocks;
 mod incoming;
+mod media;
 mod mrkdwn;
 mod people;
 mod rich;
 mod socket;
+mod tools;
 
 use carapace_sdk::channel::{
-    Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt, TextUnit,
-    WebhookRequest,
+    Attachment, Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt,
+    TextUnit, WebhookRequest,
 };
 use carapace_sdk::{config, http, log, secrets};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 /// The component.
 #[derive(Debug, Default)]
 pub struct Slack;
 
-carapace_sdk::component!(Slack: Channel);
+carapace_sdk::component!(Slack: Channel, Tools);
 
 /// What lasts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -120,25 +123,33 @@ impl Channel for Slack {
             ts: String,
         }
         let blocks: Value = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
-        // https://docs.slack.dev/reference/methods/chat.postMessage/
-        let mut body = json!({
-            "channel": outgoing.conversation.id,
-            // For notifications, and where blocks are not shown.
-            "text": rich::escaped(&outgoing.part.text),
-            "blocks": blocks,
-            // Slack would fetch what a link names: an address that a model made up could carry something away.
-            "unfurl_links": false,
-            "unfurl_media": false,
-        });
-        if let (Value::Object(body), Some(thread)) = (&mut body, outgoing.conversation.thread) {
-            body.insert("thread_ts".to_owned(), thread.into());
-        }
-        // With the character set, or Slack warns each time that it is missing.
-        let request = http::post("api", "/chat.postMessage").header("content-type", "application/json; charset=utf-8");
-        let request = request.body(body.to_string());
-        let sent: Sent = api::call(request, "bot-token")?;
+        let body = posted(&outgoing.conversation, &outgoing.part.text, blocks);
+        let sent: Sent = api::call(api::json("api", "/chat.postMessage", &body), "bot-token")?;
         Ok(Receipt::new(sent.ts))
     }
+
+    fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
+        media::fetch(&attachment)
+    }
+}
+
+/// A message, and where it goes: <https://docs.slack.dev/reference/methods/chat.postMessage/>.
+fn posted(conversation: &Conversation, text: &str, blocks: Value) -> Value {
+    let mut body = addressed(conversation, text, blocks);
+    // Slack would fetch what a link names: an address that a model made up could carry something away.
+    body.insert("unfurl_links".to_owned(), false.into());
+    body.insert("unfurl_media".to_owned(), false.into());
+    body.into()
+}
+
+fn addressed(conversation: &Conversation, text: &str, blocks: Value) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("channel".to_owned(), conversation.id.as_str().into());
+    body.extend(conversation.thread.as_deref().map(|thread| ("thread_ts".to_owned(), thread.into())));
+    // For notifications, and where blocks are not shown.
+    body.insert("text".to_owned(), rich::escaped(text).into());
+    body.insert("blocks".to_owned(), blocks);
+    body
 }
 
 /// The Events API: <https://docs.slack.dev/apis/events-api/using-http-request-urls/>. What is repeated is known by its message's key.

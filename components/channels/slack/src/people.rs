@@ -1,4 +1,4 @@
-//! What people are called.
+//! What people are called, and who wrote a message that is being answered.
 
 use crate::api;
 use carapace_sdk::{http, kv, log};
@@ -8,6 +8,8 @@ use std::time::Duration;
 /// How long a name is believed, and how long that there is none to be had.
 const KNOWN: Duration = Duration::from_hours(24);
 const UNKNOWN: Duration = Duration::from_hours(1);
+/// How long it is known who wrote a message: until its answer is done.
+const WROTE: Duration = Duration::from_hours(1);
 
 #[derive(Deserialize)]
 struct Found {
@@ -53,4 +55,17 @@ pub(crate) fn name(id: &str) -> String {
         log::debug(format!("a name was not kept: {e}"));
     }
     name
+}
+
+/// Keeps who wrote a message in a channel, for a tool that shows something to them alone.
+pub(crate) fn wrote(channel: &str, ts: &str, user: &str) {
+    if let Err(e) = kv::set_for(&format!("wrote:{channel}:{ts}"), user, WROTE) {
+        log::debug(format!("who wrote a message was not kept: {e}"));
+    }
+}
+
+/// Who wrote it.
+pub(crate) fn who_wrote(channel: &str, ts: &str) -> Option<String> {
+    let user = kv::get(&format!("wrote:{channel}:{ts}")).ok()??;
+    String::from_utf8(user).ok()
 }

@@ -1,8 +1,11 @@
 use carapace_chat_text::Style;
-use carapace_sdk::channel::{Conversation, ConversationKind, Event, Message, WebhookRequest};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Message, WebhookRequest};
 use carapace_sdk::testing::{Answer, Led, TestHost};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+mod media;
+mod tools;
 
 const ME: &str = "U0ME";
 

@@ -29,6 +29,19 @@ impl Context {
         let (message, reply_to, last_sent) = (told("message"), told("reply-to"), told("last-sent"));
         Some(Place { conversation, message, reply_to, last_sent })
     }
+
+    /// The place that a tool is asked to act in: the conversation with the id `named`, of which nothing more is known, or else
+    /// [its own](Self::place). Naming its own is naming none.
+    pub fn place_or(&self, named: Option<&str>) -> Option<Place> {
+        let own = self.place();
+        match named {
+            Some(id) if own.as_ref().is_none_or(|p| p.conversation.id != id) => {
+                let conversation = Conversation::group(id, None);
+                Some(Place { conversation, message: None, reply_to: None, last_sent: None })
+            }
+            _ => own,
+        }
+    }
 }
 
 /// What the kernel tells of it.
@@ -44,4 +57,27 @@ pub(crate) fn told(conversation: &Conversation, known: &[(&str, &str)]) -> Vec<(
     told.push(("conversation-kind".to_owned(), kind.to_owned()));
     told.extend(known.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())));
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_another_conversation_than_its_own_nothing_is_known() {
+        let here = Conversation { thread: Some("9".to_owned()), ..Conversation::group("C1", None) };
+        let extra = told(&here, &[("message", "5"), ("last-sent", "6")]);
+        let context = |extra| Context { call_id: String::new(), session: String::new(), timezone: None, extra };
+        let own = context(extra.clone()).place();
+        assert_eq!(
+            (own.as_ref().unwrap().last_sent.as_deref(), &own.as_ref().unwrap().conversation),
+            (Some("6"), &here)
+        );
+        assert_eq!(context(extra.clone()).place_or(None), own);
+        assert_eq!(context(extra.clone()).place_or(Some("C1")), own);
+        let other = context(extra).place_or(Some("C2")).unwrap();
+        assert_eq!((other.conversation, other.message, other.last_sent), (Conversation::group("C2", None), None, None));
+        assert_eq!(context(Vec::new()).place_or(Some("C2")).unwrap().conversation.id, "C2");
+        assert_eq!(context(Vec::new()).place_or(None), None);
+    }
 }
