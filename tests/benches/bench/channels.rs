@@ -1,4 +1,5 @@
-//! Messages through channels: how many a second are taken in, and how soon each is answered, by webhook and by poll.
+//! Messages through channels, by webhook and by poll: how many a second are taken in, when nobody is answered and when everybody is, and how
+//! soon each is answered.
 //!
 //! The platform at the other end and the model are in this process and answer at once.
 
@@ -88,10 +89,41 @@ struct Run {
 
 pub(crate) async fn measure(report: &mut Report) {
     for conversations in CONVERSATIONS {
-        let run = by_webhook(conversations).await;
+        for (kind, heard) in [
+            ("webhook", by_webhook(conversations, Then::Nothing).await),
+            ("poll", by_poll(conversations, Then::Nothing).await),
+        ] {
+            let name = format!("channel, {kind}, {conversations} conversations: messages committed, none answered");
+            report.put(&name, MESSAGES as f64 / heard.taken.as_secs_f64(), "1/s", None, MESSAGES);
+        }
+        let run = by_webhook(conversations, Then::Answer).await;
         shown(report, "webhook", conversations, &run);
-        let run = by_poll(conversations).await;
+        let run = by_poll(conversations, Then::Answer).await;
         shown(report, "poll", conversations, &run);
+    }
+}
+
+/// What follows from a message.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// It is from somebody who may not talk: its event is committed, and that is all.
+    Nothing,
+    /// A turn, and an answer.
+    Answer,
+}
+
+impl Then {
+    fn policy(self, people: &[String]) -> Value {
+        match self {
+            Self::Nothing => json!({ "direct": "off" }),
+            Self::Answer => json!({ "allow": people, "drafts": false }),
+        }
+    }
+
+    async fn all(self, answers: &Answers) {
+        if self == Self::Answer {
+            answers.all().await;
+        }
     }
 }
 
@@ -103,7 +135,7 @@ fn shown(report: &mut Report, kind: &str, conversations: usize, run: &Run) {
     report.both(&format!("{name}: from message to answer, under that load"), &run.each, "ms", None, None);
 }
 
-async fn by_webhook(conversations: usize) -> Run {
+async fn by_webhook(conversations: usize, then: Then) -> Run {
     async fn answer(State(answers): State<Arc<Answers>>, body: Bytes) {
         let said: Value = serde_json::from_slice(&body).unwrap();
         answers.arrived(said["text"].as_str().unwrap());
@@ -113,7 +145,7 @@ async fn by_webhook(conversations: usize) -> Run {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let people: Vec<String> = (0..conversations).map(|n| format!("person-{n}")).collect();
     let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
-    let webhook = json!({ "endpoints": { "out": out }, "channel": { "allow": people }, "limits": wide });
+    let webhook = json!({ "endpoints": { "out": out }, "channel": then.policy(&people), "limits": wide });
     let options = options(&model, &json!({ "webhook": webhook }), json!({ "webhooks": { "port": port } }));
     let kernel = Kernel::start(options.with_env("CARAPACE_PASSWORD", "correct horse battery staple"));
     carapace_tests::owner::set_secret(kernel.state(), "token", "local/webhook/main", "a-token-of-the-bench");
@@ -144,7 +176,7 @@ async fn by_webhook(conversations: usize) -> Run {
     };
     futures::future::join_all((0..SENDERS).map(|_| sender())).await;
     let taken = begin.elapsed();
-    answers.all().await;
+    then.all(&answers).await;
     Run { taken, answered: begin.elapsed(), each: answers.took.lock().unwrap().clone() }
 }
 
@@ -158,7 +190,7 @@ struct Platform {
     answers: Arc<Answers>,
 }
 
-async fn by_poll(conversations: usize) -> Run {
+async fn by_poll(conversations: usize, then: Then) -> Run {
     async fn api(
         State(platform): State<Arc<Platform>>,
         Path(method): Path<String>,
@@ -194,7 +226,7 @@ async fn by_poll(conversations: usize) -> Run {
     let base = serve(app).await;
     let people: Vec<String> = (0..conversations).map(|n| (n + 1).to_string()).collect();
     let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
-    let telegram = json!({ "endpoints": { "api": base }, "channel": { "allow": people }, "limits": wide });
+    let telegram = json!({ "endpoints": { "api": base }, "channel": then.policy(&people), "limits": wide });
     let options = options(&model, &json!({ "telegram": telegram }), json!({ "webhooks": { "port": 0 } }));
     let _kernel = Kernel::start(options.with_env("TELEGRAM_BOT_TOKEN", TOKEN));
     let now = clock_us();
@@ -206,7 +238,7 @@ async fn by_poll(conversations: usize) -> Run {
     *platform.waiting.lock().unwrap() = (0..MESSAGES).map(update).collect();
     let begin = Instant::now();
     tokio::time::timeout(PATIENCE, platform.taken.notified()).await.expect("every message taken");
-    answers.all().await;
+    then.all(&answers).await;
     let took = platform.took.lock().unwrap().unwrap();
     Run { taken: took, answered: begin.elapsed(), each: answers.took.lock().unwrap().clone() }
 }
