@@ -317,6 +317,7 @@ async def create_message(request, p):
     here["messages"][made["id"]] = made
     sent.append({"channel_id": here["id"], "id": made["id"], "content": text, "nonce": nonce, "reply": bool(replied), "flags": p.get("flags", 0),
                  "called": called(text, p.get("allowed_mentions"), replied), "files": [f["name"] for f in p.get("files", [])],
+                 "data": [base64.b64encode(f["data"]).decode() for f in p.get("files", [])],
                  "embeds": p.get("embeds") or []})
     await dispatch("MESSAGE_CREATE", made)
     return cdn.handed_out(made)

@@ -21,7 +21,7 @@ def poll():
             assert api.get_attachment(said["attachments"][0]["id"]) == b"from far away"
             api.send_receipt(who, said["timestamp"])
             api.add_reaction("\N{THUMBS UP SIGN}", who, said["timestamp"])
-            api.send_message("You: " + said["message"], [who])
+            api.send_message("You: " + said["message"], [who], attachments_as_bytes=[b"with this"])
             return
     raise SystemExit("nothing came")
 

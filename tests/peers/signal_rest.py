@@ -68,6 +68,15 @@ async def receive(request):
     return ws
 
 
+def file(text):
+    """Of `base64_attachments`: `<BASE64>`, `data:<MIME>;base64,<BASE64>` or `data:<MIME>;filename=<NAME>;base64,<BASE64>`"""
+    found = re.fullmatch(r"(?:data:([^;,]+)(?:;filename=([^;,]+))?;base64,)?([A-Za-z0-9+/=]+)", text)
+    try:
+        return found and {"mime": found[1], "name": found[2], "data": base64.b64encode(base64.b64decode(found[3], validate=True)).decode()}
+    except ValueError:
+        return None
+
+
 async def send(request):
     p = await request.json()
     if failures:
@@ -78,8 +87,10 @@ async def send(request):
         wrong = "Specified account does not exist"
     elif len(p.get("recipients") or []) < 1:
         wrong = "Couldn't process request - please provide at least one recipient"
-    elif not p.get("message"):
+    elif not p.get("message") and not p.get("base64_attachments"):
         wrong = "Couldn't process request - no message"
+    elif any(file(a) is None for a in p.get("base64_attachments") or []):
+        wrong = "Couldn't decode attachment"
     elif any(not re.fullmatch(r"\+\d+|group\.[A-Za-z0-9+/=]+|[0-9a-f-]{36}", r) for r in p["recipients"]):
         wrong = "Invalid identifier"
     elif ("quote_timestamp" in p) != ("quote_author" in p):
@@ -87,7 +98,7 @@ async def send(request):
     if wrong:
         return web.json_response({"error": wrong}, status=400)
     at = now()
-    await note(lambda: sent.append({**p, "timestamp": at}))
+    await note(lambda: sent.append({**p, "files": [file(a) for a in p.get("base64_attachments") or []], "timestamp": at}))
     return web.json_response([{"timestamp": str(at)}], status=201)
 
 

@@ -34,7 +34,8 @@ calls, sent, failures, sockets, queue, delivered = [], [], [], [], [], []
 push = {"url": None}
 # What the app may not: https://docs.slack.dev/reference/scopes/
 revoked = set()
-SCOPES = {"reactions.add": "reactions:write", "files.info": "files:read", "users.info": "users:read", "chat.postMessage": "chat:write",
+SCOPES = {"files.getUploadURLExternal": "files:write", "files.completeUploadExternal": "files:write", "reactions.add": "reactions:write",
+          "files.info": "files:read", "users.info": "users:read", "chat.postMessage": "chat:write",
           "chat.postEphemeral": "chat:write", "chat.update": "chat:write", "chat.delete": "chat:write"}
 base = {"url": ""}
 changed = asyncio.Condition()
@@ -353,7 +354,7 @@ def upload_url(p):
         raise Refused("invalid_arguments")
     fid = f"F{next(numbers):08d}"
     uploads[fid] = {"name": p["filename"], "length": int(p["length"]), "data": None}
-    return {"upload_url": f"{base['url']}/upload/v1/{fid}", "file_id": fid}
+    return {"upload_url": f"{base['url']}/api/upload/v1/{fid}", "file_id": fid}
 
 
 async def upload(request):
@@ -383,7 +384,8 @@ def complete_upload(p):
         done.append({"id": one["id"], "title": one.get("title", asked["name"])})
     cid = p.get("channel_id") or p.get("channels")
     if cid:
-        sent.append({"channel": channel({"channel": cid}), "thread_ts": p.get("thread_ts"), "text": p.get("initial_comment") or "", "files": done})
+        shown = [{**one, "name": uploads[one["id"]]["name"], "data": base64.b64encode(uploads[one["id"]]["data"]).decode()} for one in done]
+        sent.append({"channel": channel({"channel": cid}), "thread_ts": p.get("thread_ts"), "text": p.get("initial_comment") or "", "files": shown})
     return {"files": done}
 
 
@@ -541,7 +543,7 @@ async def main():
     app = web.Application(client_max_size=64 << 20)
     app.router.add_route("*", "/api/{method}", api)
     app.router.add_get("/link/", link)
-    app.router.add_post("/upload/v1/{fid}", upload)
+    app.router.add_post("/api/upload/v1/{fid}", upload)
     app.router.add_get("/files-pri/" + TEAM + "-{fid}/{rest:.*}", private_file)
     app.router.add_route("*", "/control/{what}", control)
     user(ME)

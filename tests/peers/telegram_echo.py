@@ -34,7 +34,7 @@ async def main():
             await said.edit_text("You said it")
             raise AssertionError("it says that already")
         except BadRequest as e:
-            assert "message is not modified" in str(e), e
+            assert "essage is not modified" in str(e), e
         await said.delete()
         if update.message.document:
             file = await update.message.document.get_file()

@@ -89,7 +89,7 @@ impl Crowd {
         self.discord.control("limit", json!({ "limit": 1_000_000, "per": 1 })).await;
         let (discord, slack) = (&self.discord.0.base, &self.slack.0.base);
         let people = |first: &str| -> Vec<String> { (0..PEOPLE).map(|n| format!("{first}{n}")).collect() };
-        let instance = |endpoints: Value, allow: Vec<String>| json!({ "endpoints": endpoints, "channel": { "allow": allow }, "limits": { "httpRequestsPerMinute": 1_000_000 } });
+        let instance = |endpoints: Value, allow: Vec<String>| json!({ "endpoints": endpoints, "channel": { "allow": allow, "drafts": false }, "limits": { "httpRequestsPerMinute": 1_000_000 } });
         let ws = |base: &str| base.replacen("http", "ws", 1);
         let slack_api = format!("{slack}/api");
         let config = json!({

@@ -90,7 +90,7 @@ impl Slack {
     pub fn options_at(&self, model: &str, port: u16, config: &str, more: &str) -> KernelOptions {
         let socket = self.0.base.replacen("http", "ws", 1);
         KernelOptions::openai(model).with_env("SLACK_BOT_TOKEN", BOT).with_config(&format!(
-            "{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{0}/api', actions: '{0}/api', open: '{0}/api', files: '{0}', events: '{socket}' }}, {config} }} }}, {more} }}",
+            "{{ webhooks: {{ port: {port} }}, instances: {{ slack: {{ endpoints: {{ api: '{0}/api', actions: '{0}/api', open: '{0}/api', uploads: '{0}/api', files: '{0}', events: '{socket}' }}, {config} }} }}, {more} }}",
             self.0.base
         ))
     }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const INSTANCE: &str = "local/telegram/main";
-const OWNER: &str = "channel: { owner: ['1', '2', '3'] }";
+const OWNER: &str = "channel: { drafts: false, owner: ['1', '2', '3'] }";
 const HOUR_MS: i64 = 3_600_000;
 
 /// A model that says back what it was told.

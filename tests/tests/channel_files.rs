@@ -12,9 +12,12 @@ use axum::Router;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use carapace_tests::chat::{Telegram, stands};
+use carapace_tests::chat::{Telegram, stands, until};
+use carapace_tests::discord::Discord;
 use carapace_tests::model::{Model, Piece};
-use carapace_tests::{Kernel, peer};
+use carapace_tests::signal::Signal;
+use carapace_tests::slack::{self, Slack};
+use carapace_tests::{Kernel, owner, peer};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -92,6 +95,91 @@ async fn what_a_tool_made_goes_to_the_chat_as_it_is() {
     );
     assert_eq!(bytes(documents[0]), hostile_pdf());
     assert_eq!(bytes(documents[1]), png(9_000, 9_000));
+}
+
+/// The files that were sent, of those that hold any: name and bytes of each.
+fn named(sent: &[Value], files: impl Fn(&Value) -> Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    sent.iter().flat_map(files).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn expected() -> Vec<(String, Vec<u8>)> {
+    vec![("a report.pdf".to_owned(), hostile_pdf())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_is_given_a_file_in_three_steps_and_a_scope_that_is_missing_is_named() {
+    let slack = peer!("Slack", Slack::start());
+    let files = serve().await;
+    let model = Model::start(bring, Duration::ZERO).await;
+    let config = format!("channel: {{ owner: ['U1'] }} }}, web: {{ publicAllow: ['{files}']");
+    let options = slack.options_at(&model.base, 0, &config, "agent: { route: ['openai/mock'] }");
+    let kernel = Kernel::start(options.with_env("SLACK_APP_TOKEN", slack::APP));
+    stands(&kernel, "local/slack/main", "running").await;
+    slack.say("U1", "D1", &format!("http://{files}/a%20report.pdf")).await;
+    let sent = slack.sent(2).await;
+    assert!(text(&sent[0]["text"]).contains("a report.pdf (application/pdf"), "{}", sent[0]);
+    let of = |sent: &Value| {
+        let files = sent["files"].as_array().into_iter().flatten();
+        files.map(|f| (text(&f["name"]), bytes(f))).collect()
+    };
+    assert_eq!(named(&sent, of), expected());
+    assert_eq!((text(&sent[1]["channel"]).as_str(), slack.calls("files.completeUploadExternal").await), ("D1", 1));
+
+    slack.control("revoke", json!({ "scope": "files:write" })).await;
+    slack.say("U1", "D1", &format!("http://{files}/a%20report.pdf")).await;
+    let dead = until("a dead part", &kernel, async || {
+        let list: Vec<Value> =
+            serde_json::from_str(&owner::done(kernel.state(), &["outbox", "list", "--json"])).unwrap();
+        list.into_iter().find(|p| p["state"] == "dead")
+    })
+    .await;
+    assert!(dead.to_string().contains("lacks the scope `files:write`"), "{dead}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discord_is_given_a_file_with_a_message() {
+    let discord = peer!("Discord", Discord::start(45_000));
+    let files = serve().await;
+    let model = Model::start(bring, Duration::ZERO).await;
+    let config = format!("channel: {{ owner: ['11'] }} }}, web: {{ publicAllow: ['{files}']");
+    let kernel = Kernel::start(discord.options_at(&model.base, 0, &config, "agent: { route: ['openai/mock'] }"));
+    stands(&kernel, "local/discord/main", "running").await;
+    until("a session", &kernel, async || {
+        let state = discord.state().await;
+        state["sessions"].as_array().unwrap().iter().any(|s| s["connected"] == true).then_some(())
+    })
+    .await;
+    discord.direct("11", &format!("http://{files}/a%20report.pdf")).await;
+    let sent = discord.sent(2).await;
+    assert!(text(&sent[0]["content"]).contains("a report.pdf"), "{}", sent[0]);
+    let of = |sent: &Value| {
+        let both = sent["files"].as_array().unwrap().iter().zip(sent["data"].as_array().unwrap());
+        both.map(|(name, data)| (text(name), BASE64.decode(data.as_str().unwrap()).unwrap())).collect()
+    };
+    assert_eq!(named(&sent, of), expected());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signal_is_given_a_file_in_base64() {
+    let signal = peer!("Signal", Signal::start("json-rpc"));
+    let files = serve().await;
+    let model = Model::start(bring, Duration::ZERO).await;
+    let config =
+        format!("channel: {{ owner: ['6f3c4b1e-0000-4000-8000-915100000001'] }} }}, web: {{ publicAllow: ['{files}']");
+    let kernel = Kernel::start(signal.options_at(&model.base, &config, "agent: { route: ['openai/mock'] }"));
+    stands(&kernel, "local/signal/main", "running").await;
+    signal.say("+4915100000001", &format!("http://{files}/a%20report.pdf"), json!({})).await;
+    let sent = signal.sent(2).await;
+    let of = |sent: &Value| {
+        let files = sent["files"].as_array().into_iter().flatten();
+        files.map(|f| (text(&f["name"]), bytes(f))).collect()
+    };
+    assert_eq!(named(&sent, of), expected());
+    assert_eq!(sent[1]["files"][0]["mime"], "application/pdf");
 }
 
 #[tokio::test(flavor = "multi_thread")]

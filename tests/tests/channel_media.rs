@@ -98,7 +98,7 @@ async fn a_model_that_cannot_see_is_told_of_an_image_in_words() {
     let model = carapace_tests::model::Model::start(
         |request| {
             let seen = request.to_string().contains("image_url");
-            let told = request.to_string().contains("33 bytes: you cannot see images");
+            let told = request.to_string().contains("33 bytes): you cannot see images");
             vec![carapace_tests::model::Piece::Text(format!("seen {seen}, told {told}"))]
         },
         std::time::Duration::ZERO,

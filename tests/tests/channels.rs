@@ -125,7 +125,7 @@ async fn in_a_group_only_a_mention_is_answered_and_each_person_has_a_conversatio
 async fn killed_again_and_again_no_message_is_lost_and_none_is_answered_twice() {
     let telegram = peer!("Telegram", Telegram::start());
     let model = peer!("aimock", peers::aimock(&answers("Understood."), &[]));
-    let mut kernel = Kernel::start(telegram.options(&model, "channel: { owner: ['1', '2', '3'] }"));
+    let mut kernel = Kernel::start(telegram.options(&model, "channel: { drafts: false, owner: ['1', '2', '3'] }"));
     stands(&kernel, "local/telegram/main", "running").await;
     let rounds = 5;
     for round in 0..rounds {

@@ -14,7 +14,7 @@ use carapace_tests::{Kernel, owner, peer, peers};
 use serde_json::{Value, json};
 
 const INSTANCE: &str = "local/discord/main";
-const OWNER: &str = "channel: { owner: ['1', '2', '3'] }";
+const OWNER: &str = "channel: { drafts: false, owner: ['1', '2', '3'] }";
 
 /// What the model was asked last, each time.
 async fn asked(model: &carapace_tests::server::Server) -> Vec<String> {

@@ -12,10 +12,11 @@ mod tools;
 
 use carapace_chat_text::{discord, parse};
 use carapace_sdk::channel::{
-    Attachment, Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt,
-    TextUnit, TypingSupport,
+    Attachment, Channel, Content, Conversation, Description, EditSupport, Event, Failure, File, Outcome, Outgoing,
+    Part, Receipt, TextUnit, TypingSupport,
 };
-use carapace_sdk::{config, http};
+use carapace_sdk::config;
+use carapace_sdk::http::{self, Form};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -81,9 +82,11 @@ impl Channel for Discord {
             text_unit: TextUnit::Scalars,
             // "The past few minutes": https://docs.discord.com/developers/resources/message#create-message
             key_window_s: 120,
-            file_limit: 0,
+            // https://docs.discord.com/developers/reference#uploading-files
+            file_limit: 10 << 20,
             typing: Some(TypingSupport { lasts_ms: 10_000, stops: false }),
-            edits: None,
+            // Five in five seconds, with the other messages of the channel.
+            edits: Some(EditSupport { direct_ms: 2_000, group_ms: 2_000 }),
             extra: Vec::new(),
         }
     }
@@ -119,25 +122,24 @@ impl Channel for Discord {
     }
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
-        let one = |(n, text): (usize, String)| {
-            // Only the first part answers; the others follow it.
-            let data = json!({ "content": text, "reply_to": content.reply_to.as_ref().filter(|_| n == 0) });
-            Part { text, data: data.to_string().into_bytes() }
-        };
-        Ok(discord::messages(&parse(&content.text)).into_iter().enumerate().map(one).collect())
+        let texts = discord::messages(&parse(&content.text)).into_iter().filter(|text| !text.trim().is_empty());
+        let text = |content: String| Rendered { content, ..Rendered::default() };
+        let file = |file: File| Rendered { file: Some(file), ..Rendered::default() };
+        // The text first, so that it can take the place of its draft.
+        let mut all: Vec<Rendered> = texts.map(text).chain(content.files.into_iter().map(file)).collect();
+        // Only the first part answers; the others follow it.
+        if let Some(first) = all.first_mut() {
+            first.reply_to = content.reply_to;
+        }
+        Ok(all.into_iter().map(Rendered::part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
         #[derive(Deserialize)]
-        struct Rendered {
-            content: String,
-            reply_to: Option<String>,
-        }
-        #[derive(Deserialize)]
         struct Sent {
             id: String,
         }
-        let part: Rendered = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
+        let part = Rendered::of(&outgoing)?;
         // https://docs.discord.com/developers/resources/message#create-message
         let mut body = json!({
             "content": part.content,
@@ -151,9 +153,26 @@ impl Channel for Discord {
             // The message may be gone by then; the answer is said all the same.
             body.insert("message_reference".to_owned(), json!({ "message_id": to, "fail_if_not_exists": false }));
         }
-        let request = http::post("api", format!("/channels/{}/messages", place(&outgoing.conversation))).json(&body);
+        let request = http::post("api", format!("/channels/{}/messages", place(&outgoing.conversation)));
+        // https://docs.discord.com/developers/reference#uploading-files
+        let request = match part.file {
+            Some(f) => request
+                .form(Form::new().text("payload_json", body.to_string()).file("files[0]", &f.blob, &f.name, &f.mime)),
+            None => request.json(&body),
+        };
         let sent: Sent = api::call(request)?;
         Ok(Receipt::new(sent.id))
+    }
+
+    /// <https://docs.discord.com/developers/resources/message#edit-message>
+    fn edit(&self, outgoing: Outgoing, id: &str) -> Result<(), Failure> {
+        let part = Rendered::of(&outgoing)?;
+        if part.file.is_some() {
+            return Err(Failure::last("a text does not become a file"));
+        }
+        let body = json!({ "content": part.content, "allowed_mentions": { "parse": [] } });
+        let path = format!("/channels/{}/messages/{id}", place(&outgoing.conversation));
+        api::done(http::patch("api", path).json(&body)).map(|_| ())
     }
 
     fn typing(&self, conversation: &Conversation, on: bool) -> Result<(), Failure> {
@@ -165,6 +184,26 @@ impl Channel for Discord {
 
     fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {
         media::fetch(&attachment)
+    }
+}
+
+/// One message, as it waits to be sent.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Rendered {
+    content: String,
+    reply_to: Option<String>,
+    file: Option<File>,
+}
+
+impl Rendered {
+    fn of(outgoing: &Outgoing) -> Result<Self, Failure> {
+        serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))
+    }
+
+    fn part(self) -> Part {
+        let text = self.file.as_ref().map_or_else(|| self.content.clone(), |f| format!("[{}]", f.name));
+        Part { text, data: serde_json::to_vec(&self).unwrap_or_default() }
     }
 }
 

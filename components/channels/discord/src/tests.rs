@@ -1,4 +1,4 @@
-use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Message, Scope, WebhookRequest};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, File, Message, Scope, WebhookRequest};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
 
@@ -352,4 +352,26 @@ fn commands_are_messages_and_a_ping_is_answered(host: &mut TestHost) {
     let (led, _, body) = event(direct);
     assert_eq!((led.messages()[0].text.as_str(), body), ("yes", json!({ "type": 6 })));
     assert_eq!(event(json!({ "type": 5, "id": "3" })).1, 400);
+}
+
+#[carapace_sdk::test]
+fn a_file_goes_with_a_message_and_an_answer_takes_the_place_of_its_draft(host: &mut TestHost) {
+    let to = Conversation::direct("601");
+    let blob = host.blob(b"%PDF-1.7");
+    let file = File { blob, name: "a b.pdf".into(), mime: "application/pdf".into(), size: 8 };
+    let parts = host.render_with(&to, "look", vec![file]).unwrap();
+    assert_eq!(parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["look", "[a b.pdf]"]);
+    host.on("POST", "api", "/channels/601/messages", Answer::new(200).json(json!({ "id": "5" })));
+    assert_eq!(host.send_part(&to, parts[1].clone(), "k").unwrap().id, "5");
+    let body = host.sent().pop().unwrap().body;
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("name=\"payload_json\"\r\n\r\n{") && body.contains("\"enforce_nonce\":true"), "{body}");
+    let head = "name=\"files[0]\"; filename=\"a b.pdf\"\r\ncontent-type: application/pdf\r\n\r\n%PDF-1.7\r\n";
+    assert!(body.contains(head), "{body}");
+
+    host.on("PATCH", "api", "/channels/601/messages/5", Answer::new(200).json(json!({ "id": "5" })));
+    host.edit_part(&to, parts[0].clone(), "k", "5").unwrap();
+    let body: Value = serde_json::from_slice(&host.sent().pop().unwrap().body).unwrap();
+    assert_eq!(body, json!({ "content": "look", "allowed_mentions": { "parse": [] } }));
+    assert!(!host.edit_part(&to, parts[1].clone(), "k", "5").unwrap_err().retryable);
 }

@@ -8,8 +8,8 @@ mod tools;
 
 use carapace_chat_text::{Text, Unit, parse, split};
 use carapace_sdk::channel::{
-    Attachment, Channel, Connect, Content, Conversation, Description, Event, Failure, Item, Outcome, Outgoing, Part,
-    PollResponse, Receipt, TextUnit, TypingSupport,
+    Attachment, Channel, Connect, Content, Conversation, Description, Event, Failure, File, Item, Outcome, Outgoing,
+    Part, PollResponse, Receipt, TextUnit, TypingSupport,
 };
 use carapace_sdk::{config, http, log};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Bytes of one message; Signal makes a file of the rest.
 const LIMIT: usize = 2_000;
+/// Bytes of a file: in base64, and with the rest, it has to fit into a request.
+const FILE: u64 = 15 << 20;
 /// Between two pings.
 const PING: Duration = Duration::from_secs(30);
 /// How long a poll is held open when there is nothing, s.
@@ -43,6 +45,15 @@ impl Default for Config {
     fn default() -> Self {
         Self { number: String::new(), read_receipts: true }
     }
+}
+
+/// One message, as it waits to be sent.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Rendered {
+    text: String,
+    reply_to: Option<String>,
+    file: Option<File>,
 }
 
 /// Nothing lasts: what was handed out is not handed out again.
@@ -76,7 +87,7 @@ impl Channel for Signal {
             text_unit: TextUnit::Bytes,
             // Signal takes no key: what was in flight at a crash may be there.
             key_window_s: 0,
-            file_limit: 0,
+            file_limit: FILE,
             typing: Some(TypingSupport { lasts_ms: 15_000, stops: true }),
             edits: None,
             extra: Vec::new(),
@@ -130,32 +141,42 @@ impl Channel for Signal {
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
         let parts = split(&parse(&content.text).with_links_in_words(|_, _| false), LIMIT, Unit::Bytes);
-        let one = |(n, text): (usize, Text)| {
-            // Styles are left out: words are words.
-            let text = text.plain;
-            // Only the first part answers; the others follow it.
-            let data = json!({ "text": text, "reply_to": content.reply_to.as_ref().filter(|_| n == 0) });
-            Part { text, data: data.to_string().into_bytes() }
+        // Styles are left out: words are words.
+        let text = |text: Text| Rendered { text: text.plain, ..Rendered::default() };
+        let file = |file: File| Rendered { file: Some(file), ..Rendered::default() };
+        let texts = parts.into_iter().map(text).filter(|r| !r.text.trim().is_empty());
+        let mut all: Vec<Rendered> = texts.chain(content.files.into_iter().map(file)).collect();
+        // Only the first part answers; the others follow it.
+        if let Some(first) = all.first_mut() {
+            first.reply_to = content.reply_to;
+        }
+        let part = |r: Rendered| {
+            let text = r.file.as_ref().map_or_else(|| r.text.clone(), |f| format!("[{}]", f.name));
+            Part { text, data: serde_json::to_vec(&r).unwrap_or_default() }
         };
-        Ok(parts.into_iter().enumerate().map(one).collect())
+        Ok(all.into_iter().map(part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
-        let part: Value = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
+        let part: Rendered = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
         let mut body = json!({
             "number": number()?,
             "recipients": [outgoing.conversation.id],
-            "message": part.get("text"),
+            "message": part.text,
             "text_mode": "normal",
         });
-        let quoted = part.get("reply_to").and_then(Value::as_str).and_then(|to| to.split_once(':'));
+        let quoted = part.reply_to.as_deref().and_then(|to| to.split_once(':'));
         if let (Value::Object(body), Some((at, author))) = (&mut body, quoted)
             && let Ok(at) = at.parse::<u64>()
         {
             body.insert("quote_timestamp".to_owned(), at.into());
             body.insert("quote_author".to_owned(), author.into());
         }
-        let sent = api::call(http::post("api", "/v2/send").json(&body))?;
+        let request = match part.file {
+            Some(file) => media::with_file(http::post("api", "/v2/send"), &body, &file),
+            None => http::post("api", "/v2/send").json(&body),
+        };
+        let sent = api::call(request)?;
         // A list with one for each kind of recipient; older versions give that one, and write the time as a number.
         let sent = sent.get(0).unwrap_or(&sent);
         let at = match sent.get("timestamp") {

@@ -1,4 +1,4 @@
-use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, File};
 use carapace_sdk::testing::{Answer, TestHost};
 use serde_json::{Value, json};
 
@@ -212,4 +212,20 @@ fn a_reaction_is_about_what_was_just_said(host: &mut TestHost) {
     assert!(why.text().contains("Invalid group id"), "{why}");
     host.fresh().config(config());
     assert!(host.call_tool("signal_react", json!({ "emoji": "👍" })).unwrap_err().text().contains("`conversation`"));
+}
+
+#[carapace_sdk::test]
+fn a_file_goes_along_in_base64(host: &mut TestHost) {
+    host.config(json!({ "number": "+4915100000000" }));
+    let to = Conversation::direct("+4915100000001");
+    let blob = host.blob(b"%PDF-1.7");
+    let file = File { blob, name: "a;b,\"c.pdf".into(), mime: "application/pdf".into(), size: 8 };
+    let parts = host.render_with(&to, "", vec![file]).unwrap();
+    assert_eq!(parts.len(), 1);
+    host.on("POST", "api", "/v2/send", Answer::new(201).json(json!([{ "timestamp": "7" }])));
+    assert_eq!(host.send_part(&to, parts[0].clone(), "k").unwrap().id, "7");
+    let body: Value = serde_json::from_slice(&host.sent().pop().unwrap().body).unwrap();
+    let expected = "data:application/pdf;filename=a_b__c.pdf;base64,JVBERi0xLjc=";
+    assert_eq!(body["base64_attachments"], json!([expected]));
+    assert_eq!((&body["message"], &body["recipients"]), (&json!(""), &json!(["+4915100000001"])));
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod blocks;
+mod files;
 mod incoming;
 mod media;
 mod mrkdwn;
@@ -12,8 +13,8 @@ mod socket;
 mod tools;
 
 use carapace_sdk::channel::{
-    Attachment, Channel, Content, Conversation, Description, Event, Failure, Outcome, Outgoing, Part, Receipt,
-    TextUnit, WebhookRequest,
+    Attachment, Channel, Content, Conversation, Description, EditSupport, Event, Failure, Outcome, Outgoing, Part,
+    Receipt, TextUnit, WebhookRequest,
 };
 use carapace_sdk::{config, http, log, secrets};
 use serde::{Deserialize, Serialize};
@@ -75,10 +76,11 @@ impl Channel for Slack {
             text_unit: TextUnit::Utf16,
             // Slack takes no key: what was in flight at a crash may be there.
             key_window_s: 0,
+            file_limit: files::LIMIT,
             // A bot cannot show that it writes.
-            file_limit: 0,
             typing: None,
-            edits: None,
+            // Some fifty a minute: https://docs.slack.dev/reference/methods/chat.update/
+            edits: Some(EditSupport { direct_ms: 1_500, group_ms: 2_500 }),
             extra: Vec::new(),
         }
     }
@@ -114,7 +116,9 @@ impl Channel for Slack {
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
         let parts = rich::render(&carapace_chat_text::parse(&content.text));
         let part = |(text, blocks): (String, Value)| Part { text, data: blocks.to_string().into_bytes() };
-        Ok(parts.into_iter().map(part).collect())
+        // The text first, so that it can take the place of its draft.
+        let parts = parts.into_iter().filter(|(text, _)| !text.trim().is_empty()).map(part);
+        Ok(parts.chain(content.files.into_iter().map(files::part)).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
@@ -122,10 +126,25 @@ impl Channel for Slack {
         struct Sent {
             ts: String,
         }
-        let blocks: Value = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
+        let blocks = match files::rendered(&outgoing.part)? {
+            files::Rendered::Blocks(blocks) => blocks,
+            files::Rendered::File { file } => return files::send(&outgoing.conversation, &file),
+        };
         let body = posted(&outgoing.conversation, &outgoing.part.text, blocks);
         let sent: Sent = api::call(api::json("api", "/chat.postMessage", &body), "bot-token")?;
         Ok(Receipt::new(sent.ts))
+    }
+
+    /// <https://docs.slack.dev/reference/methods/chat.update/>
+    fn edit(&self, outgoing: Outgoing, id: &str) -> Result<(), Failure> {
+        let files::Rendered::Blocks(blocks) = files::rendered(&outgoing.part)? else {
+            return Err(Failure::last("a text does not become a file"));
+        };
+        let mut body = addressed(&outgoing.conversation, &outgoing.part.text, blocks);
+        // A message is found by its channel and time.
+        body.remove("thread_ts");
+        body.insert("ts".to_owned(), id.into());
+        api::call::<Value>(api::json("api", "/chat.update", &body.into()), "bot-token").map(|_| ())
     }
 
     fn fetch_media(&self, attachment: Attachment) -> Result<String, Failure> {

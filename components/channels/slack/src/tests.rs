@@ -1,5 +1,5 @@
 use carapace_chat_text::Style;
-use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, Message, WebhookRequest};
+use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Event, File, Message, WebhookRequest};
 use carapace_sdk::testing::{Answer, Led, TestHost};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -352,4 +352,42 @@ proptest! {
             prop_assert!(stands, "{span:?} is broken");
         }
     }
+}
+
+fn file(host: &mut TestHost) -> File {
+    let data = b"%PDF-1.7";
+    File { blob: host.blob(data), name: "a b.pdf".into(), mime: "application/pdf".into(), size: data.len() as u64 }
+}
+
+#[carapace_sdk::test]
+fn a_file_takes_a_ticket_its_bytes_and_a_message(host: &mut TestHost) {
+    let thread = Conversation { thread: Some("1.2".into()), ..Conversation::group("C1", None) };
+    let report = file(host);
+    let parts = host.render_with(&thread, "look", vec![report]).unwrap();
+    assert_eq!(parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["look", "[a b.pdf]"]);
+    let ticket = json!({ "ok": true, "upload_url": "handle:1", "file_id": "F1" });
+    host.on("POST", "uploads", "/files.getUploadURLExternal", Answer::new(200).json(ticket.clone()))
+        .answer(Answer::new(200).chunk("OK - 8"))
+        .on("POST", "api", "/files.completeUploadExternal", Answer::new(200).json(json!({ "ok": true })));
+    assert_eq!(host.send_part(&thread, parts[1].clone(), "k").unwrap().id, "");
+    let sent = host.sent();
+    assert_eq!(sent[0].target.to_string(), "uploads:/files.getUploadURLExternal?filename=a%20b.pdf&length=8");
+    assert_eq!(sent[1].body, b"%PDF-1.7");
+    let shown: Value = serde_json::from_slice(&sent[2].body).unwrap();
+    assert_eq!(shown, json!({ "files": [{ "id": "F1", "title": "a b.pdf" }], "channel_id": "C1", "thread_ts": "1.2" }));
+    // Before the last step nobody has seen anything, whatever happened; after it, nobody knows.
+    host.on("POST", "uploads", "/files.getUploadURLExternal", Answer::new(200).json(ticket)).answer(Answer::new(503));
+    let failure = host.send_part(&thread, parts[1].clone(), "k").unwrap_err();
+    assert!(failure.retryable && !failure.uncertain, "{failure:?}");
+}
+
+#[carapace_sdk::test]
+fn an_answer_takes_the_place_of_its_draft(host: &mut TestHost) {
+    let thread = Conversation { thread: Some("1.2".into()), ..Conversation::group("C1", None) };
+    let part = host.render(&thread, "all of it").unwrap().remove(0);
+    host.on("POST", "api", "/chat.update", Answer::new(200).json(json!({ "ok": true, "ts": "9.1" })));
+    host.edit_part(&thread, part, "k", "9.1").unwrap();
+    let body: Value = serde_json::from_slice(&host.sent().pop().unwrap().body).unwrap();
+    assert_eq!((&body["channel"], &body["ts"], &body["text"]), (&json!("C1"), &json!("9.1"), &json!("all of it")));
+    assert!(body["blocks"].is_array() && body.get("thread_ts").is_none(), "{body}");
 }

@@ -15,7 +15,7 @@ use carapace_sdk::channel::{
     Attachment, Channel, Content, Conversation, Description, EditSupport, Event, Failure, Item, Outcome, Outgoing,
     Part, PollResponse, Receipt, TextUnit, TypingSupport,
 };
-use carapace_sdk::{config, http};
+use carapace_sdk::{config, http, secrets};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::time::Duration;
@@ -103,6 +103,11 @@ impl Channel for Telegram {
                 if !url.starts_with("https://") {
                     return Err(Failure::last(
                         "`webhook` is the public https:// address at which Telegram reaches this assistant",
+                    ));
+                }
+                if !secrets::exists("webhook-token")? {
+                    return Err(Failure::last(
+                        "there is no token by which Telegram's requests are known: carapace secrets set webhook-token --generate",
                     ));
                 }
                 // The kernel sets the token, and checks it in what comes.

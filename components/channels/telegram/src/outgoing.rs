@@ -29,15 +29,7 @@ struct Rendered {
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_to: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<Blob>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Blob {
-    id: String,
-    name: String,
-    mime: String,
-    size: u64,
+    file: Option<File>,
 }
 
 impl Rendered {
@@ -67,10 +59,7 @@ pub(crate) fn render(content: Content) -> Vec<Part> {
         split_by(&parse(&content.text), LIMIT, Unit::Utf16, length)
     };
     let text = |text: Text| Rendered { entities: entities(&text), text: text.plain, ..Rendered::default() };
-    let file = |f: File| {
-        let file = Blob { id: f.blob, name: f.name, mime: f.mime, size: f.size };
-        Rendered { file: Some(file), ..Rendered::default() }
-    };
+    let file = |file: File| Rendered { file: Some(file), ..Rendered::default() };
     let mut all: Vec<Rendered> = texts.into_iter().map(text).chain(content.files.into_iter().map(file)).collect();
     // Only the first part answers; the others follow it.
     if let Some(first) = all.first_mut() {
@@ -158,7 +147,7 @@ fn text_into(body: &mut Map<String, Value>, rendered: Rendered) {
 }
 
 /// As a photo where it can be one, and else as a document.
-fn send_file(outgoing: &Outgoing, rendered: &Rendered, file: &Blob) -> Result<Sent, Failure> {
+fn send_file(outgoing: &Outgoing, rendered: &Rendered, file: &File) -> Result<Sent, Failure> {
     let form = |field: &str| {
         let mut form = Form::new();
         for (name, value) in place(&outgoing.conversation) {
@@ -167,7 +156,7 @@ fn send_file(outgoing: &Outgoing, rendered: &Rendered, file: &Blob) -> Result<Se
         if let Some(reply) = rendered.reply() {
             form = form.text("reply_parameters", reply.to_string());
         }
-        form.file(field, &file.id, &file.name, &file.mime)
+        form.file(field, &file.blob, &file.name, &file.mime)
     };
     let is_photo = matches!(file.mime.as_str(), "image/jpeg" | "image/png" | "image/webp") && file.size <= PHOTO;
     if is_photo {

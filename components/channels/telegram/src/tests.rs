@@ -357,6 +357,10 @@ fn pushed(update: &Value) -> Event {
 #[carapace_sdk::test]
 fn by_webhook_nothing_is_polled_and_the_token_is_the_kernels(host: &mut TestHost) {
     host.config(json!({ "webhook": "https://bot.example.com/channels/telegram/updates" }));
+    let without = ok(json!({ "id": 42, "is_bot": true, "first_name": "C" }));
+    let why = host.on("GET", "api", "/getMe", without).start_channel(None).unwrap_err();
+    assert!(!why.retryable && why.message.contains("webhook-token --generate"), "{}", why.message);
+    host.secret("webhook-token", "made by chance");
     let me = ok(json!({ "id": 42, "is_bot": true, "first_name": "C", "username": "carapace_bot" }));
     host.on("GET", "api", "/getMe", me.clone()).on("POST", "api", "/setWebhook", ok(json!(true)));
     let led = host.start_channel(None).unwrap();

@@ -67,7 +67,7 @@ impl Form {
         self.field(name, Value::Text(value.into()))
     }
 
-    /// A file: a blob, what it is called, and its media type.
+    /// A file: a blob, what it is called, and its media type. See [`channel::File`](crate::channel::File).
     pub fn file(self, name: &str, blob: &str, file_name: &str, mime: &str) -> Self {
         self.field(name, Value::File { blob: blob.to_owned(), name: file_name.to_owned(), mime: mime.to_owned() })
     }

@@ -62,9 +62,13 @@ impl FakeHost {
         if !capability.is_empty() {
             self.allow("http", &capability).map_err(refused)?;
         }
-        let methods = match endpoint {
-            Some(e) => self.declared.endpoints.get(e).filter(|m| !m.is_empty()).cloned(),
-            None => Some(vec!["GET".to_owned(), "HEAD".to_owned()]),
+        let methods = match (&r.target, endpoint) {
+            (_, Some(e)) => self.declared.endpoints.get(e).filter(|m| !m.is_empty()).cloned(),
+            // Which endpoint made it is not known here: what any of them may.
+            (Target::Handle(_), _) => {
+                Some(self.declared.endpoints.values().flatten().cloned().chain(["GET".to_owned()]).collect())
+            }
+            _ => Some(vec!["GET".to_owned(), "HEAD".to_owned()]),
         };
         let methods = methods.unwrap_or_else(|| vec!["GET".to_owned()]);
         if !methods.contains(&r.method) {
