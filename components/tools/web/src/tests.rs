@@ -193,9 +193,9 @@ fn a_picture_or_a_file_is_brought_as_it_is(host: &mut TestHost) {
         host.call_tool("web_file", json!({ "url": URL }))
     };
     let brought = bring("image/png", b"\x89PNG").unwrap();
-    assert!(matches!(&brought.content()[..], [Content::Image(i)] if i.mime == "image/png" && i.data == b"\x89PNG"));
+    assert!(matches!(brought.content(), [Content::Image(i)] if i.mime == "image/png" && i.data == b"\x89PNG"));
     let brought = bring("application/pdf; x=y", b"%PDF-").unwrap();
-    assert!(matches!(&brought.content()[..], [Content::File(f)] if f.mime == "application/pdf" && f.data == b"%PDF-"));
+    assert!(matches!(brought.content(), [Content::File(f)] if f.mime == "application/pdf" && f.data == b"%PDF-"));
     assert!(matches!(bring("text/html", b"<p>"), Err(ToolError::InvalidArguments(why)) if why.contains("web_fetch")));
     assert!(matches!(bring("image/png", b""), Err(ToolError::NotFound(_))));
     host.on_public(URL, answer(404, "text/html").chunk("gone"));
