@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { prepared } from "../src/http.ts";
 import { defineChannel, direct, outcome, person, pieces, text, type TextUnit } from "../src/channel.ts";
 import { fromHost, toHost } from "../src/testing/wire.ts";
 import { encode } from "../src/utf8.ts";
@@ -100,4 +101,22 @@ test("a state that cannot be read is told, and is none the next time", () => {
     (thrown: { payload: { message: string; retryable: boolean } }) =>
       !thrown.payload.retryable && thrown.payload.message.startsWith("the state that was kept cannot be read"),
   );
+});
+
+test("a form is written as the RFC says, with blobs in their places", () => {
+  const id = "0123456789abcdef";
+  const form = [{ name: "chat", text: "7" }, { name: "photo", blob: id, fileName: 'a"\r\n.png', mime: "image/png" }];
+  const { headers, body, extra } = prepared("POST", "api", "/send", { form });
+  assert.deepEqual(headers, [["content-type", "multipart/form-data; boundary=form-0123456789ab"]]);
+  const text = body.tag === "bytes" ? Buffer.from(body.val).toString() : "";
+  assert.equal(
+    text,
+    '--form-0123456789ab\r\ncontent-disposition: form-data; name="chat"\r\n\r\n7\r\n' +
+      '--form-0123456789ab\r\ncontent-disposition: form-data; name="photo"; filename="a%22%0D%0A.png"\r\n' +
+      "content-type: image/png\r\n\r\n\r\n--form-0123456789ab--\r\n",
+  );
+  const head = "image/png\r\n\r\n";
+  assert.deepEqual(extra, [["blob", `${text.indexOf(head) + head.length} ${id}`]]);
+  const held = prepared("POST", "api", "/send", { form: [{ name: "a", text: "--form-\r\n" }, { name: "b", text: "form-x" }] });
+  assert.equal(held.headers[0]?.[1], "multipart/form-data; boundary=form-xx");
 });
