@@ -85,8 +85,7 @@ impl CapabilitySet {
             say("message".into(), text.into());
         }
         if self.blob {
-            let text =
-                "fetches files and images that people send, and keeps them with the assistant's data for 30 days";
+            let text = "fetches files and images that people send, gets those that go out with answers, and may put either into its requests; they are kept with the assistant's data for 30 days";
             say("blob".into(), text.into());
         }
         if self.provider {

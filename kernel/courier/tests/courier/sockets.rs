@@ -364,6 +364,8 @@ fn what_is_not_repeated_is_kept_before_the_component_sees_it() {
         says(&world, 6);
         world.platform.gateway.hangs_up(1);
         life.until("its end", || !world.platform.lines("closed").is_empty()).await.unwrap();
+        // Both came of one commit, and the turn after it.
+        life.until("the last turn", || world.parrot.texts().len() == 6).await.unwrap();
     });
     assert_eq!(world.parrot.texts(), (1..=6).map(|n| format!("m{n}")).collect::<Vec<_>>());
     let log = world.platform.log.lock().unwrap();
