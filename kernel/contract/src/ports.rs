@@ -24,7 +24,7 @@ use ulid::Ulid;
 /// What a tool answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolOutput {
-    /// Text, images and `Other { name: "structured" | "file", .. }`.
+    /// Text, images and files that are kept apart, and `Other { name: "structured" | "other", .. }`.
     pub content: Vec<Part>,
     /// It came from outside.
     pub tainted: bool,
