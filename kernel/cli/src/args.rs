@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Start(StartArgs),
     /// Talk to the assistant; starts one if none is running.
     Chat(ChatArgs),
+    /// Talk through a channel line by line, as a program does: each line of stdin is a message, answers come on stdout.
+    Console(ConsoleArgs),
     /// Stop a running assistant.
     Stop,
     /// Show what runs.
@@ -203,6 +205,19 @@ pub(crate) struct ChatArgs {
     /// How to start an assistant if none is running.
     #[command(flatten)]
     pub start: ChatStart,
+}
+
+/// `console …`
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ConsoleArgs {
+    /// The channel: a component that talks with programs, as `name` or `name/instance`.
+    #[arg(default_value = "console", value_name = "CHANNEL")]
+    pub channel: String,
+    /// The program's name: its conversation. What is said to it while it is away waits for it, for a day.
+    #[arg(long = "as", default_value = "terminal", value_name = "NAME")]
+    pub name: String,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// How `chat` starts an assistant of its own.

@@ -179,6 +179,8 @@ impl Kernel {
         });
         let messages: Arc<dyn carapace_contract::ports::Messages> = courier.clone();
         services.send_through(&messages);
+        let lines: Arc<dyn carapace_contract::ports::Lines> = courier.clone();
+        services.write_through(&lines);
         let port = Arc::new(Port::default());
         let desk = Arc::new(Desk { owner, courier: courier.clone(), host: host.clone(), port: port.clone() });
         let mut gateway = GatewayOptions::new(token(paths)?, env!("CARGO_PKG_VERSION"), agent.clone(), desk.clone());
@@ -189,6 +191,7 @@ impl Kernel {
         gateway.page.token_hint = format!("cat {}", paths.gateway_token().display());
         gateway.metrics = Some(metrics);
         gateway.control = Some(desk);
+        gateway.lines = Some(lines);
         let gateway = match Gateway::start(gateway).await {
             Ok(gateway) => gateway,
             Err(e) => {

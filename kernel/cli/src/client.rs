@@ -6,6 +6,7 @@ use crate::commands::chat::visible;
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
 use carapace_contract::control::ControlRequest;
+use carapace_contract::lines::{FromProgram, ToProgram};
 use carapace_egress::EgressError;
 use carapace_egress::local;
 use carapace_store::Store;
@@ -92,6 +93,14 @@ impl Client {
         if answer.status == 200 { Ok(answer.body) } else { Err(refused(answer.status, &answer.body)) }
     }
 
+    /// A program's place at a channel: a WebSocket at `/api/lines/…`.
+    pub(crate) async fn talk(&self, path: &str) -> Outcome<Talking> {
+        match self.local.socket(path).await.map_err(|e| unreachable(&e))? {
+            local::Answered::Socket(talk) => Ok(Talking(talk)),
+            local::Answered::Other(answer) => Err(refused(answer.status, &answer.body)),
+        }
+    }
+
     /// One turn; what it shows goes to `show` as it comes. Dropping the future stops the turn.
     pub(crate) async fn turn(
         &self,
@@ -148,6 +157,27 @@ impl Client {
             return Err(Failure::new(Exit::Failed, "the answer broke off").help("ask again; the conversation is kept"));
         }
         Ok(answer)
+    }
+}
+
+/// A program's place at a channel.
+pub(crate) struct Talking(local::Talk);
+
+impl Talking {
+    /// Says something.
+    pub(crate) async fn say(&mut self, what: &FromProgram) -> Result<(), EgressError> {
+        self.0.say(serde_json::to_string(what).unwrap_or_default()).await
+    }
+
+    /// What is said next; none at the end. What this program does not understand is left out.
+    pub(crate) async fn next(&mut self) -> Result<Option<ToProgram>, EgressError> {
+        while let Some(text) = self.0.next().await? {
+            match serde_json::from_str(&text) {
+                Ok(heard) => return Ok(Some(heard)),
+                Err(error) => tracing::debug!(%error, "the kernel said something unknown"),
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -28,7 +28,7 @@ use args::{
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, author, channels, chat, config, grant, packages, plugin, publisher, registry,
+    assets as assets_command, audit, author, channels, chat, config, console, grant, packages, plugin, publisher, registry,
     release, requests, secrets, start, status, sync,
 };
 use failure::{Exit, Failure, Outcome};
@@ -184,6 +184,7 @@ async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHan
         Command::Setup(args) => setup::run(&paths, config, args).await,
         Command::Start(args) => start::run(&paths, config, args).await,
         Command::Chat(args) => chat::run(&paths, config, args).await,
+        Command::Console(args) => console::run(&paths, args).await,
         Command::Stop => start::stop(&paths).await,
         Command::Status(output) => status::run(&paths, output.json).await,
         Command::Top(args) => author::top::run(&paths, &args).await,
@@ -253,6 +254,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Setup(a) => a.json,
         Command::Start(a) => a.json,
         Command::Chat(a) => a.json,
+        Command::Console(a) => a.output.json,
         Command::VerifyRelease(a) => a.output.json,
         Command::Doctor(a) => a.json,
         Command::Top(a) => a.output.json,

@@ -54,6 +54,9 @@ pub struct CapabilitySet {
     /// Messages elsewhere.
     #[serde(default)]
     pub message: bool,
+    /// Lines of programs on this computer.
+    #[serde(default)]
+    pub lines: bool,
     /// Media.
     #[serde(default)]
     pub blob: bool,
@@ -212,6 +215,7 @@ impl CapabilitySet {
             directories: BTreeMap::new(),
             requests: false,
             message: false,
+            lines: false,
             blob: false,
             provider: false,
             channel: false,
@@ -244,6 +248,7 @@ impl CapabilitySet {
                 "settings" => self.settings,
                 "requests" => self.requests,
                 "message" => self.message,
+                "lines" => self.lines,
                 "blob" => self.blob,
                 _ => false,
             },
@@ -273,6 +278,7 @@ impl CapabilitySet {
         set.settings &= keeps("settings");
         set.requests &= keeps("requests");
         set.message &= keeps("message");
+        set.lines &= keeps("lines");
         set.blob &= keeps("blob");
         set.assets.retain(|name, _| !is_refused("asset", name.as_str()));
         set.directories.retain(|name, _| !is_refused("directory", name.as_str()));
@@ -398,6 +404,7 @@ impl From<&Manifest> for CapabilitySet {
             ("settings", m.settings),
             ("requests", m.requests),
             ("message", m.message),
+            ("lines", m.lines),
             ("blob", m.blob),
         ] {
             if decl.is_some_and(|d| d.optional) {
@@ -434,6 +441,7 @@ impl From<&Manifest> for CapabilitySet {
                 .collect(),
             requests: m.requests.is_some(),
             message: m.message.is_some(),
+            lines: m.lines.is_some(),
             blob: m.blob.is_some(),
             provider: m.provider.is_some(),
             channel: m.channel.is_some(),

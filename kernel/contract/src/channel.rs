@@ -48,6 +48,8 @@ pub struct ChannelInfo {
     pub sockets: BTreeMap<EndpointName, SocketInfo>,
     /// It fetches files that come with messages.
     pub media: bool,
+    /// It talks with programs on this computer.
+    pub lines: bool,
 }
 
 /// What a platform can do.
@@ -290,6 +292,19 @@ pub enum Event {
     Frame(Frame),
     /// A socket has ended.
     Closed(Closed),
+    /// A program on this computer wrote something.
+    Line(Line),
+}
+
+/// What a program on this computer wrote, that has shown the owner's token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Under which name it is attached.
+    pub client: String,
+    /// The same line has the same id.
+    pub id: String,
+    /// What; at most [`MAX_TEXT`] bytes.
+    pub text: String,
 }
 
 /// A timer that a component asked for.
@@ -363,7 +378,7 @@ pub struct Outcome {
     pub timers: Vec<TimerChange>,
     /// None = as before.
     pub link: Option<Link>,
-    /// To a webhook; none = 200.
+    /// To a webhook or a line; none = 200.
     pub response: Option<HttpAnswer>,
 }
 
@@ -415,8 +430,11 @@ pub enum ChannelFailureKind {
 pub struct Content {
     /// Markdown (CommonMark); may be empty if there are files.
     pub text: String,
-    /// The message it answers.
+    /// The message it answers, where it is shown as an answer to that.
     pub reply_to: Option<String>,
+    /// The message it answers.
+    #[serde(default)]
+    pub message: Option<String>,
     /// Files with it; they have names.
     pub files: Vec<Media>,
 }

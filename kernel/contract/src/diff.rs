@@ -72,6 +72,7 @@ pub fn growth(old: &CapabilitySet, new: &CapabilitySet) -> Vec<Growth> {
     }
     g.flag("requests", old.requests, new.requests, "new: proposing installations to you");
     g.flag("message", old.message, new.message, "new: sending messages elsewhere");
+    g.flag("lines", old.lines, new.lines, "new: talking with programs on this computer, as with you");
     g.flag("blob", old.blob, new.blob, "new: keeping files and images");
     g.flag("provider", old.provider, new.provider, "new: it answers as a language model");
     g.flag("channel", old.channel, new.channel, "new: it speaks with people as your assistant");

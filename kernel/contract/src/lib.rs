@@ -22,6 +22,7 @@ pub mod digest;
 pub mod grant;
 mod host_port;
 pub mod limits;
+pub mod lines;
 pub mod log;
 pub mod manifest;
 pub mod media;

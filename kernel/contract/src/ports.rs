@@ -17,7 +17,7 @@ use crate::turn::{
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
@@ -224,6 +224,53 @@ pub trait Messages: Send + Sync {
 
 /// The target that needs no configuration.
 pub const OWNER_TARGET: &str = "owner";
+
+/// Programs on this computer that talk line by line. The gateway brings them, each with the owner's token; components write to them.
+#[async_trait]
+pub trait Lines: Send + Sync {
+    /// A program takes its place under a name at the channel `component/instance`, until what it is given is dropped. What waits for it is
+    /// tried at once. Several may have one name.
+    async fn attach(&self, component: &str, instance: &str, client: &str) -> Result<Attachment, Denial>;
+    /// Writes to whoever is attached under this name; returns when one of them has said that it has it.
+    async fn write(&self, instance: &InstanceId, client: &str, key: &str, text: String) -> Result<(), Unattached>;
+}
+
+/// A program's place.
+pub struct Attachment {
+    /// What it can say.
+    pub program: Arc<dyn Program>,
+    /// What is written to it; ends when its channel is gone.
+    pub written: mpsc::Receiver<Written>,
+}
+
+/// A program that is attached.
+#[async_trait]
+pub trait Program: Send + Sync {
+    /// A line of its: durable when it returns. The same `id` is the same line. A denial with the code [`LATER`] says that the same may be
+    /// taken later.
+    async fn line(&self, id: String, text: String) -> Result<(), Denial>;
+    /// Whether everything that it wrote was dealt with, and everything that is for it was sent.
+    async fn is_quiet(&self) -> Result<bool, Denial>;
+}
+
+/// See [`Program::line`].
+pub const LATER: &str = "E-CHANNEL-015";
+
+/// Something for a program.
+#[derive(Debug)]
+pub struct Written {
+    /// The same is the same.
+    pub key: String,
+    /// What.
+    pub text: String,
+    /// To be told when the program has it; dropped if it will not.
+    pub got: oneshot::Sender<()>,
+}
+
+/// Nobody is attached under this name, or none of them said that it had what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nobody is attached under that name, or went before it had this")]
+pub struct Unattached;
 
 /// Webhooks, as the gateway hands them on.
 #[async_trait]

@@ -121,6 +121,7 @@ impl Inner {
                     place: Some(self.place(instance, &message).await?),
                 };
                 let reply_to = inbound::answered(&message);
+                let answers = Some(message.id.clone()).filter(|id| !id.is_empty());
                 let priority = if origin == Origin::Owner { 10 } else { 0 };
                 let draft = Draft {
                     inner: self,
@@ -143,7 +144,7 @@ impl Inner {
                 let Answer { run, text, files } = answer?;
                 (!text.trim().is_empty() || !files.is_empty()).then(|| Say {
                     conversation: message.conversation,
-                    content: Content { text, reply_to, files },
+                    content: Content { text, reply_to, message: answers, files },
                     run,
                     priority,
                     expires_ms: self.clock.now_ms().saturating_add(WORTH_MS),

@@ -216,6 +216,7 @@ async fn reconcile(inner: &Arc<Inner>, running: &mut HashMap<InstanceId, Running
         }
         if let Some(slot) = inner.slots().remove(&instance) {
             slot.sockets.cut_all();
+            slot.programs.leave();
         }
         metrics::gauge!("carapace_channel_ready", "instance" => instance.to_string()).set(0.0);
     }

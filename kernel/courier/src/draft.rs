@@ -147,7 +147,7 @@ impl Draft<'_> {
 
     /// The first message of what there is so far, and whether that is all.
     async fn rendered(&self, text: &str) -> Result<(RenderedPart, bool), String> {
-        let content = Content { text: text.to_owned(), reply_to: self.reply_to.clone(), files: Vec::new() };
+        let content = Content { text: text.to_owned(), reply_to: self.reply_to.clone(), ..Content::default() };
         let parts = self.inner.channels.render(self.instance, self.conversation, content).await;
         let parts = parts.map_err(|f| f.to_string())?;
         let whole = parts.len() == 1;

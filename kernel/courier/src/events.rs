@@ -63,11 +63,14 @@ impl Due {
     }
 
     pub(crate) fn hook(hook: Hook) -> Self {
-        // Not the headers: a request that is repeated has another date.
-        let request = &hook.request;
-        let seen = format!("{}\n{}\n{}\n{}", request.webhook, request.method, request.query, Digest::of(&request.body));
+        let seen = match &hook.event {
+            // Not the headers: a request that is repeated has another date.
+            Event::Webhook(r) => format!("{}\n{}\n{}\n{}", r.webhook, r.method, r.query, Digest::of(&r.body)),
+            Event::Line(line) => format!("line\n{}\n{}\n{}", line.client, line.id, line.text),
+            _ => String::new(),
+        };
         let fingerprint = Digest::of(seen.as_bytes()).hex();
-        Self::new(Event::Webhook(hook.request), fingerprint, Source::Hook(hook.answer))
+        Self::new(hook.event, fingerprint, Source::Hook(hook.answer))
     }
 
     pub(crate) fn timer(id: String) -> Self {
@@ -102,6 +105,14 @@ impl Due {
     fn passed_over(cursor: String) -> Self {
         let fingerprint = format!("passed:{}", Digest::of(cursor.as_bytes()).hex());
         Self::new(Event::PassedOver(cursor), fingerprint, Source::Item)
+    }
+
+    /// The program that wrote it.
+    fn program(&self) -> Option<&str> {
+        match &self.event {
+            Event::Line(line) => Some(&line.client),
+            _ => None,
+        }
     }
 
     fn is_unwanted(&self) -> bool {
@@ -296,7 +307,7 @@ impl Session {
                     let response = outcome.response.take();
                     harvest.add(|b| due.end(b, self));
                     let before = harvest.touched.len();
-                    harvest.take(outcome, &mut self.timers);
+                    harvest.take(outcome, due.program(), &mut self.timers);
                     let touched = harvest.touched.get(before..).unwrap_or_default();
                     // A timer that was set anew, or cleared, while it waited to be given has not run down after all.
                     let stale = |due: &Due| matches!(&due.event, Event::Timer(id) if touched.contains(id));

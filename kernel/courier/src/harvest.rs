@@ -3,8 +3,9 @@
 use crate::address;
 use crate::courier::Inner;
 use crate::inbound::{Payload, introduction};
+use crate::lines;
 use crate::pairing::Given;
-use crate::policy::{Ruling, rule};
+use crate::policy::{Acquaintance, Ruling, rule};
 use crate::slot::Slot;
 use crate::timers::Timers;
 use carapace_config::ChannelPolicy;
@@ -42,8 +43,8 @@ impl<'a> Harvest<'a> {
         self.batch = change(std::mem::take(&mut self.batch));
     }
 
-    /// Adds an outcome, all but its state and its response.
-    pub(crate) fn take(&mut self, outcome: Outcome, timers: &mut Timers) {
+    /// Adds an outcome, all but its state and its response; `program` wrote what it is about.
+    pub(crate) fn take(&mut self, outcome: Outcome, program: Option<&str>, timers: &mut Timers) {
         for change in outcome.timers {
             if change.id.is_empty() || change.id.len() > MAX_ID {
                 tracing::warn!(instance = %self.slot.instance, "a timer without an id, or with one that is too long, was not set");
@@ -55,8 +56,8 @@ impl<'a> Harvest<'a> {
         }
         for inbound in outcome.inbound {
             match inbound {
-                Inbound::Message(message) => self.message(message, false),
-                Inbound::Edited(message) => self.message(message, true),
+                Inbound::Message(message) => self.message(message, false, program),
+                Inbound::Edited(message) => self.message(message, true, program),
             }
         }
         if !outcome.effects.is_empty() {
@@ -67,18 +68,22 @@ impl<'a> Harvest<'a> {
         }
     }
 
-    fn message(&mut self, message: ChannelMessage, edit: bool) {
+    fn message(&mut self, message: ChannelMessage, edit: bool, program: Option<&str>) {
         let instance = &self.slot.instance;
         if message.key.is_empty() || [&message.key, &message.id, &message.sender.id].iter().any(|id| id.len() > MAX_ID)
         {
             return self.count("invalid");
         }
+        // Who wrote a line has shown the owner's token.
+        let is_program = program.is_some_and(|name| lines::is_of(&message, name));
         let known = self.inner.pairing.known(instance, &message.sender.id);
+        let known = if is_program { Some(Acquaintance::Owner) } else { known };
         match rule(&self.policy, known, &message) {
             Ruling::Nothing(why) => self.count(why),
             Ruling::Turn(origin) => {
                 let session = address::session(instance, &message, self.policy.session, origin.is_owner());
-                if origin.is_owner() && message.conversation.kind == ConversationKind::Direct {
+                // A program may be gone when there is something to say to the owner.
+                if origin.is_owner() && !is_program && message.conversation.kind == ConversationKind::Direct {
                     self.note_place(&message);
                 }
                 let (key, reference) = (message.key.clone(), message.id.clone());

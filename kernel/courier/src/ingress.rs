@@ -182,7 +182,7 @@ impl Session {
                 Ok(mut outcome) => {
                     let state = std::mem::take(&mut outcome.state);
                     let mut harvest = Harvest::new(&self.inner, &self.slot, self.batch());
-                    harvest.take(outcome, &mut self.timers);
+                    harvest.take(outcome, None, &mut self.timers);
                     let gathered = harvest.gathered();
                     self.commit(gathered, state).await?;
                     self.failures = 0;

@@ -43,6 +43,7 @@ mod harvest;
 mod inbound;
 mod ingress;
 mod lanes;
+mod lines;
 mod logins;
 mod marks;
 mod media;

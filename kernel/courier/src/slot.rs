@@ -1,22 +1,23 @@
 //! What is known about a channel instance while the kernel runs, whoever works on it.
 
 use crate::clock::Clock;
+use crate::lines::Programs;
 use crate::sockets::Sockets;
 use carapace_contract::InstanceId;
-use carapace_contract::channel::{ChannelState, HttpAnswer, WebhookRequest};
+use carapace_contract::channel::{ChannelState, Event, HttpAnswer};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
-/// Webhooks of an instance that may wait to be given to its component.
+/// Webhooks and lines of an instance that may wait to be given to its component.
 const MOST_HOOKS: usize = 64;
 /// Stored events of an instance that may wait.
 const MOST_STORED: usize = 10_000;
 
-/// An authentic request that waits for its component.
+/// An authentic request, or a program's line, that waits for its component.
 pub(crate) struct Hook {
-    pub(crate) request: WebhookRequest,
+    pub(crate) event: Event,
     pub(crate) answer: oneshot::Sender<HttpAnswer>,
 }
 
@@ -44,6 +45,8 @@ pub(crate) struct Slot {
     pub(crate) outbox: Notify,
     /// Its sockets.
     pub(crate) sockets: Sockets,
+    /// Programs on this computer that are attached to it.
+    pub(crate) programs: Programs,
     standing: Mutex<Standing>,
     /// Fingerprints of dead events.
     dead: Mutex<HashSet<String>>,
@@ -70,12 +73,13 @@ impl Slot {
             stored: AtomicUsize::new(0),
             outbox: Notify::new(),
             sockets: Sockets::default(),
+            programs: Programs::default(),
             standing: Mutex::new(standing),
             dead: Mutex::default(),
         })
     }
 
-    /// Puts a webhook into the mailbox.
+    /// Puts a webhook or a line into the mailbox.
     ///
     /// # Errors
     /// It is full.
@@ -92,7 +96,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Webhooks in the order they came, at most so many.
+    /// Webhooks and lines in the order they came, at most so many.
     pub(crate) fn hooks(&self, most: usize) -> Vec<Hook> {
         let mut hooks = held(&self.hooks);
         let n = hooks.len().min(most);

@@ -79,7 +79,7 @@ impl Inner {
             return self.spool_webhook(&slot, request).await;
         }
         let (sender, receiver) = oneshot::channel();
-        match slot.post(Hook { request, answer: sender }) {
+        match slot.post(Hook { event: Event::Webhook(request), answer: sender }) {
             Err(()) => later(429, 2),
             // Closed: its session ended before it was taken in.
             Ok(()) => receiver.await.unwrap_or_else(|_| later(503, 2)),

@@ -6,7 +6,7 @@ use crate::origin::{Origin, parse_url};
 use crate::path::Relative;
 use crate::transport::{describe, loopback};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 use futures::stream::BoxStream;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -14,11 +14,19 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
 use url::Url;
 use zeroize::Zeroizing;
 
 /// Until a whole answer to [`Client::get`] and [`Client::post`], or the head of a stream.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest message of a WebSocket.
+const MAX_MESSAGE: usize = 4 << 20;
 /// The largest JSON answer.
 const MAX_ANSWER: usize = 32 << 20;
 
@@ -127,6 +135,57 @@ impl Events {
     }
 }
 
+fn bearer(token: &SecretString) -> Result<HeaderValue, EgressError> {
+    let value = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+    let mut value = HeaderValue::from_str(&value).map_err(|_| {
+        EgressError::Invalid("the gateway token holds characters that a header cannot carry".to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// What came of asking for a WebSocket.
+#[derive(Debug)]
+pub enum Answered {
+    /// It is open.
+    Socket(Talk),
+    /// The kernel refused.
+    Other(Answer),
+}
+
+/// An open WebSocket to a kernel. Dropping it cuts the connection.
+#[derive(Debug)]
+pub struct Talk(WebSocketStream<TcpStream>);
+
+impl Talk {
+    /// Sends a text.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn say(&mut self, text: String) -> Result<(), EgressError> {
+        self.0.send(Message::Text(text.into())).await.map_err(|e| EgressError::Unavailable(e.to_string()))
+    }
+
+    /// The next text; none when the kernel ended it with 1000.
+    ///
+    /// # Errors
+    /// It ended in another way: what it said, or that the connection is gone.
+    pub async fn next(&mut self) -> Result<Option<String>, EgressError> {
+        loop {
+            let message = self.0.next().await.transpose().map_err(|e| EgressError::Unavailable(e.to_string()))?;
+            match message {
+                Some(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
+                Some(Message::Close(Some(close))) if close.code == CloseCode::Normal => return Ok(None),
+                Some(Message::Close(Some(close))) => return Err(EgressError::Unavailable(close.reason.as_str().to_owned())),
+                Some(Message::Close(None)) | None => {
+                    return Err(EgressError::Unavailable("the connection is gone".to_owned()));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
 impl Client {
     /// A client for `http://127.0.0.1:PORT`, `http://[::1]:PORT` or `http://localhost:PORT`; the token goes out as a bearer.
     ///
@@ -170,6 +229,36 @@ impl Client {
         Ok(Events { status: response.status().as_u16(), stream: response.bytes_stream().boxed() })
     }
 
+    /// A WebSocket at `path`, of text messages, in which nothing is larger than 4 MiB.
+    ///
+    /// # Errors
+    /// The kernel could not be reached, or answered something else: [`Answered::Other`] has it.
+    pub async fn socket(&self, path: &str) -> Result<Answered, EgressError> {
+        let url = Relative::parse(path)?.join(&self.base, "")?;
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+        let unreachable = |why: String| EgressError::Unavailable(format!("no kernel answered at `{}`: {why}", self.base));
+        let mut request = url.as_str().replacen("http", "ws", 1).into_client_request().map_err(|e| unreachable(e.to_string()))?;
+        request.headers_mut().extend(self.headers.clone());
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
+        }
+        let open = async {
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
+            let limits = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+            match tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await {
+                Ok((stream, _)) => Ok(Answered::Socket(Talk(stream))),
+                Err(tungstenite::Error::Http(response)) => {
+                    let body = response.body().as_deref().unwrap_or_default();
+                    let body = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+                    Ok(Answered::Other(Answer { status: response.status().as_u16(), body }))
+                }
+                Err(e) => Err(unreachable(e.to_string())),
+            }
+        };
+        tokio::time::timeout(TIMEOUT, open).await.unwrap_or_else(|_| Err(self.late()))
+    }
+
     async fn whole(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, EgressError> {
         let exchange = async {
             let response = self.send(method, path, body, "application/json").await?;
@@ -193,12 +282,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
         if let Some(token) = &self.token {
-            let value = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
-            let mut value = HeaderValue::from_str(&value).map_err(|_| {
-                EgressError::Invalid("the gateway token holds characters that a header cannot carry".to_owned())
-            })?;
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
+            request = request.header(AUTHORIZATION, bearer(token)?);
         }
         let answered = tokio::time::timeout(TIMEOUT, request.send()).await.map_err(|_| self.late())?;
         answered.map_err(|e| {

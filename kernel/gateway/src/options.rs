@@ -1,6 +1,6 @@
 //! What a gateway is started with.
 
-use carapace_contract::ports::{Assistant, Control, Status};
+use carapace_contract::ports::{Assistant, Control, Lines, Status};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,6 +23,8 @@ pub struct GatewayOptions {
     pub status: Arc<dyn Status>,
     /// Carries out what the owner asks (`POST /api/control`); none = nothing can be asked.
     pub control: Option<Arc<dyn Control>>,
+    /// Where programs attach that talk line by line (`GET /api/lines/…`); none = nowhere.
+    pub lines: Option<Arc<dyn Lines>>,
     /// Where `/metrics` reads; none = the recorder that [`crate::install_metrics`] installs.
     pub metrics: Option<PrometheusHandle>,
     /// Limits.
@@ -49,6 +51,7 @@ impl GatewayOptions {
             assistant,
             status,
             control: None,
+            lines: None,
             metrics: None,
             limits: GatewayLimits::default(),
             page: PageInfo::default(),

@@ -66,6 +66,7 @@ impl Gateway {
             assistant: options.assistant,
             status: options.status,
             control: options.control,
+            lines: options.lines,
             version: options.version,
             started: Instant::now(),
             started_ms: now_ms(),

@@ -5,7 +5,7 @@ use crate::http::page::Page;
 use crate::options::GatewayLimits;
 use crate::ws::hub::Hub;
 use crate::ws::runs::Runs;
-use carapace_contract::ports::{Assistant, Control, Status};
+use carapace_contract::ports::{Assistant, Control, Lines, Status};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ pub(crate) struct Shared {
     pub(crate) assistant: Arc<dyn Assistant>,
     pub(crate) status: Arc<dyn Status>,
     pub(crate) control: Option<Arc<dyn Control>>,
+    pub(crate) lines: Option<Arc<dyn Lines>>,
     pub(crate) version: String,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,

@@ -174,6 +174,7 @@ impl Channels for Host {
                 spool: live.package.manifest().channel.is_some_and(|c| c.spool),
                 sockets: granted.grant.capabilities.sockets.iter().map(|(name, s)| (name.clone(), socket(s))).collect(),
                 media: granted.grant.capabilities.blob,
+                lines: granted.grant.capabilities.lines,
             })
         };
         self.instances.load().values().filter_map(|slot| info(&slot.now)).collect()

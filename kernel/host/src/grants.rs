@@ -114,6 +114,14 @@ impl GrantSnapshot {
         used(instance, uses, &Use::Message, "message")
     }
 
+    /// Whether it may write to programs on this computer. No tool has a `uses` for it.
+    pub(crate) fn lines(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
+        if !self.live(instance)?.lines || uses.is_some() {
+            return Err(self.not_granted(instance, "lines", "[lines]"));
+        }
+        Ok(())
+    }
+
     /// Whether it may keep media, and have those it kept.
     pub(crate) fn blob(&self, instance: &InstanceId, uses: Option<&BTreeSet<Use>>) -> Result<(), Denial> {
         if !self.live(instance)?.blob {

@@ -5,7 +5,7 @@ use crate::instance::Live;
 use crate::lending::{self, Lent};
 use crate::logbook::Logbook;
 use async_trait::async_trait;
-use carapace_contract::ports::Messages;
+use carapace_contract::ports::{Lines, Messages};
 use carapace_contract::{Denial, SecretName};
 use carapace_egress::{Door, SecretSource};
 use carapace_registry::AssetFiles;
@@ -38,6 +38,7 @@ pub struct Services {
     pub(crate) logbook: Logbook,
     /// Who sends messages; it stands on the host, which stands on this.
     messages: OnceLock<Weak<dyn Messages>>,
+    lines: OnceLock<Weak<dyn Lines>>,
     pub(crate) started: Instant,
 }
 
@@ -60,6 +61,7 @@ impl Services {
             private,
             logbook: Logbook::default(),
             messages: OnceLock::new(),
+            lines: OnceLock::new(),
             started: Instant::now(),
         })
     }
@@ -68,6 +70,15 @@ impl Services {
     pub fn send_through(&self, messages: &Arc<dyn Messages>) {
         // Whoever was first stays.
         let _ = self.messages.set(Arc::downgrade(messages));
+    }
+
+    /// From now on, channels write to programs through this.
+    pub fn write_through(&self, lines: &Arc<dyn Lines>) {
+        let _ = self.lines.set(Arc::downgrade(lines));
+    }
+
+    pub(crate) fn lines(&self) -> Option<Arc<dyn Lines>> {
+        self.lines.get().and_then(Weak::upgrade)
     }
 
     pub(crate) fn messages(&self) -> Option<Arc<dyn Messages>> {

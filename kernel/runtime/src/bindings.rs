@@ -26,7 +26,7 @@ mod generated {
 }
 
 pub use generated::carapace::plugin::{
-    assets, blob, clock, completion, config, http, kv, log, memory, message, random, requests, secrets, sessions,
+    assets, blob, clock, completion, config, http, kv, lines, log, memory, message, random, requests, secrets, sessions,
     settings, types,
 };
 pub use generated::exports::carapace::plugin::{channel, provider, tools};

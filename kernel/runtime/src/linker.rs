@@ -40,6 +40,8 @@ pub enum Interface {
     Requests,
     /// `message`
     Message,
+    /// `lines`
+    Lines,
     /// `blob`
     Blob,
     /// A part of WASI 0.2.
@@ -63,6 +65,7 @@ impl Interface {
         Self::Settings,
         Self::Requests,
         Self::Message,
+        Self::Lines,
         Self::Blob,
         Self::Wasi(Part::World),
         Self::Wasi(Part::Clocks),
@@ -89,6 +92,7 @@ impl Interface {
             Self::Wasi(part) => part.name(),
             Self::Requests => "requests",
             Self::Message => "message",
+            Self::Lines => "lines",
             Self::Blob => "blob",
         }
     }
@@ -235,6 +239,7 @@ impl LinkPlan {
                 Interface::Settings => plain("settings", asked.settings, granted.settings, &[Use::Settings]),
                 Interface::Requests => plain("requests", asked.requests, granted.requests, &[Use::Requests]),
                 Interface::Message => plain("message", asked.message, granted.message, &[Use::Message]),
+                Interface::Lines => plain("lines", asked.lines, granted.lines, &[]),
                 Interface::Blob => plain("blob", asked.blob, granted.blob, &[Use::Blob]),
                 Interface::Assets => (
                     !asked.assets.is_empty(),

@@ -1,7 +1,7 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
 use crate::bindings::{
-    HttpResponse, assets, blob, completion, http, kv, memory, message, requests, secrets, sessions, settings, types,
+    HttpResponse, assets, blob, completion, http, kv, lines, memory, message, requests, secrets, sessions, settings, types,
 };
 use crate::linker::Interface;
 use crate::state::{Core, Guest};
@@ -113,6 +113,12 @@ impl blob::Host for Refused<'_> {
 impl message::Host for Refused<'_> {
     async fn send(&mut self, _: String, _: String) -> Result<Result<String, types::Error>> {
         self.refuse(Interface::Message).map(Err)
+    }
+}
+
+impl lines::Host for Refused<'_> {
+    async fn write(&mut self, _: String, _: String, _: String) -> Result<Result<(), types::Error>> {
+        self.refuse(Interface::Lines).map(Err)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every store carries: its instance, its limits, and the ways in which a call is stopped.
 
 use crate::bindings::{
-    HttpResponse, assets, blob, clock, completion, config, kv, log, memory, message, random, requests, secrets,
+    HttpResponse, assets, blob, clock, completion, config, kv, lines, log, memory, message, random, requests, secrets,
     sessions, settings, types,
 };
 use crate::http::Sends;
@@ -48,6 +48,7 @@ pub trait Imports:
     + settings::Host
     + requests::Host
     + message::Host
+    + lines::Host
     + blob::Host
 {
 }
@@ -69,6 +70,7 @@ impl<T> Imports for T where
         + settings::Host
         + requests::Host
         + message::Host
+        + lines::Host
         + blob::Host
 {
 }

@@ -38,6 +38,7 @@ pub fn asks(capabilities: &CapabilitySet) -> BTreeSet<String> {
         ("wasi", capabilities.wasi.is_some()),
         ("requests", capabilities.requests),
         ("message", capabilities.message),
+        ("lines", capabilities.lines),
         ("blob", capabilities.blob),
     ];
     asks.extend(words.into_iter().filter(|(_, on)| *on).map(|(word, _)| word.to_owned()));

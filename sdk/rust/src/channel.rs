@@ -8,7 +8,7 @@ mod pieces;
 use crate::bindings::channel::exports::carapace::plugin::channel as wit;
 pub use crate::bindings::channel::exports::carapace::plugin::channel::{
     Attachment, Closed, Content, Conversation, ConversationKind, Description, Dial, EditSupport, Failure, File, Frame,
-    Item, Message, Outgoing, Part, PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest,
+    Item, Line, Message, Outgoing, Part, PollResponse, Receipt, Scope, Sender, TextUnit, TypingSupport, WebhookRequest,
     WebhookResponse,
 };
 pub use pieces::pieces;
@@ -104,6 +104,8 @@ pub enum Event {
     Frame(Frame),
     /// A socket has ended.
     Closed(Closed),
+    /// A program on this computer wrote something ([`lines`](crate::lines)).
+    Line(Line),
     /// Of a kernel that knows more than this crate: its name and its value.
     Other(String, String),
 }
@@ -289,6 +291,11 @@ impl<S> Outcome<S> {
         self
     }
 
+    /// A line is not taken; its program is told why.
+    pub fn refuse_line(self, why: impl Into<String>) -> Self {
+        self.respond(400, "text/plain; charset=utf-8", why.into())
+    }
+
     /// The state.
     pub fn state(&self) -> &S {
         &self.state
@@ -323,6 +330,7 @@ pub(crate) fn event(e: wit::Event) -> Event {
         wit::Event::Opened(socket) => Event::Opened(socket),
         wit::Event::Frame(f) => Event::Frame(f),
         wit::Event::Closed(c) => Event::Closed(c),
+        wit::Event::Line(l) => Event::Line(l),
         wit::Event::Other((name, value)) => Event::Other(name, value),
     }
 }

@@ -54,6 +54,7 @@ mod glue;
 mod host;
 pub mod http;
 pub mod kv;
+pub mod lines;
 pub mod log;
 pub mod memory;
 pub mod message;

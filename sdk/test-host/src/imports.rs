@@ -3,7 +3,7 @@
 use crate::convert::{self, error};
 use async_trait::async_trait;
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, log, memory, message, random,
+    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, lines, log, memory, message, random,
     requests, secrets, sessions, settings, types,
 };
 use carapace_runtime::engine_types::Result;
@@ -206,6 +206,12 @@ impl blob::Host for State {
 impl message::Host for State {
     async fn send(&mut self, target: String, text: String) -> Answer<String> {
         self.answer(|f| f.message_send(&target, &text))
+    }
+}
+
+impl lines::Host for State {
+    async fn write(&mut self, client: String, key: String, text: String) -> Answer<()> {
+        self.answer(|f| f.line_write(&client, &key, &text))
     }
 }
 

@@ -171,6 +171,7 @@ fn declared(m: &Manifest) -> Declared {
         ("settings", m.settings.is_some()),
         ("requests", m.requests.is_some()),
         ("message", m.message.is_some()),
+        ("lines", m.lines.is_some()),
         ("blob", m.blob.is_some()),
         ("asset", !m.assets.is_empty()),
         ("secrets", !m.secrets.is_empty()),

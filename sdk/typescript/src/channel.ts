@@ -31,7 +31,7 @@ import { refusal, synchronous } from "./thrown.ts";
 import { decode, encode } from "./utf8.ts";
 
 export type { Attachment, Content, Conversation, Event, Item, Message, Outgoing, Part, PollResponse, Receipt, Sender, TextUnit };
-export type { Closed, Dial, Frame, Scope, TypingSupport, WebhookRequest, WebhookResponse } from "carapace:plugin/channel";
+export type { Closed, Dial, Frame, Line, Scope, TypingSupport, WebhookRequest, WebhookResponse } from "carapace:plugin/channel";
 
 /** The longest that the engine takes as one number of 32 bits, ms. */
 const LONGEST = 0x7fff_ffff;
@@ -207,6 +207,10 @@ export class Outcome<S> {
     const bytes = typeof body === "string" ? encode(body) : body;
     this.#follows.response = { status, headers: [["content-type", contentType]], body: bytes };
     return this;
+  }
+  /** A line is not taken; its program is told why. */
+  refuseLine(why: string): this {
+    return this.respond(400, "text/plain; charset=utf-8", why);
   }
   /** As it goes to the kernel. */
   follows(): WitOutcome {

@@ -9,6 +9,7 @@ export * as config from "./config.ts";
 export { HostError, type Kind } from "./error.ts";
 export * as http from "./http.ts";
 export * as kv from "./kv.ts";
+export * as lines from "./lines.ts";
 export * as log from "./log.ts";
 export * as memory from "./memory.ts";
 export * as message from "./message.ts";

@@ -1,7 +1,7 @@
 /** JSON values, one a line (<https://github.com/ndjson/ndjson-spec>), from chunks cut anywhere. */
 import { HostError } from "./error.ts";
 import { HttpError, type Response } from "./http.ts";
-import { Lines } from "./lines.ts";
+import { Lines } from "./line-reader.ts";
 
 /** How much of a line is quoted, characters. */
 const EXCERPT = 200;

@@ -1,6 +1,6 @@
 /** Server-sent events (WHATWG HTML, "server-sent events"), from chunks cut anywhere. */
 import type { Response } from "./http.ts";
-import { Lines, MAX, tooLong } from "./lines.ts";
+import { Lines, MAX, tooLong } from "./line-reader.ts";
 
 /** One event. */
 export interface Event {

@@ -7,6 +7,7 @@ pub(crate) mod channel_test;
 pub(crate) mod channels;
 pub(crate) mod chat;
 pub(crate) mod config;
+pub(crate) mod console;
 pub(crate) mod grant;
 pub(crate) mod packages;
 pub(crate) mod plugin;

@@ -88,6 +88,10 @@ impl CapabilitySet {
             let text = "fetches files and images that people send, gets those that go out with answers, and may put either into its requests; they are kept with the assistant's data for 30 days";
             say("blob".into(), text.into());
         }
+        if self.lines {
+            let text = "talks line by line with programs on this computer that have your token (`carapace console`), and says that it is you who writes there";
+            say("lines".into(), text.into());
+        }
         if self.provider {
             say("provider".into(), "answers as a language model, and reads the conversations it is asked about".into());
         }

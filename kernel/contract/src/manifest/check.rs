@@ -47,6 +47,9 @@ pub(super) fn check(draft: &Draft, problems: &Problems) {
     if let (None, Some(name)) = (&draft.channel, draft.sockets.iter().find_map(|s| s.name.as_ref())) {
         problems.at(&name.span, "a socket brings messages to a channel; add [channel], or remove [[socket]]");
     }
+    if let (None, Some(lines)) = (&draft.channel, &draft.lines) {
+        problems.at(&lines.span, "lines are what a channel is told; add [channel], or remove [lines]");
+    }
     duplicates("webhook", draft.webhooks.iter().filter_map(|w| w.name.as_ref()), problems);
     let sockets = draft.sockets.iter().filter_map(|s| s.name.as_ref());
     duplicates("endpoint", draft.http.iter().filter_map(|e| e.name.as_ref()).chain(sockets), problems);

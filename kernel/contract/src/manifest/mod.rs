@@ -76,6 +76,8 @@ pub struct Manifest {
     /// `[message]`
     #[serde(default)]
     pub message: Option<PlainDecl>,
+    /// `[lines]`
+    pub lines: Option<PlainDecl>,
     /// `[blob]`
     #[serde(default)]
     pub blob: Option<PlainDecl>,
@@ -306,7 +308,7 @@ impl Default for KvDecl {
     }
 }
 
-/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`, `[message]`, `[blob]`.
+/// A section that says nothing but that it is wanted: `[memory]`, `[sessions]`, `[settings]`, `[requests]`, `[message]`, `[lines]`, `[blob]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlainDecl {
     /// The component works without it.

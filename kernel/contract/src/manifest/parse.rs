@@ -34,6 +34,7 @@ const SECTIONS: [&str; 20] = [
     "settings",
     "requests",
     "message",
+    "lines",
     "blob",
     "asset",
     "wasi",
@@ -64,6 +65,7 @@ pub(super) struct Draft {
     pub(super) wasi: Option<Spanned<wasi::Draft>>,
     pub(super) requests: Option<Spanned<PlainDecl>>,
     pub(super) message: Option<Spanned<PlainDecl>>,
+    pub(super) lines: Option<Spanned<PlainDecl>>,
     pub(super) blob: Option<Spanned<PlainDecl>>,
     pub(super) provider: Option<ProviderDecl>,
     pub(super) channel: Option<Spanned<ChannelDecl>>,
@@ -167,6 +169,7 @@ fn read(root: &Item, problems: &Problems) -> Draft {
     }
     draft.requests = plain(&root, "requests", problems);
     draft.message = plain(&root, "message", problems);
+    draft.lines = plain(&root, "lines", problems);
     draft.blob = plain(&root, "blob", problems);
     if let Some(section) = root.section("provider", problems) {
         section.only(&["default-model", "fallback"], problems);
@@ -209,6 +212,7 @@ fn finish(draft: Draft) -> Option<Manifest> {
         wasi: draft.wasi.map(|w| w.value.decl),
         requests: draft.requests.map(|d| d.value),
         message: draft.message.map(|d| d.value),
+        lines: draft.lines.map(|d| d.value),
         blob: draft.blob.map(|d| d.value),
         provider: draft.provider,
         channel: draft.channel.map(|c| c.value),

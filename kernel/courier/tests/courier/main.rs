@@ -14,6 +14,7 @@ mod drafts;
 mod faults;
 mod gateway;
 mod ingress;
+mod lines;
 mod outbox;
 mod parrot;
 mod platform;

@@ -5,11 +5,11 @@ use crate::sim::{Plug, SimClock};
 use async_trait::async_trait;
 use carapace_contract::channel::*;
 use carapace_contract::media::Media;
-use carapace_contract::ports::{Channels, ConnectFailure, Socket};
+use carapace_contract::ports::{Channels, ConnectFailure, Lines, Socket};
 use carapace_contract::{Digest, InstanceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::watch;
 
 pub(crate) fn chat() -> InstanceId {
@@ -92,6 +92,8 @@ pub(crate) struct Platform {
     /// Its sockets, if it has any.
     pub(crate) gateway: Gateway,
     pub(crate) changed: Mutex<Option<watch::Sender<u64>>>,
+    /// Through which programs are written to; conversations that begin with `program` are theirs.
+    pub(crate) programs: Mutex<Option<Weak<dyn Lines>>>,
 }
 
 impl Platform {
@@ -237,6 +239,7 @@ impl Channels for Component {
             spool: *self.platform.spool.lock().unwrap(),
             sockets: self.platform.gateway.infos(),
             media: false,
+            lines: true,
         }]
     }
     fn changed(&self) -> watch::Receiver<u64> {
@@ -279,6 +282,16 @@ impl Channels for Component {
                 let mut outcome = self.take(self.outcome(cursor), &update)?;
                 outcome.response = Some(HttpAnswer { status: 200, headers: vec![], body: b"taken".to_vec() });
                 Ok(outcome)
+            }
+            Event::Line(line) => {
+                self.platform.says(format!("line {} attempt {attempt}", line.id));
+                match serde_json::from_str::<Update>(&line.text) {
+                    Ok(update) => self.take(self.outcome(cursor), &update),
+                    Err(e) => {
+                        let response = HttpAnswer { status: 400, headers: vec![], body: e.to_string().into_bytes() };
+                        Ok(Outcome { response: Some(response), ..self.outcome(cursor) })
+                    }
+                }
             }
             socket => self.of_socket(self.outcome(cursor), socket, attempt).await,
         };
@@ -356,6 +369,13 @@ impl Channels for Component {
             && !f.uncertain
         {
             return Err(f.clone());
+        }
+        if outgoing.conversation.id.starts_with("program") {
+            let programs = self.platform.programs.lock().unwrap().as_ref().and_then(Weak::upgrade);
+            let (to, text) = (&outgoing.conversation.id, outgoing.part.text);
+            let written = programs.unwrap().write(&chat(), to, &outgoing.key, text).await;
+            self.plug.point().await;
+            return written.map(|()| "written".to_owned()).map_err(|_| failure(ChannelFailureKind::Retryable));
         }
         let delivered = Delivered {
             conversation: outgoing.conversation.id.clone(),

@@ -6,7 +6,7 @@ use crate::sim::{Plug, SimClock};
 use carapace_config::{Config, ConfigHandle, NoEnv};
 use carapace_contract::channel::{HttpAnswer, WebhookRequest};
 use carapace_contract::control::ChannelRequest;
-use carapace_contract::ports::{Assistant, Webhooks};
+use carapace_contract::ports::{Assistant, Lines, Webhooks};
 use carapace_courier::{Clock, Courier, Deps};
 use carapace_store::{Batch, Clock as StoreClock, Store, StoreOptions, Unlocker};
 use serde_json::{Value, json};
@@ -101,6 +101,8 @@ impl World {
         });
         let courier =
             Courier::new(Deps { store: store.clone(), config: Arc::clone(&config), channels, assistant, clock });
+        let programs: Arc<dyn Lines> = courier.clone();
+        *self.platform.programs.lock().unwrap() = Some(Arc::downgrade(&programs));
         courier.start().await.unwrap();
         let activity = Arc::clone(&self.plug.activity);
         let own = AtomicU64::new(0);

@@ -8,6 +8,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use carapace_contract::Denial;
 use carapace_contract::control::ControlRequest;
 use serde_json::json;
 use std::sync::Arc;
@@ -25,9 +26,12 @@ pub(crate) async fn control(
     };
     Ok(match control.control(request).await {
         Ok(answer) => Json(answer).into_response(),
-        Err(denial) => {
-            let error = json!({ "type": "refused", "code": denial.code, "message": denial.message, "fix": denial.fix });
-            (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response()
-        }
+        Err(denial) => refused(&denial),
     })
+}
+
+/// A refusal, with its code and its fix.
+pub(crate) fn refused(denial: &Denial) -> Response {
+    let error = json!({ "type": "refused", "code": denial.code, "message": denial.message, "fix": denial.fix });
+    (StatusCode::FORBIDDEN, Json(json!({ "error": error }))).into_response()
 }

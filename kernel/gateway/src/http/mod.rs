@@ -11,7 +11,7 @@ pub(crate) mod page;
 use crate::auth::{bearer, host_is_local, origin_is_ours};
 use crate::http::error::ApiError;
 use crate::state::{Peer, Shared};
-use crate::ws;
+use crate::ws::{self, lines};
 use ::http::header::{self, HeaderName, HeaderValue};
 use ::http::request::Parts;
 use ::http::{Method, StatusCode};
@@ -35,6 +35,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/api/status", get(health::status))
         .route("/api/control", post(control::control))
+        .route("/api/lines/{component}", get(lines::of_main))
+        .route("/api/lines/{component}/{instance}", get(lines::of))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/chat/completions", post(openai::chat::chat))

@@ -6,6 +6,7 @@ pub(crate) mod device;
 pub(crate) mod events;
 pub(crate) mod frame;
 pub(crate) mod hub;
+pub(crate) mod lines;
 pub(crate) mod methods;
 pub(crate) mod queue;
 pub(crate) mod runs;
@@ -41,39 +42,49 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The longest reason a close frame holds.
 const REASON_BYTES: usize = 123;
 
+/// A request to become a WebSocket.
+pub(crate) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
 /// `GET /ws`.
 pub(crate) async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(e) => {
-            let message = format!("this address speaks WebSocket: {e}");
-            let error = ApiError::new(StatusCode::UPGRADE_REQUIRED, "invalid_request_error", message);
-            return ([(UPGRADE, "websocket")], error.code("upgrade_required")).into_response();
-        }
+    let (upgrade, seat) = match admit(&shared, peer, upgrade) {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused,
     };
+    // Shutdown waits for it from here on.
+    let tracked = shared.tracker.token();
+    upgrade.on_upgrade(move |socket| async move {
+        connection(socket, shared, peer.0.ip(), seat).await;
+        drop(tracked);
+    })
+}
+
+/// Whether one more connection may become a WebSocket.
+#[allow(clippy::result_large_err, reason = "a response is what is answered")]
+pub(crate) fn admit(shared: &Arc<Shared>, peer: Peer, upgrade: Upgrade) -> Result<(WebSocketUpgrade, Seat), Response> {
+    let upgrade = upgrade.map_err(|e| {
+        let message = format!("this address speaks WebSocket: {e}");
+        let error = ApiError::new(StatusCode::UPGRADE_REQUIRED, "invalid_request_error", message);
+        ([(UPGRADE, "websocket")], error.code("upgrade_required")).into_response()
+    })?;
     let busy = |message: &str| {
         let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", message);
         ([(RETRY_AFTER, "5")], error.code("connection_limit")).into_response()
     };
     if shared.stopping.is_cancelled() {
-        return busy("the gateway is stopping");
+        return Err(busy("the gateway is stopping"));
     }
-    let Some(seat) = Hub::admit(&shared, peer.0.ip()) else { return busy("connection limit reached") };
-    // Shutdown waits for it from here on.
-    let tracked = shared.tracker.token();
-    upgrade
+    let seat = Hub::admit(shared, peer.0.ip()).ok_or_else(|| busy("connection limit reached"))?;
+    let upgrade = upgrade
         .max_message_size(shared.limits.ws_frame_bytes + SLACK)
         .max_frame_size(shared.limits.ws_frame_bytes + SLACK)
         .read_buffer_size(8 << 10)
-        .write_buffer_size(16 << 10)
-        .on_upgrade(move |socket| async move {
-            connection(socket, shared, peer.0.ip(), seat).await;
-            drop(tracked);
-        })
+        .write_buffer_size(16 << 10);
+    Ok((upgrade, seat))
 }
 
 async fn connection(socket: WebSocket, shared: Arc<Shared>, peer: IpAddr, seat: Seat) {

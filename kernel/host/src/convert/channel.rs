@@ -252,6 +252,9 @@ pub(crate) fn event(e: &Event) -> wit::Event {
         Event::Closed(c) => {
             wit::Event::Closed(wit::Closed { socket: c.socket, code: c.code, reason: c.reason.clone() })
         }
+        Event::Line(l) => {
+            wit::Event::Line(wit::Line { client: l.client.clone(), id: l.id.clone(), text: l.text.clone() })
+        }
     }
 }
 
@@ -307,7 +310,8 @@ pub(crate) fn place(place: Option<&Place>) -> Vec<(String, String)> {
 pub(crate) fn said(c: Content) -> wit::Content {
     let file = |m: Media| wit::File { name: m.file_name(), blob: m.id, mime: m.mime, size: m.size };
     let files = c.files.into_iter().map(file).collect();
-    wit::Content { text: c.text, reply_to: c.reply_to, files, extra: Vec::new() }
+    let extra = c.message.map(|id| ("message".to_owned(), id)).into_iter().collect();
+    wit::Content { text: c.text, reply_to: c.reply_to, files, extra }
 }
 
 pub(crate) fn parts(parts: Vec<wit::Part>) -> Result<Vec<RenderedPart>, ChannelFailure> {

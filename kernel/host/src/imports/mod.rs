@@ -7,6 +7,7 @@ mod completion;
 mod config;
 pub(crate) mod http;
 mod kv;
+mod lines;
 pub(crate) mod log;
 mod memory;
 mod message;

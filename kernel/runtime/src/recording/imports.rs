@@ -3,7 +3,7 @@
 use super::replay::Replay;
 use super::{Recorded, Within, arguments, value};
 use crate::bindings::{
-    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, log, memory, message, random,
+    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, lines, log, memory, message, random,
     requests, secrets, sessions, settings, types,
 };
 use crate::http::Sends;
@@ -77,6 +77,7 @@ imports! {
     settings { read(path: String) -> Answer<Option<String>>; }
     requests { install(name: String, reason: String) -> Answer<String>; }
     message { send(target: String, text: String) -> Answer<String>; }
+    lines { write(client: String, key: String, text: String) -> Answer<()>; }
     blob {
         put(data: Vec<u8>) -> Answer<String>;
         describe(id: String) -> Answer<blob::Info>;

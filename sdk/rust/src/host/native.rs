@@ -60,6 +60,7 @@ imports! {
     settings_read(path: &str) -> Result<Option<String>>;
     request_install(name: &str, reason: &str) -> Result<String>;
     message_send(target: &str, text: &str) -> Result<String>;
+    line_write(client: &str, key: &str, text: &str) -> Result<()>;
 }
 
 /// A response, by its number.

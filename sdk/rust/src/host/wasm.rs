@@ -163,6 +163,10 @@ pub(crate) fn message_send(target: &str, text: &str) -> Result<String> {
     Ok(wit::message::send(target, text)?)
 }
 
+pub(crate) fn line_write(client: &str, key: &str, text: &str) -> Result<()> {
+    Ok(wit::lines::write(client, key, text)?)
+}
+
 pub(crate) fn settings_read(path: &str) -> Result<Option<String>> {
     Ok(wit::settings::read(path)?)
 }

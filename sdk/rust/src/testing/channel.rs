@@ -5,7 +5,7 @@ use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
 use crate::channel::{
-    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, File, Frame, Item, Outgoing, Part,
+    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, File, Frame, Item, Line, Outgoing, Part,
     PollResponse, Receipt,
 };
 use crate::glue::{AnyChannel, wit_channel as wit};
@@ -172,6 +172,11 @@ impl Event {
         Self::text(socket, value.to_string())
     }
 
+    /// A program wrote something. For tests.
+    pub fn line(client: &str, id: &str, text: impl Into<String>) -> Self {
+        Self::Line(Line { client: client.to_owned(), id: id.to_owned(), text: text.into() })
+    }
+
     /// A socket has ended. For tests.
     pub fn closed(socket: u32, code: Option<u16>) -> Self {
         Self::Closed(Closed { socket, code, reason: String::new() })
@@ -246,6 +251,7 @@ impl TestHost {
             Event::Opened(socket) => wit::Event::Opened(socket),
             Event::Frame(f) => wit::Event::Frame(f),
             Event::Closed(c) => wit::Event::Closed(c),
+            Event::Line(l) => wit::Event::Line(l),
             Event::Other(name, value) => wit::Event::Other((name, value)),
         };
         self.led(ChannelCall::Event { state: state.to_string().into_bytes(), event, attempt: 1 })

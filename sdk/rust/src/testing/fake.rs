@@ -38,6 +38,10 @@ pub struct FakeHost {
     /// Target and text.
     pub(crate) messages: Vec<(String, String)>,
     pub(crate) targets: BTreeSet<String>,
+    /// Who is attached.
+    pub(crate) programs: BTreeSet<String>,
+    /// Client, key and text.
+    pub(crate) written: Vec<(String, String, String)>,
     /// Bytes by id.
     pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) assets: BTreeMap<String, Asset>,
@@ -133,6 +137,8 @@ impl FakeHost {
             requests: Vec::new(),
             messages: Vec::new(),
             targets: BTreeSet::from(["owner".to_owned()]),
+            programs: BTreeSet::new(),
+            written: Vec::new(),
             assets: BTreeMap::new(),
             blobs: BTreeMap::new(),
             exchanges: Vec::new(),

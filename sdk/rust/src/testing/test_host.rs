@@ -195,6 +195,13 @@ impl TestHost {
         self
     }
 
+    /// A program is attached under this name.
+    pub fn attached(&mut self, client: &str) -> &mut Self {
+        self.set(|f| {
+            f.programs.insert(client.to_owned());
+        })
+    }
+
     /// The answer to the next request that nothing else answers. Answers are used in order, each once.
     pub fn answer(&mut self, answer: Answer) -> &mut Self {
         self.set(|f| f.exchanges.push(Exchange { method: None, target: None, answer }))
@@ -367,6 +374,11 @@ impl TestHost {
     /// What was said elsewhere: target and text, in order.
     pub fn messages(&self) -> Vec<(String, String)> {
         self.fake.borrow().messages.clone()
+    }
+
+    /// What was written to programs: client, key and text, in order.
+    pub fn written(&self) -> Vec<(String, String, String)> {
+        self.fake.borrow().written.clone()
     }
 
     /// The lines that were logged, in order.

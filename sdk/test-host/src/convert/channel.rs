@@ -37,6 +37,7 @@ pub(crate) fn event(e: sdk::Event) -> wit::Event {
         sdk::Event::Opened(socket) => wit::Event::Opened(socket),
         sdk::Event::Frame(f) => wit::Event::Frame(same!(f => wit::Frame { socket, text, data })),
         sdk::Event::Closed(c) => wit::Event::Closed(same!(c => wit::Closed { socket, code, reason })),
+        sdk::Event::Line(l) => wit::Event::Line(same!(l => wit::Line { client, id, text })),
         sdk::Event::Other(other) => wit::Event::Other(other),
     }
 }

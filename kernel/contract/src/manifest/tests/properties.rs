@@ -103,6 +103,7 @@ fn render(m: &Manifest) -> String {
         ("settings", m.settings),
         ("requests", m.requests),
         ("message", m.message),
+        ("lines", m.lines),
         ("blob", m.blob),
     ] {
         if let Some(decl) = decl {
@@ -261,6 +262,7 @@ prop_compose! {
             }),
             requests: requests.map(|optional| PlainDecl { optional }),
             message: requests.map(|optional| PlainDecl { optional: !optional }),
+            lines: sessions.map(|optional| PlainDecl { optional }),
             blob: settings.map(|optional| PlainDecl { optional: !optional }),
             provider: Some(ProviderDecl { default_model: model, fallback: public_http }),
             channel: sessions.map(|spool| ChannelDecl { spool }),

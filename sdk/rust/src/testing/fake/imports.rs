@@ -355,6 +355,15 @@ impl FakeHost {
         Ok(format!("{target}, through a channel"))
     }
 
+    pub fn line_write(&mut self, client: &str, key: &str, text: &str) -> Result<(), Error> {
+        self.allow("lines", "lines")?;
+        if !self.programs.contains(client) {
+            return Err(Error::Unavailable(format!("nobody is attached as `{client}`")));
+        }
+        self.written.push((client.to_owned(), key.to_owned(), text.to_owned()));
+        Ok(())
+    }
+
     pub fn settings_read(&self, path: &str) -> Result<Option<String>, Error> {
         self.allow("settings", "settings")?;
         let steps = path.split('.').filter(|s| !s.is_empty());
