@@ -14,7 +14,7 @@ pub const PACKAGE: &str = "carapace:plugin";
 /// Always linked, without being asked for.
 const BASELINE: [&str; 4] = ["log", "clock", "random", "config"];
 /// Linked when asked for and granted; with the manifest lines that ask.
-const GRANTED: [(&str, &str); 11] = [
+const GRANTED: [(&str, &str); 12] = [
     ("http", "an `[[http]]` endpoint, or `http = \"public\"`"),
     ("kv", "`[kv]`"),
     ("memory", "`[memory]`"),

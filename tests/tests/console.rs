@@ -61,8 +61,7 @@ impl Console {
     fn start(kernel: &Kernel, args: &[&str]) -> Self {
         let mut command = command(kernel.state(), &[]);
         command.arg("console").args(args);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Self { stdin: child.stdin.take(), child, lines: read(out), errors: read(err) }
     }
@@ -104,7 +103,9 @@ async fn a_line_in_is_a_message_and_its_answer_a_line_out() {
     assert_eq!(String::from_utf8(out.stdout).unwrap(), "re: one\nre: two\nre: three\n");
     assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
     // Nothing to say, and nothing that waits.
-    assert!(owner::with_input(kernel.state(), &["console", "console/main", "--as", "nobody"], "").stdout.is_empty());
+    assert!(
+        owner::with_input(kernel.state(), &["console", "local/console/main", "--as", "nobody"], "").stdout.is_empty()
+    );
 
     // Each name is a conversation.
     for (name, so_many) in [("terminal", "4"), ("editor", "1")] {

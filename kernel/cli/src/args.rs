@@ -210,7 +210,7 @@ pub(crate) struct ChatArgs {
 /// `console …`
 #[derive(Debug, Args, Clone)]
 pub(crate) struct ConsoleArgs {
-    /// The channel: a component that talks with programs, as `name` or `name/instance`.
+    /// The channel, which must be one that talks with programs: `name`, `publisher/name` or `publisher/name/instance`
     #[arg(default_value = "console", value_name = "CHANNEL")]
     pub channel: String,
     /// The program's name: its conversation. What is said to it while it is away waits for it, for a day.

@@ -28,8 +28,8 @@ use args::{
 use carapace_config::{ConfigHandle, Env, StatePaths, SystemEnv};
 use clap::Parser;
 use commands::{
-    assets as assets_command, audit, author, channels, chat, config, console, grant, packages, plugin, publisher, registry,
-    release, requests, secrets, start, status, sync,
+    assets as assets_command, audit, author, channels, chat, config, console, grant, packages, plugin, publisher,
+    registry, release, requests, secrets, start, status, sync,
 };
 use failure::{Exit, Failure, Outcome};
 use std::process::ExitCode;

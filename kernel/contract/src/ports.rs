@@ -230,13 +230,13 @@ pub const OWNER_TARGET: &str = "owner";
 pub trait Lines: Send + Sync {
     /// A program takes its place under a name at the channel `component/instance`, until what it is given is dropped. What waits for it is
     /// tried at once. Several may have one name.
-    async fn attach(&self, component: &str, instance: &str, client: &str) -> Result<Attachment, Denial>;
+    async fn attach(&self, component: &str, instance: &str, client: &str) -> Result<Seated, Denial>;
     /// Writes to whoever is attached under this name; returns when one of them has said that it has it.
     async fn write(&self, instance: &InstanceId, client: &str, key: &str, text: String) -> Result<(), Unattached>;
 }
 
 /// A program's place.
-pub struct Attachment {
+pub struct Seated {
     /// What it can say.
     pub program: Arc<dyn Program>,
     /// What is written to it; ends when its channel is gone.

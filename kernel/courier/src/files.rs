@@ -48,6 +48,7 @@ mod tests {
             spool: false,
             sockets: BTreeMap::new(),
             media,
+            lines: false,
         }
     }
 

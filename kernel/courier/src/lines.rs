@@ -7,7 +7,7 @@ use crate::sending::Addressed;
 use crate::slot::{Hook, Slot};
 use async_trait::async_trait;
 use carapace_contract::channel::{ChannelInfo, ChannelMessage, ChannelState, ConversationKind, Event, Line, MAX_TEXT};
-use carapace_contract::ports::{Attachment, LATER, Lines, Program, Unattached, Written};
+use carapace_contract::ports::{LATER, Lines, Program, Seated, Unattached, Written};
 use carapace_contract::{Denial, InstanceId};
 use carapace_store::{Batch, InboxState, OutboxChange, OutboxState, StoreError};
 use futures::StreamExt;
@@ -67,16 +67,21 @@ pub(crate) fn is_of(message: &ChannelMessage, name: &str) -> bool {
 
 #[async_trait]
 impl Lines for Courier {
-    async fn attach(&self, component: &str, instance: &str, client: &str) -> Result<Attachment, Denial> {
+    async fn attach(&self, component: &str, instance: &str, client: &str) -> Result<Seated, Denial> {
         let named = |info: &ChannelInfo| {
             info.instance.name().as_str() == component && info.instance.id().as_str() == instance && info.lines
         };
-        let found: Vec<InstanceId> = self.inner.channels.channels().into_iter().filter(named).map(|i| i.instance).collect();
+        let found: Vec<InstanceId> =
+            self.inner.channels.channels().into_iter().filter(named).map(|i| i.instance).collect();
         let slot = match found.as_slice() {
             [id] => self.inner.slot(id).ok_or_else(|| no_channel(id))?,
             _ => {
                 let why = format!("there is no channel `{component}/{instance}` that talks with programs");
-                return Err(Denial::new("E-CHANNEL-013", why, "carapace channels enable console; `carapace channels list` shows what there is"));
+                return Err(Denial::new(
+                    "E-CHANNEL-013",
+                    why,
+                    "carapace channels enable console; `carapace channels list` shows what there is",
+                ));
             }
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -91,7 +96,7 @@ impl Lines for Courier {
         // After it joined: what is tried now finds it.
         self.inner.due_now(&slot, client).await.map_err(|e| stored(&e))?;
         let program = One { inner: Arc::clone(&self.inner), slot, name: client.to_owned() };
-        Ok(Attachment { program: Arc::new(program), written })
+        Ok(Seated { program: Arc::new(program), written })
     }
 
     async fn write(&self, instance: &InstanceId, client: &str, key: &str, text: String) -> Result<(), Unattached> {
@@ -123,7 +128,8 @@ impl Inner {
     /// What waits for a program is tried at once.
     async fn due_now(&self, slot: &Slot, name: &str) -> Result<(), StoreError> {
         let now = self.clock.now_ms();
-        let waiting = self.store.outbox_entries(Some(&slot.instance.to_string()), &[OutboxState::Pending], MOST_ROWS).await?;
+        let waiting =
+            self.store.outbox_entries(Some(&slot.instance.to_string()), &[OutboxState::Pending], MOST_ROWS).await?;
         let mut batch = Batch::relaxed();
         for entry in waiting {
             if entry.row.not_before_ms > now && is_for(&entry.row.part, name) {

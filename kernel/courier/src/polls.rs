@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Between two polls, at least, ms: four hundred a minute, well under the requests that an instance usually has.
 const LEAST_MS: u64 = 150;
+/// So many may follow each other without that wait, as long as each brings something new: much has piled up. They are made up for later.
+const AT_ONCE: u64 = 60;
 /// Between two polls that bring items while the request stays the same, ms: the cursor does not move.
 const STUCK_MS: u64 = 1_000;
 
@@ -30,6 +32,8 @@ pub(crate) struct Polls {
     running: Option<BoxFuture<'static, Polled>>,
     /// Not before.
     next: Option<Moment>,
+    /// When the next one were due if all of them had waited, ms of the steady clock.
+    due_ms: u64,
     /// The request that last brought something.
     brought: Option<KernelRequest>,
     /// In a row.
@@ -72,25 +76,27 @@ impl Polls {
         let outcome = if polled.result.is_ok() { "ok" } else { "failed" };
         metrics::counter!("carapace_channel_polls_total", "instance" => instance.to_string(), "outcome" => outcome)
             .increment(1);
+        let now = inner.clock.steady_ms();
+        self.due_ms = self.due_ms.max(now).saturating_add(LEAST_MS);
         let wait = match &polled.result {
             Ok(items) => {
                 self.failures = 0;
                 if items.is_empty() {
-                    u64::from(*min_interval_ms)
+                    u64::from(*min_interval_ms).max(LEAST_MS)
                 } else if self.brought.replace(request.clone()).as_ref() == Some(request) {
                     STUCK_MS
                 } else {
-                    0
+                    self.due_ms.saturating_sub(now).saturating_sub(AT_ONCE * LEAST_MS)
                 }
             }
             Err(f) => {
                 self.failures = self.failures.saturating_add(1);
                 let asked = f.retry_after_ms.unwrap_or(0).min(LONGEST_ASKED_MS);
                 let first = if f.kind == ChannelFailureKind::NotNow { 200 } else { FIRST_MS };
-                back_off(self.failures, first, LONGEST_MS).max(asked)
+                back_off(self.failures, first, LONGEST_MS).max(asked).max(LEAST_MS)
             }
         };
-        self.next = Some(Moment::after(inner.clock.as_ref(), wait.max(LEAST_MS)));
+        self.next = Some(Moment::after(inner.clock.as_ref(), wait));
         polled
     }
 

@@ -6,8 +6,8 @@ use crate::origin::{Origin, parse_url};
 use crate::path::Relative;
 use crate::transport::{describe, loopback};
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
 use futures::stream::BoxStream;
+use futures::{SinkExt as _, StreamExt as _};
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -176,7 +176,9 @@ impl Talk {
             match message {
                 Some(Message::Text(text)) => return Ok(Some(text.as_str().to_owned())),
                 Some(Message::Close(Some(close))) if close.code == CloseCode::Normal => return Ok(None),
-                Some(Message::Close(Some(close))) => return Err(EgressError::Unavailable(close.reason.as_str().to_owned())),
+                Some(Message::Close(Some(close))) => {
+                    return Err(EgressError::Unavailable(close.reason.as_str().to_owned()));
+                }
                 Some(Message::Close(None)) | None => {
                     return Err(EgressError::Unavailable("the connection is gone".to_owned()));
                 }
@@ -236,8 +238,10 @@ impl Client {
     pub async fn socket(&self, path: &str) -> Result<Answered, EgressError> {
         let url = Relative::parse(path)?.join(&self.base, "")?;
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
-        let unreachable = |why: String| EgressError::Unavailable(format!("no kernel answered at `{}`: {why}", self.base));
-        let mut request = url.as_str().replacen("http", "ws", 1).into_client_request().map_err(|e| unreachable(e.to_string()))?;
+        let unreachable =
+            |why: String| EgressError::Unavailable(format!("no kernel answered at `{}`: {why}", self.base));
+        let mut request =
+            url.as_str().replacen("http", "ws", 1).into_client_request().map_err(|e| unreachable(e.to_string()))?;
         request.headers_mut().extend(self.headers.clone());
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
@@ -245,12 +249,14 @@ impl Client {
         let open = async {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let stream = TcpStream::connect((host, port)).await.map_err(|e| unreachable(e.to_string()))?;
-            let limits = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+            let limits =
+                WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
             match tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await {
                 Ok((stream, _)) => Ok(Answered::Socket(Talk(stream))),
                 Err(tungstenite::Error::Http(response)) => {
                     let body = response.body().as_deref().unwrap_or_default();
-                    let body = serde_json::from_slice(body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
+                    let body = serde_json::from_slice(body)
+                        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()));
                     Ok(Answered::Other(Answer { status: response.status().as_u16(), body }))
                 }
                 Err(e) => Err(unreachable(e.to_string())),

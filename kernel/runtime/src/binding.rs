@@ -4,8 +4,8 @@
 //! two names. Only an interface that changed needs something between, and that is a [`Binding`] of its version.
 
 use crate::bindings::{
-    assets, blob, clock, completion, config, http, kv, log, memory, message, random, requests, secrets, sessions,
-    settings,
+    assets, blob, clock, completion, config, http, kv, lines, log, memory, message, random, requests, secrets,
+    sessions, settings,
 };
 use crate::http::{Http, HttpOf};
 use crate::linker::Interface;
@@ -97,6 +97,7 @@ impl<T: Imports> Binding<T> for Plain {
             Interface::Settings => either!(settings, i),
             Interface::Requests => either!(requests, i),
             Interface::Message => either!(message, i),
+            Interface::Lines => either!(lines, i),
             Interface::Blob => either!(blob, i),
             Interface::Completion => either!(completion, i),
             // Above: its names and versions are not the contract's.

@@ -26,8 +26,8 @@ mod generated {
 }
 
 pub use generated::carapace::plugin::{
-    assets, blob, clock, completion, config, http, kv, lines, log, memory, message, random, requests, secrets, sessions,
-    settings, types,
+    assets, blob, clock, completion, config, http, kv, lines, log, memory, message, random, requests, secrets,
+    sessions, settings, types,
 };
 pub use generated::exports::carapace::plugin::{channel, provider, tools};
 

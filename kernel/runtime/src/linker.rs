@@ -50,7 +50,7 @@ pub enum Interface {
 
 impl Interface {
     /// All.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Log,
         Self::Clock,
         Self::Random,

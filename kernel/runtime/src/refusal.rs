@@ -1,7 +1,8 @@
 //! What stands in place of an interface that was refused: every function answers `denied`, with the reason and the fix.
 
 use crate::bindings::{
-    HttpResponse, assets, blob, completion, http, kv, lines, memory, message, requests, secrets, sessions, settings, types,
+    HttpResponse, assets, blob, completion, http, kv, lines, memory, message, requests, secrets, sessions, settings,
+    types,
 };
 use crate::linker::Interface;
 use crate::state::{Core, Guest};

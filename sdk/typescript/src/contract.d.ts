@@ -371,6 +371,18 @@ declare module "carapace:plugin/channel" {
     code: number;
     reason: string;
   }
+  /** What a program on this computer wrote, that has shown the owner's token. */
+  export interface Line {
+    /**
+     * The name under which it is attached: 1 to 64 of `A-Z a-z 0-9 . _ -`. A message whose conversation and sender have this as their id, directly,
+     * is the owner's.
+     */
+    client: string;
+    /** The same line has the same id, however often it comes. */
+    id: string;
+    /** At most 64 KiB; perhaps of more lines than one. */
+    text: string;
+  }
   export type Event =
     | { tag: "item"; val: Item }
     /** The kernel gave up on the item of this cursor: move past it. */
@@ -383,6 +395,8 @@ declare module "carapace:plugin/channel" {
     | { tag: "opened"; val: number }
     | { tag: "frame"; val: Frame }
     | { tag: "closed"; val: Closed }
+    /** Only with `[lines]`. */
+    | { tag: "line"; val: Line }
     | { tag: "other"; val: [string, string] };
   export interface Timer {
     id: string;
@@ -431,7 +445,7 @@ declare module "carapace:plugin/channel" {
     timers: Array<Timer>;
     /** None = as before. */
     link: Link | null;
-    /** To a webhook; none = 200 without a body. */
+    /** To a webhook; none = 200 without a body. To a line: from 400 it is refused, and the body (text) says why. */
     response: WebhookResponse | null;
     extra: Pairs;
   }
@@ -469,6 +483,7 @@ declare module "carapace:plugin/channel" {
     replyTo: string | null;
     /** None larger than `file-limit`, at most 10; none at all without `[blob]`. */
     files: Array<File>;
+    /** `message`: the id of the message that is being answered, also where nobody needs to be shown which. */
     extra: Pairs;
   }
   /** One message of the platform, ready to be sent. */
@@ -790,6 +805,22 @@ declare module "carapace:plugin/message" {
      * was put on its way, for a person. `not-found` names the targets there are; `limit` after 8 messages of one call.
      */
     send(target: string, text: string): string;
+  }
+  const functions: Functions;
+  export default functions;
+}
+
+/** Programs on this computer that talk line by line and have shown the owner's token: what they write comes as the channel's event `line`. */
+declare module "carapace:plugin/lines" {
+  export type { Error } from "carapace:plugin/types";
+  import type { Error } from "carapace:plugin/types";
+  export interface Functions {
+    /**
+     * Writes to whoever is attached under this name, and returns when one of them has said that it has it. `key`: the same each time this is
+     * written, so that nothing is shown twice; 1 to 256 bytes. `text`: at most 256 KiB. `unavailable` if nobody is attached, or went before they
+     * said so.
+     */
+    write(client: string, key: string, text: string): void;
   }
   const functions: Functions;
   export default functions;

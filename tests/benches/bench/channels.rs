@@ -1,5 +1,5 @@
-//! Messages through channels, by webhook and by poll: how many a second are taken in, when nobody is answered and when everybody is, and how
-//! soon each is answered.
+//! Messages through channels, by webhook, by poll and through a socket: how many a second are taken in, when nobody is answered and when everybody
+//! is, how soon each is answered, and how soon after a kill.
 //!
 //! The platform at the other end and the model are in this process and answer at once.
 
@@ -10,19 +10,27 @@ use axum::extract::{Path, RawQuery, State};
 use axum::routing::{any, post};
 use carapace_tests::model::{Model, Piece, clock_us};
 use carapace_tests::{Kernel, KernelOptions, kernel};
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
+use tokio_tungstenite::tungstenite::Message;
 
-/// Messages of one run.
+/// Messages of one run, of which each is answered.
 const MESSAGES: usize = 2_000;
+/// Messages of one run that answers nobody.
+const HEARD: usize = 20_000;
+/// Kills.
+const KILLS: usize = 20;
 const CONVERSATIONS: [usize; 3] = [1, 100, 1_000];
 /// Webhooks under way at once.
-const SENDERS: usize = 32;
+const SENDERS: usize = 64;
 /// A run that takes longer has come to a standstill.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// The first person's number; the bot has another.
+const PERSON: usize = 1_001;
 const TOKEN: &str = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
 
 /// What comes back, and when it was asked.
@@ -43,12 +51,12 @@ impl Answers {
         self.count.send_modify(|n| *n += 1);
     }
 
-    async fn all(&self) {
+    async fn are(&self, least: usize) {
         let mut count = self.count.subscribe();
-        tokio::time::timeout(PATIENCE, count.wait_for(|n| *n >= MESSAGES))
-            .await
-            .expect("every message answered")
-            .unwrap();
+        let all = tokio::time::timeout(PATIENCE, count.wait_for(|n| *n >= least)).await;
+        if all.is_err() {
+            panic!("{} of {least} messages were answered", *self.count.borrow());
+        }
     }
 }
 
@@ -89,18 +97,27 @@ struct Run {
 
 pub(crate) async fn measure(report: &mut Report) {
     for conversations in CONVERSATIONS {
-        for (kind, heard) in [
-            ("webhook", by_webhook(conversations, Then::Nothing).await),
-            ("poll", by_poll(conversations, Then::Nothing).await),
+        for (kind, taken) in [
+            ("webhook", by_webhook(conversations, Then::Nothing).await.taken),
+            ("poll", by_poll(conversations, Then::Nothing).await.taken),
+            ("socket", by_socket(conversations).await),
         ] {
             let name = format!("channel, {kind}, {conversations} conversations: messages committed, none answered");
-            report.put(&name, MESSAGES as f64 / heard.taken.as_secs_f64(), "1/s", None, MESSAGES);
+            report.put(&name, HEARD as f64 / taken.as_secs_f64(), "1/s", None, HEARD);
         }
         let run = by_webhook(conversations, Then::Answer).await;
         shown(report, "webhook", conversations, &run);
         let run = by_poll(conversations, Then::Answer).await;
         shown(report, "poll", conversations, &run);
     }
+    let after = after_a_kill().await;
+    report.both(
+        "channel, webhook: from kill -9 to the answer to what was accepted before it",
+        &after,
+        "ms",
+        None,
+        None,
+    );
 }
 
 /// What follows from a message.
@@ -120,9 +137,16 @@ impl Then {
         }
     }
 
+    fn messages(self) -> usize {
+        match self {
+            Self::Nothing => HEARD,
+            Self::Answer => MESSAGES,
+        }
+    }
+
     async fn all(self, answers: &Answers) {
         if self == Self::Answer {
-            answers.all().await;
+            answers.are(MESSAGES).await;
         }
     }
 }
@@ -135,49 +159,89 @@ fn shown(report: &mut Report, kind: &str, conversations: usize, run: &Run) {
     report.both(&format!("{name}: from message to answer, under that load"), &run.each, "ms", None, None);
 }
 
-async fn by_webhook(conversations: usize, then: Then) -> Run {
-    async fn answer(State(answers): State<Arc<Answers>>, body: Bytes) {
-        let said: Value = serde_json::from_slice(&body).unwrap();
-        answers.arrived(said["text"].as_str().unwrap());
+/// A kernel that takes webhooks, and who sends them.
+struct Hooked {
+    kernel: Kernel,
+    answers: Arc<Answers>,
+    url: String,
+    http: reqwest::Client,
+    _model: Model,
+}
+
+impl Hooked {
+    async fn start(people: &[String], then: Then) -> Self {
+        async fn answer(State(answers): State<Arc<Answers>>, body: Bytes) {
+            let said: Value = serde_json::from_slice(&body).unwrap();
+            answers.arrived(said["text"].as_str().unwrap());
+        }
+        let (model, answers) = (echo().await, Answers::new());
+        let out = serve(Router::new().route("/", post(answer)).with_state(Arc::clone(&answers))).await;
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
+        let webhook = json!({ "endpoints": { "out": out }, "channel": then.policy(people), "limits": wide });
+        let options = options(&model, &json!({ "webhook": webhook }), json!({ "webhooks": { "port": port } }));
+        let kernel = Kernel::start(options.with_env("CARAPACE_PASSWORD", "correct horse battery staple"));
+        carapace_tests::owner::set_secret(kernel.state(), "token", "local/webhook/main", "a-token-of-the-bench");
+        let url = format!("http://127.0.0.1:{port}/channels/webhook/token");
+        Self { kernel, answers, url, http: kernel::client(reqwest::header::HeaderMap::new()), _model: model }
     }
-    let (model, answers) = (echo().await, Answers::new());
-    let out = serve(Router::new().route("/", post(answer)).with_state(Arc::clone(&answers))).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let people: Vec<String> = (0..conversations).map(|n| format!("person-{n}")).collect();
-    let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
-    let webhook = json!({ "endpoints": { "out": out }, "channel": then.policy(&people), "limits": wide });
-    let options = options(&model, &json!({ "webhook": webhook }), json!({ "webhooks": { "port": port } }));
-    let kernel = Kernel::start(options.with_env("CARAPACE_PASSWORD", "correct horse battery staple"));
-    carapace_tests::owner::set_secret(kernel.state(), "token", "local/webhook/main", "a-token-of-the-bench");
-    let url = format!("http://127.0.0.1:{port}/channels/webhook/token");
-    let http = kernel::client(reqwest::header::HeaderMap::new());
-    let post = async |n: usize| {
-        let body = json!({ "id": format!("m-{n}"), "from": format!("person-{}", n % conversations), "text": format!("@{}", clock_us()) });
+
+    /// Sends a message until it is taken.
+    async fn post(&self, n: usize, from: &str) {
+        let body = json!({ "id": format!("m-{n}"), "from": from, "text": format!("@{}", clock_us()) });
         loop {
-            let sent = http.post(&url).bearer_auth("a-token-of-the-bench").json(&body).send().await;
+            let sent = self.http.post(&self.url).bearer_auth("a-token-of-the-bench").json(&body).send().await;
             match sent.map(|answer| answer.status().as_u16()) {
                 Ok(202) => return,
                 // Its port opens once the secret is there; and a full mailbox says so.
                 Ok(404 | 429 | 503) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Ok(other) => panic!("the webhook answered {other}\n{}", kernel.log()),
+                Ok(other) => panic!("the webhook answered {other}\n{}", self.kernel.log()),
             }
         }
-    };
+    }
+}
+
+async fn by_webhook(conversations: usize, then: Then) -> Run {
+    let people: Vec<String> = (0..conversations).map(|n| format!("person-{n}")).collect();
+    let hooked = Hooked::start(&people, then).await;
+    let post = |n: usize| hooked.post(n, &people[n % conversations]);
     // The first one waits for the port; it counts as one of all.
     post(0).await;
     let begin = Instant::now();
     let next = std::sync::atomic::AtomicUsize::new(1);
     let sender = async || loop {
         let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if n >= MESSAGES {
+        if n >= then.messages() {
             return;
         }
         post(n).await;
     };
     futures::future::join_all((0..SENDERS).map(|_| sender())).await;
     let taken = begin.elapsed();
-    then.all(&answers).await;
-    Run { taken, answered: begin.elapsed(), each: answers.took.lock().unwrap().clone() }
+    then.all(&hooked.answers).await;
+    Run { taken, answered: begin.elapsed(), each: hooked.answers.took.lock().unwrap().clone() }
+}
+
+/// Each time, a message is taken, the kernel is killed before it can have been answered, and started again.
+async fn after_a_kill() -> Samples {
+    let person = "person-0".to_owned();
+    let mut hooked = Hooked::start(std::slice::from_ref(&person), Then::Answer).await;
+    hooked.post(0, &person).await;
+    hooked.answers.are(1).await;
+    let mut took = Samples::default();
+    for n in 1..=KILLS {
+        hooked.post(n, &person).await;
+        hooked.kernel.kill();
+        let begin = Instant::now();
+        let answered = *hooked.answers.count.borrow();
+        hooked.kernel.restart();
+        // One that was faster than the kill is none that was waited for.
+        if answered < n + 1 {
+            hooked.answers.are(n + 1).await;
+            took.add(begin.elapsed());
+        }
+    }
+    took
 }
 
 /// A Bot API with everything that is said there already said: <https://core.telegram.org/bots/api#getupdates>.
@@ -224,18 +288,18 @@ async fn by_poll(conversations: usize, then: Then) -> Run {
     });
     let app = Router::new().route(&format!("/bot{TOKEN}/{{method}}"), any(api)).with_state(Arc::clone(&platform));
     let base = serve(app).await;
-    let people: Vec<String> = (0..conversations).map(|n| (n + 1).to_string()).collect();
+    let people: Vec<String> = (0..conversations).map(|n| (PERSON + n).to_string()).collect();
     let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
     let telegram = json!({ "endpoints": { "api": base }, "channel": then.policy(&people), "limits": wide });
     let options = options(&model, &json!({ "telegram": telegram }), json!({ "webhooks": { "port": 0 } }));
     let _kernel = Kernel::start(options.with_env("TELEGRAM_BOT_TOKEN", TOKEN));
     let now = clock_us();
     let update = |n: usize| {
-        let who = n % conversations + 1;
+        let who = PERSON + n % conversations;
         let from = json!({ "id": who, "is_bot": false, "first_name": "P" });
         json!({ "update_id": n + 1, "message": { "message_id": n + 1, "date": 1, "chat": { "id": who, "type": "private" }, "from": from, "text": format!("@{now}") } })
     };
-    *platform.waiting.lock().unwrap() = (0..MESSAGES).map(update).collect();
+    *platform.waiting.lock().unwrap() = (0..then.messages()).map(update).collect();
     let begin = Instant::now();
     tokio::time::timeout(PATIENCE, platform.taken.notified()).await.expect("every message taken");
     then.all(&answers).await;
@@ -264,4 +328,53 @@ impl Platform {
         tokio::time::sleep(Duration::from_millis(100)).await;
         json!([])
     }
+}
+
+/// A workspace whose Socket Mode has everything to say at once: <https://docs.slack.dev/apis/events-api/using-socket-mode/>.
+async fn by_socket(conversations: usize) -> Duration {
+    async fn api(State(socket): State<Arc<str>>, Path(method): Path<String>) -> axum::Json<Value> {
+        axum::Json(match method.as_str() {
+            "auth.test" => json!({ "ok": true, "user_id": "U0CARAPACE", "user": "carapace", "bot_id": "B0CARAPACE" }),
+            "apps.connections.open" => json!({ "ok": true, "url": format!("{socket}/link?ticket=1") }),
+            other => panic!("{other} was called"),
+        })
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket: Arc<str> = format!("ws://{}", listener.local_addr().unwrap()).into();
+    let base = serve(Router::new().route("/api/{method}", any(api)).with_state(Arc::clone(&socket))).await;
+    let wide = json!({ "httpRequestsPerMinute": 1_000_000, "concurrency": 64 });
+    let slack = json!({ "channel": Then::Nothing.policy(&[]), "limits": wide,
+        "endpoints": { "api": format!("{base}/api"), "open": format!("{base}/api"), "events": &*socket } });
+    let model = echo().await;
+    let options = options(&model, &json!({ "slack": slack }), json!({ "webhooks": { "port": 0 } }));
+    let _kernel =
+        Kernel::start(options.with_env("SLACK_BOT_TOKEN", "xoxb-bench").with_env("SLACK_APP_TOKEN", "xapp-bench"));
+    let envelope = |n: usize| {
+        let ts = format!("{}.{:06}", 1_700_000_000 + n, n);
+        let channel = format!("D{:08}", n % conversations);
+        let event = json!({ "type": "message", "channel_type": "im", "channel": channel, "user": channel, "text": "hi", "ts": ts });
+        json!({ "type": "events_api", "envelope_id": format!("e-{n}"), "accepts_response_payload": false,
+            "payload": { "type": "event_callback", "event_id": format!("Ev{n}"), "event": event } })
+    };
+    let whole = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut sink, mut acks) = tokio_tungstenite::accept_async(stream).await.unwrap().split();
+        sink.send(Message::text(json!({ "type": "hello", "num_connections": 1 }).to_string())).await.unwrap();
+        let begin = Instant::now();
+        let says = async {
+            for n in 0..HEARD {
+                sink.feed(Message::text(envelope(n).to_string())).await.unwrap();
+            }
+            sink.flush().await.unwrap();
+        };
+        let hears = async {
+            let mut heard = 0;
+            while heard < HEARD {
+                heard += usize::from(acks.next().await.unwrap().unwrap().is_text());
+            }
+        };
+        futures::join!(says, hears);
+        begin.elapsed()
+    };
+    tokio::time::timeout(PATIENCE, whole).await.expect("every message acknowledged")
 }

@@ -122,7 +122,9 @@ fn message(format: Format, line: Line) -> Result<Message, String> {
         Format::Text => (text, key.clone(), None),
         Format::Json => {
             let said: Said = serde_json::from_str(&text).map_err(|e| {
-                format!("this console takes JSON, such as {{\"text\": \"hello\", \"id\": \"1\", \"thread\": \"work\"}}: {e}")
+                format!(
+                    "this console takes JSON, such as {{\"text\": \"hello\", \"id\": \"1\", \"thread\": \"work\"}}: {e}"
+                )
             })?;
             (said.text, said.id.unwrap_or_else(|| key.clone()), said.thread)
         }

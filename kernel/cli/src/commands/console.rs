@@ -2,10 +2,10 @@
 
 use super::chat::visible;
 use crate::args::ConsoleArgs;
+use crate::assembly::instance_id;
 use crate::client::{Client, Talking};
 use crate::failure::{Exit, Failure, OrFail, Outcome};
 use carapace_config::StatePaths;
-use carapace_contract::Name;
 use carapace_contract::lines::{FromProgram, ToProgram};
 use std::collections::VecDeque;
 use std::io::{BufRead, IsTerminal, Write};
@@ -65,7 +65,9 @@ pub(crate) async fn run(paths: &StatePaths, args: ConsoleArgs) -> Outcome {
             End::Quiet => {
                 return Err(Failure::new(Exit::Refused, format!("{} lines were refused", conversation.refused)));
             }
-            End::Lost(why) => eprintln!("(the connection ended: {}; it goes on when the assistant is back)", visible(&why)),
+            End::Lost(why) => {
+                eprintln!("(the connection ended: {}; it goes on when the assistant is back)", visible(&why))
+            }
         }
         tokio::select! {
             back = back(paths, &path) => (client, talk) = back?,
@@ -89,14 +91,13 @@ async fn back(paths: &StatePaths, path: &str) -> Outcome<(Client, Talking)> {
 }
 
 fn path(args: &ConsoleArgs) -> Outcome<String> {
-    let (component, instance) = args.channel.split_once('/').unwrap_or((&args.channel, "main"));
-    let name = |text: &str| text.parse::<Name>().map_err(|e| Failure::new(Exit::Usage, e.to_string()));
+    let channel = instance_id(&args.channel)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if args.name.is_empty() || !args.name.chars().all(plain) {
         let why = format!("`{}` is no name for a program: use A-Z a-z 0-9 . _ -", visible(&args.name));
         return Err(Failure::new(Exit::Usage, why));
     }
-    Ok(format!("/api/lines/{}/{}?as={}", name(component)?, name(instance)?, args.name))
+    Ok(format!("/api/lines/{}/{}?as={}", channel.name(), channel.id(), args.name))
 }
 
 /// Lines of stdin, as they come. A thread of its own: a read cannot be given up.

@@ -307,3 +307,21 @@ fn a_socket_grows_in_each_of_its_parts_and_an_optional_one_can_be_refused_with_i
     let older: CapabilitySet = serde_json::from_value(stored).unwrap();
     assert!(older.sockets.is_empty() && !older.covers(&set), "a grant from before there were sockets grants none");
 }
+
+#[test]
+fn lines_are_a_channels_and_say_whose_words_they_carry() {
+    let head = "[component]\nname = \"c\"\nversion = \"0.1.0\"\ncontract = \"0.1\"\ndescription = \"d\"\n[lines]\n";
+    let text = format!("{head}optional = true\n[channel]\n");
+    let set: CapabilitySet = (&Manifest::parse(&text).unwrap()).into();
+    let said = screen(&set, None);
+    assert!(said.contains("lines (optional): talks line by line with programs on this computer"), "{said}");
+    assert!(said.contains("says that it is you who writes there"), "{said}");
+    let refused = set.without_optional(&["lines".to_owned()]);
+    assert!(!refused.lines && refused.covers(&set));
+    assert_eq!(crate::diff::growth(&refused, &set)[0].capability, "lines");
+    let lonely = Manifest::parse(&format!("{head}[provider]\n")).unwrap_err().to_string();
+    assert!(lonely.contains("add [channel], or remove [lines]"), "{lonely}");
+    // No tool uses them: they are the channel's own.
+    let tool = format!("{head}[channel]\n[[tool]]\nname = \"t\"\nuses = [\"lines\"]\n");
+    assert!(Manifest::parse(&tool).unwrap_err().to_string().contains("`lines` is nothing a tool can use"));
+}

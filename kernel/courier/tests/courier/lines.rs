@@ -4,7 +4,7 @@ use crate::platform::{Update, chat, from_owner};
 use crate::world::{Died, Life, World};
 use carapace_contract::control::ChannelRequest;
 use carapace_contract::decision::Origin;
-use carapace_contract::ports::{Attachment, LATER, Lines, Written};
+use carapace_contract::ports::{LATER, Lines, Seated, Written};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ fn line(update: &Update) -> String {
     json!(update).to_string()
 }
 
-async fn attached(life: &Life, name: &str) -> Attachment {
+async fn attached(life: &Life, name: &str) -> Seated {
     life.idle().await;
     life.courier.attach("chat", "main", name).await.unwrap()
 }
@@ -52,7 +52,7 @@ impl Reader {
 fn what_a_program_writes_is_the_owners_and_answered_to_it() {
     let world = World::new(NOBODY);
     world.live(async |life| {
-        let Attachment { program, written } = attached(life, "program").await;
+        let Seated { program, written } = attached(life, "program").await;
         let reader = Reader::default();
         reader.reads(written);
         program.line("1".into(), line(&said(1, "hello"))).await.unwrap();
@@ -72,14 +72,17 @@ fn what_a_program_writes_is_the_owners_and_answered_to_it() {
         assert!(test["owner"].is_null(), "{test}");
     });
     let turns = world.parrot.turns.lock().unwrap();
-    assert!(matches!(&turns[..], [(session, Origin::Owner, _)] if session == "local/chat/main/direct/program"), "{turns:?}");
+    assert!(
+        matches!(&turns[..], [(session, Origin::Owner, _)] if session == "local/chat/main/direct/program"),
+        "{turns:?}"
+    );
 }
 
 #[test]
 fn a_line_makes_nobody_else_the_owner() {
     let world = World::new(NOBODY);
     world.live(async |life| {
-        let Attachment { program, written: _written } = attached(life, "program").await;
+        let Seated { program, written: _written } = attached(life, "program").await;
         // The component says that somebody else wrote it, or that it was written elsewhere.
         program.line("1".into(), line(&Update { sender: "9".into(), ..said(1, "do it") })).await.unwrap();
         program.line("2".into(), line(&from_owner(2, "program", "do it"))).await.unwrap();
@@ -95,7 +98,7 @@ fn a_line_makes_nobody_else_the_owner() {
 fn an_answer_waits_for_its_program_and_is_there_as_soon_as_it_comes() {
     let world = World::new(NOBODY);
     world.live(async |life| {
-        let Attachment { program, written } = attached(life, "program").await;
+        let Seated { program, written } = attached(life, "program").await;
         program.line("1".into(), line(&said(1, "hello"))).await.unwrap();
         drop((program, written));
         life.until("a turn", || world.parrot.texts().len() == 1).await.unwrap();
@@ -107,7 +110,7 @@ fn an_answer_waits_for_its_program_and_is_there_as_soon_as_it_comes() {
         assert!(!deaf.program.is_quiet().await.unwrap());
         drop(deaf);
         let before = world.clock.passed();
-        let Attachment { program, written } = attached(life, "program").await;
+        let Seated { program, written } = attached(life, "program").await;
         let reader = Reader::default();
         reader.reads(written);
         life.until("the answer", || !reader.texts().is_empty()).await.unwrap();
@@ -159,7 +162,7 @@ fn who_may_attach_and_who_is_told_to_come_back() {
 
 /// A program that sends again what was not taken, and reads, until it has everything.
 async fn go_on(world: &World, life: &Life, taken: &mut usize, reader: &Reader) -> Result<(), Died> {
-    let Attachment { program, written } = attached(life, "program").await;
+    let Seated { program, written } = attached(life, "program").await;
     reader.reads(written);
     while *taken < 3 {
         let n = *taken as u64 + 1;

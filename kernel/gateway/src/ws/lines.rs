@@ -11,7 +11,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
 use carapace_contract::Denial;
 use carapace_contract::lines::{FromProgram, ToProgram};
-use carapace_contract::ports::{Attachment, LATER, Program, Written};
+use carapace_contract::ports::{LATER, Program, Seated, Written};
 use futures::stream::SplitSink;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use serde::Deserialize;
@@ -83,8 +83,8 @@ pub(crate) async fn of(
 
 type Taking = Pin<Box<dyn Future<Output = (String, Result<(), Denial>)> + Send>>;
 
-async fn talk(socket: WebSocket, shared: &Shared, attachment: Attachment) {
-    let Attachment { program, mut written } = attachment;
+async fn talk(socket: WebSocket, shared: &Shared, attachment: Seated) {
+    let Seated { program, mut written } = attachment;
     let (mut sink, mut stream) = socket.split();
     let (mut ahead, mut taking) = (VecDeque::new(), None::<Taking>);
     let mut unsaid: HashMap<String, Vec<oneshot::Sender<()>>> = HashMap::new();

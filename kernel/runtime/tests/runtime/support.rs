@@ -7,8 +7,8 @@ use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Limits;
 use carapace_registry::{VerifiedPackage, testing};
 use carapace_runtime::bindings::{
-    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, log, memory, message, provider,
-    random, requests, secrets, sessions, settings, tools, types,
+    HttpResponse, ResponseBody, assets, blob, clock, completion, config, http, kv, lines, log, memory, message,
+    provider, random, requests, secrets, sessions, settings, tools, types,
 };
 use carapace_runtime::engine_types::Result;
 use carapace_runtime::{
@@ -222,6 +222,13 @@ impl blob::Host for State {
     async fn read(&mut self, _: String, _: u64, _: u32) -> Result<Result<Vec<u8>, types::Error>> {
         self.core.host_call()?;
         Ok(Ok(Vec::new()))
+    }
+}
+
+impl lines::Host for State {
+    async fn write(&mut self, _: String, _: String, _: String) -> Result<Result<(), types::Error>> {
+        self.core.host_call()?;
+        Ok(Ok(()))
     }
 }
 

@@ -5,8 +5,8 @@ use super::fake::Entry;
 use super::protocol::{Call, Outcome as Said};
 use super::test_host::wrong;
 use crate::channel::{
-    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, File, Frame, Item, Line, Outgoing, Part,
-    PollResponse, Receipt,
+    Attachment, Closed, Content, Conversation, Description, Dial, Event, Failure, File, Frame, Item, Line, Outgoing,
+    Part, PollResponse, Receipt,
 };
 use crate::glue::{AnyChannel, wit_channel as wit};
 use serde::de::DeserializeOwned;
