@@ -417,6 +417,8 @@ pub struct Content {
     pub text: String,
     /// The message it answers.
     pub reply_to: Option<String>,
+    /// The message that led to it, whether or not that is to be named; none if no message did.
+    pub about: Option<String>,
     /// Files with it; they have names.
     pub files: Vec<Media>,
 }

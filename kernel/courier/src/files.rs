@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_said() {
-        let content = |files| Content { text: "here".to_owned(), files, reply_to: None };
+        let content = |files| Content { text: "here".to_owned(), files, ..Content::default() };
         let given = fitting(Some(&channel(10, true)), content(vec![file("a", 10), file("b_c", 11)]));
         assert_eq!(given.files, [file("a", 10)]);
         assert_eq!(given.text, "here\n\n(b\\_c (a/b, 11 bytes): it is too large to be sent here)");
