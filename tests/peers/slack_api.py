@@ -74,6 +74,7 @@ def emit(event):
     d = Delivery(event)
     queue.append(d)
     asyncio.get_running_loop().create_task(deliver(d))
+    return d
 
 
 async def deliver(d):
@@ -470,10 +471,25 @@ def say(p):
             file["url_private_download"] = address(file["id"])
     here["messages"][ts] = message
     at = {"channel": cid, "event_ts": ts}
-    emit({**message, **at, "channel_type": kind})
+    told = [{**message, **at, "channel_type": kind}]
     if f"<@{ME}>" in p["text"] and kind != "im":
-        emit({**{k: v for k, v in message.items() if k not in ("subtype", "parent_user_id")}, **at, "type": "app_mention"})
+        # Its files are not always told: https://github.com/slackapi/bolt-python/issues/925 and what apps have met since.
+        left_out = ("subtype", "parent_user_id", *([] if p.get("mention_files", True) else ["files"]))
+        told.append({**{k: v for k, v in message.items() if k not in left_out}, **at, "type": "app_mention"})
+    if p.get("mention") == "first":
+        asyncio.get_running_loop().create_task(in_turn(reversed(told)))
+    else:
+        # An app need not subscribe to messages.
+        for event in told[p.get("mention") == "only":]:
+            emit(event)
     return {"ts": ts}
+
+
+async def in_turn(events):
+    for event in events:
+        d = emit(event)
+        async with changed:
+            await changed.wait_for(lambda: d not in queue)
 
 
 def edit(p):

@@ -46,6 +46,8 @@ const NPM: &[&str] = &[
     "@sigstore/bundle@5.0.1",
     "@sigstore/protobuf-specs@0.5.2",
     "@sigstore/verify@4.1.3",
+    "@discordjs/ws@2.0.4",
+    "@discordjs/rest@2.6.3",
 ];
 
 /// Our own scripts beside the peers.
@@ -163,8 +165,20 @@ pub struct ChatClient {
 /// One of our own scripts that drives such a client, run by that Python.
 pub fn chat_client(name: &str, arguments: &[&str]) -> Result<ChatClient, String> {
     let mut c = Command::new(chat()?.join("python"));
-    c.arg(script(name)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = c.spawn().map_err(|e| e.to_string())?;
+    c.arg(script(name)).args(arguments);
+    under_way(c)
+}
+
+/// The same for a client from npm, run by Node.js. The script is told first where `node_modules` is.
+pub fn npm_client(name: &str, arguments: &[&str]) -> Result<ChatClient, String> {
+    let mut c = Command::new("node");
+    c.arg(script(name)).arg(npm()?).args(arguments);
+    under_way(c)
+}
+
+fn under_way(mut client: Command) -> Result<ChatClient, String> {
+    client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = client.spawn().map_err(|e| e.to_string())?;
     let out = child.stdout.take().ok_or("it has no output")?;
     Ok(ChatClient { child, lines: std::io::BufRead::lines(std::io::BufReader::new(out)) })
 }

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use carapace_tests::chat::{Telegram, stands, until};
+use carapace_tests::chat::{Telegram, png, stands, until};
 use carapace_tests::discord::Discord;
 use carapace_tests::model::{Model, Piece};
 use carapace_tests::signal::Signal;
@@ -20,15 +20,6 @@ use carapace_tests::slack::{self, Slack};
 use carapace_tests::{Kernel, owner, peer};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// A PNG as its header says.
-fn png(width: u32, height: u32) -> Vec<u8> {
-    let mut data = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
-    data.extend(width.to_be_bytes());
-    data.extend(height.to_be_bytes());
-    data.extend(b"\x08\x06\0\0\0\0\0\0\0");
-    data
-}
 
 /// Bytes in which a careless form would end.
 fn hostile_pdf() -> Vec<u8> {

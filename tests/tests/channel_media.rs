@@ -10,22 +10,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use carapace_tests::chat::{Telegram, answers, post, stands, until};
+use carapace_tests::chat::{Telegram, answers, png, post, stands, until};
 use carapace_tests::discord::{Discord, TOKEN};
 use carapace_tests::server::Server;
 use carapace_tests::signal::Signal;
 use carapace_tests::slack::Slack;
 use carapace_tests::{Kernel, peer, peers};
 use serde_json::{Value, json};
-
-/// A PNG as its header says; nobody here decodes the rest.
-fn png(width: u32, height: u32) -> Vec<u8> {
-    let mut data = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
-    data.extend(width.to_be_bytes());
-    data.extend(height.to_be_bytes());
-    data.extend(b"\x08\x06\0\0\0\0\0\0\0");
-    data
-}
 
 fn images(asked: &Value) -> Vec<String> {
     let parts = asked["body"]["messages"].as_array().unwrap().iter().filter_map(|m| m["content"].as_array()).flatten();

@@ -62,6 +62,52 @@ async fn discord_py_talks_through_our_discord_as_through_the_real_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn discordjs_talks_through_our_discord_as_through_the_real_one() {
+    for transport in ["plain", "zlib"] {
+        let discord = peer!("Discord", Discord::start(300));
+        discord.control("channel", json!({ "id": "500" })).await;
+        let client = peers::npm_client("discord_ws.mjs", &[&discord.0.base, TOKEN, transport, "5"]);
+        let mut client = peer!("@discordjs/ws", client);
+        assert_eq!(client.says(), "ready");
+        discord.say("7", "500", "hello", json!({})).await;
+        let sent = discord.sent(2).await;
+        assert_eq!((&sent[0]["content"], &sent[0]["reply"]), (&json!("You: hello"), &json!(true)));
+        assert_eq!(sent[1]["files"], json!(["note.txt"]));
+        // What is said while it is away is told when it comes back to the same session.
+        discord.control("cut", json!({})).await;
+        discord.direct("7", "while away").await;
+        assert_eq!((client.says(), client.says()), ("closed 1006".to_owned(), "resumed".to_owned()));
+        assert_eq!(discord.sent(4).await[2]["content"], "You: while away");
+        discord.control("reconnect", json!({})).await;
+        assert_eq!((client.says(), client.says()), ("closed 4200".to_owned(), "resumed".to_owned()));
+        discord.direct("7", "as asked").await;
+        discord.sent(6).await;
+        // Nothing comes through any more: that its heartbeats are not answered is what it notices.
+        let opened = discord.state().await["resumes"].as_array().unwrap().len();
+        discord.control("deaf", json!({ "on": true })).await;
+        assert_eq!(client.says(), "closed 4200");
+        discord.control("deaf", json!({ "on": false })).await;
+        assert_eq!(client.says(), "resumed");
+        discord.direct("7", "awake again").await;
+        discord.sent(8).await;
+        assert_eq!(discord.state().await["resumes"].as_array().unwrap().len(), opened + 1);
+        discord.control("invalidate", json!({ "resumable": false })).await;
+        assert_eq!((client.says(), client.says()), ("closed 1000".to_owned(), "ready".to_owned()));
+        discord.control("beat", json!({})).await;
+        discord.direct("7", "anew").await;
+        let heartbeats = client.says();
+        let answered: usize = heartbeats.strip_suffix(" heartbeats").unwrap().parse().unwrap();
+        client.ends();
+        let state = discord.state().await;
+        assert_eq!((state["identifies"].as_u64(), state["resumes"].as_array().unwrap().len()), (Some(2), 3), "{state}");
+        let sent = state["heartbeats"].as_array().unwrap();
+        assert!(answered > 3 && answered <= sent.len(), "{answered} of {}", sent.len());
+        // Each says what was heard last; before anything was, nothing.
+        assert!(sent.iter().any(|d| d.as_u64().is_some_and(|heard| heard > 1)), "{state}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_let_in_and_answered_and_after_a_restart_the_session_goes_on() {
     let discord = peer!("Discord", Discord::start(500));
     let model = peer!("aimock", peers::aimock(&answers("**Hello** @everyone <@7> snake_case"), &[]));

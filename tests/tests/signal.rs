@@ -48,17 +48,22 @@ async fn a_stranger_is_let_in_and_a_group_is_answered_where_it_names_the_assista
     connected(&signal, &kernel).await;
     let (_, ann) = signal.say("+4915100000007", "hi there", json!({})).await;
     let sent = signal.sent(1).await;
+    assert!(signal.told("receipts", 0).await.is_empty(), "a stranger learns nothing of what was read");
     let list: Value = serde_json::from_str(&owner::done(kernel.state(), &["pairing", "list", "--json"])).unwrap();
     let code = list["pending"][0]["code"].as_str().unwrap().to_owned();
     assert!(sent[0]["message"].as_str().unwrap().contains(&code) && sent[0]["recipients"] == json!([ann]), "{sent:?}");
     owner::done(kernel.state(), &["pairing", "approve", &code, "--owner"]);
-    signal.say("+4915100000007", "and now?", json!({})).await;
+    let (asked, _) = signal.say("+4915100000007", "and now?", json!({})).await;
     assert_eq!(signal.sent(2).await[1]["message"], "Hello here (https://example.com).");
 
     let group =
         json!({ "groupId": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "groupName": "Team", "type": "DELIVER" });
     signal.say("+4915100000007", "just talking", json!({ "groupInfo": group })).await;
     let mention = json!([{ "start": 0, "length": 1, "number": NUMBER, "name": "Carapace", "uuid": "u" }]);
+    // A stranger in the group.
+    signal
+        .say("+4915100000008", "\u{fffc} who are you?", json!({ "groupInfo": group, "mentions": mention.clone() }))
+        .await;
     let (at, _) =
         signal.say("+4915100000007", "\u{fffc} and here?", json!({ "groupInfo": group, "mentions": mention })).await;
     let sent = signal.sent(3).await;
@@ -68,8 +73,12 @@ async fn a_stranger_is_let_in_and_a_group_is_answered_where_it_names_the_assista
     signal
         .say("+4915100000007", "", json!({ "message": null, "reaction": { "emoji": "+", "targetSentTimestamp": at } }))
         .await;
-    signal.say("+4915100000007", "last", json!({})).await;
+    let (last, _) = signal.say("+4915100000007", "last", json!({})).await;
     assert_eq!(signal.sent(4).await.len(), 4);
+    // What became a turn was read, and nothing else.
+    let read: Vec<Value> = signal.told("receipts", 3).await;
+    let read: Vec<_> = read.iter().map(|r| (r["recipient"].clone(), r["timestamp"].clone())).collect();
+    assert_eq!(read, [asked, at, last].map(|at| (json!(ann), json!(at))));
     assert_eq!(peers::asked(&model).await.len(), 3);
     assert!(!signal.control("typed", json!({})).await.as_array().unwrap().is_empty());
 }
@@ -115,10 +124,14 @@ async fn what_was_handed_out_survives_kills_although_it_is_handed_out_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_account_it_waits_for_one_and_a_server_that_is_away_is_waited_for() {
+async fn without_an_account_it_says_what_to_do_and_a_server_that_is_away_is_waited_for() {
     let model = peer!("aimock", peers::aimock(&answers("Here."), &[]));
     let kernel = Kernel::start(KernelOptions::openai(&format!("{}/v1", model.base)));
-    stands(&kernel, INSTANCE, "running").await;
+    let stopped = stands(&kernel, INSTANCE, "stopped").await;
+    assert!(stopped["why"].as_str().unwrap().contains("config: { number:"), "{stopped}");
+    // It came with the others, and is not missed.
+    let ready = kernel.http().get(format!("{}/health/ready", kernel.base)).send().await.unwrap().text().await.unwrap();
+    assert!(!ready.contains("signal"), "{ready}");
     drop(kernel);
     let nowhere = peers::nowhere();
     let config = format!(

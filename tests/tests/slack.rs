@@ -101,6 +101,29 @@ async fn pushed_events_are_taken_once_and_only_if_slack_signed_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_a_mention_is_not_lost_whichever_of_its_two_events_comes_first() {
+    let slack = peer!("Slack", Slack::start());
+    let model = peer!("aimock", peers::aimock(&answers("Seen."), &[]));
+    let kernel = Kernel::start(slack.by_socket(&model, "channel: { owner: ['U1'] }"));
+    until("a connection", &kernel, async || (slack.state().await["sockets"] == 1).then_some(())).await;
+    for (n, order) in ["first", "second"].into_iter().enumerate() {
+        let file = json!({ "id": format!("F{n}"), "name": format!("report-{n}.pdf"), "mimetype": "application/pdf", "data": "JVBERi0xLjc=" });
+        let said = json!({ "user": "U1", "channel": "C1", "text": format!("<@{ME}> look"), "mention": order, "mention_files": false,
+            "more": { "subtype": "file_share", "files": [file] } });
+        slack.control("say", said).await;
+        assert_eq!(slack.sent(n + 1).await.len(), n + 1);
+        assert!(asked(&model).await[n].contains(&format!("report-{n}.pdf")), "the mention came {order}");
+    }
+    // Where nothing but the mention is told, it is a message all the same; by then nothing else waits.
+    let alone = json!({ "user": "U1", "channel": "C1", "text": format!("<@{ME}> alone"), "mention": "only" });
+    slack.control("say", alone).await;
+    assert_eq!(slack.sent(3).await.len(), 3);
+    until("everything being acknowledged", &kernel, async || (slack.state().await["waiting"] == 0).then_some(())).await;
+    let texts = asked(&model).await;
+    assert!(texts.len() == 3 && texts[2].contains("alone"), "{texts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn over_a_socket_events_are_acknowledged_and_a_new_connection_takes_over_without_a_gap() {
     let slack = peer!("Slack", Slack::start());
     let model = peer!("aimock", peers::aimock(&answers("Yes."), &[]));

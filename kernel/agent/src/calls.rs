@@ -372,8 +372,8 @@ fn flatten(parts: Vec<Part>) -> (String, Vec<Part>) {
                 words.push(format!("[{}: it goes along with the answer, where files can be shown]", media.in_words()));
                 beside.push(Part::Media(media));
             }
-            Part::Image { .. } => beside.push(part),
-            Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+            // No tool answers these: an image or a file of one is media by now.
+            Part::Image { .. } | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }
     (words.join("\n"), beside)

@@ -40,7 +40,7 @@ impl Status for Desk {
         let mut status = self.owner.status().await;
         for (id, why) in self.courier.not_ready() {
             // One that nobody has set up is not missed: it came with the others.
-            if !self.host.lacks_a_secret(&id).await {
+            if !self.host.is_unset(&id).await {
                 status.not_ready.push(why);
             }
         }

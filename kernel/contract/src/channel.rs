@@ -432,9 +432,8 @@ pub struct Content {
     pub text: String,
     /// The message it answers, where it is shown as an answer to that.
     pub reply_to: Option<String>,
-    /// The message it answers.
-    #[serde(default)]
-    pub message: Option<String>,
+    /// The message that led to it, whether or not that is to be named; none if no message did.
+    pub about: Option<String>,
     /// Files with it; they have names.
     pub files: Vec<Media>,
 }

@@ -120,14 +120,14 @@ impl Inner {
                     options: TurnOptions::default(),
                     place: Some(self.place(instance, &message).await?),
                 };
-                let reply_to = inbound::answered(&message);
-                let answers = Some(message.id.clone()).filter(|id| !id.is_empty());
+                let (reply_to, about) = (inbound::answered(&message), inbound::about(&message));
                 let priority = if origin == Origin::Owner { 10 } else { 0 };
                 let draft = Draft {
                     inner: self,
                     instance,
                     conversation: &message.conversation,
                     reply_to: reply_to.clone(),
+                    about: about.clone(),
                     priority,
                     expires_ms: self.clock.now_ms().saturating_add(WORTH_MS),
                     key: draft::key(id),
@@ -144,7 +144,7 @@ impl Inner {
                 let Answer { run, text, files } = answer?;
                 (!text.trim().is_empty() || !files.is_empty()).then(|| Say {
                     conversation: message.conversation,
-                    content: Content { text, reply_to, message: answers, files },
+                    content: Content { text, reply_to, about, files },
                     run,
                     priority,
                     expires_ms: self.clock.now_ms().saturating_add(WORTH_MS),

@@ -48,6 +48,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// What the wall may be put back by without its being noticed, ms.
+const SLACK_MS: i128 = 1_000;
+
+/// Notices that the wall is put back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wall {
+    /// The wall, less the steady clock.
+    ahead_ms: i128,
+}
+
+impl Wall {
+    /// As it stands now.
+    pub(crate) fn of(clock: &dyn Clock) -> Self {
+        Self { ahead_ms: i128::from(clock.now_ms()) - i128::from(clock.steady_ms()) }
+    }
+
+    /// Whether it was put back, by a second or more, since this last said so. That it was put forward in between is no matter.
+    pub(crate) fn was_put_back(&mut self, clock: &dyn Clock) -> bool {
+        let now = Self::of(clock);
+        let back = now.ahead_ms < self.ahead_ms - SLACK_MS;
+        self.ahead_ms = if back { now.ahead_ms } else { now.ahead_ms.max(self.ahead_ms) };
+        back
+    }
+}
+
 /// A moment to come, by whichever of the two clocks gets there first: the steady one does not count the time that a machine sleeps, and
 /// the wall may be put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -31,6 +31,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) instance: &'a InstanceId,
     pub(crate) conversation: &'a Conversation,
     pub(crate) reply_to: Option<String>,
+    pub(crate) about: Option<String>,
     pub(crate) priority: i32,
     pub(crate) expires_ms: u64,
     pub(crate) key: String,
@@ -147,7 +148,8 @@ impl Draft<'_> {
 
     /// The first message of what there is so far, and whether that is all.
     async fn rendered(&self, text: &str) -> Result<(RenderedPart, bool), String> {
-        let content = Content { text: text.to_owned(), reply_to: self.reply_to.clone(), ..Content::default() };
+        let (reply_to, about) = (self.reply_to.clone(), self.about.clone());
+        let content = Content { text: text.to_owned(), reply_to, about, files: Vec::new() };
         let parts = self.inner.channels.render(self.instance, self.conversation, content).await;
         let parts = parts.map_err(|f| f.to_string())?;
         let whole = parts.len() == 1;

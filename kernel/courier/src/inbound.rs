@@ -78,7 +78,12 @@ fn described(file: &Attachment, found: &File) -> String {
 
 /// The message that an answer refers to: in a group, where others write in between.
 pub(crate) fn answered(message: &ChannelMessage) -> Option<String> {
-    (message.conversation.kind != ConversationKind::Direct && !message.id.is_empty()).then(|| message.id.clone())
+    about(message).filter(|_| message.conversation.kind != ConversationKind::Direct)
+}
+
+/// The message that an answer is about, where its platform has an id for it.
+pub(crate) fn about(message: &ChannelMessage) -> Option<String> {
+    Some(message.id.clone()).filter(|id| !id.is_empty())
 }
 
 /// What a stranger reads.
@@ -128,6 +133,7 @@ mod tests {
         direct.attachments.clear();
         assert_eq!(text(&direct, false, &[]), "look");
         assert_eq!((answered(&message()), answered(&direct)), (Some("m".into()), None));
+        assert_eq!((about(&direct), about(&ChannelMessage { id: String::new(), ..direct })), (Some("m".into()), None));
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! The outbox worker of a channel instance: what is due leaves, in the order of its conversation, several conversations at once.
 
-use crate::clock::{Moment, SLICE_MS};
+use crate::clock::{Moment, SLICE_MS, Wall};
 use crate::courier::{HOLDER, Inner};
 use crate::ingress::LONGEST_ASKED_MS;
 use crate::sending::{Addressed, Detail, settle};
 use crate::slot::Slot;
 use carapace_contract::InstanceId;
-use carapace_store::{Batch, Lease, OutboxState, StoreError};
+use carapace_store::{Batch, Lease, OutboxState, StoreError, Ulid};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const AT_ONCE: usize = 4;
 /// Rows that are settled in one batch.
 const MOST_ROWS: usize = 256;
+/// Rows that are put right after the clock was put back.
+const MOST_WRONG: usize = 4_096;
 /// How long the lease holds unless it is renewed.
 const LEASE: Duration = Duration::from_secs(3_600);
 /// When it is renewed, ms.
@@ -52,8 +54,11 @@ async fn worked(inner: &Inner, slot: &Slot, cancel: &CancellationToken) -> Resul
     let lease = inner.store.lease_acquire(&format!("outbox:{instance}"), HOLDER, LEASE).await?;
     let mut renew = Moment::after(clock, RENEW_MS);
     let mut sending = FuturesUnordered::new();
-    // Conversations that are written to: what is on its way and not noted yet looks as if it were due.
-    let mut busy: HashSet<String> = HashSet::new();
+    // Conversations that are written to, and with what: what is on its way and not noted yet looks as if it were due.
+    let mut busy: HashMap<String, Ulid> = HashMap::new();
+    let mut wall = Wall::of(clock);
+    // When to look at how long parts wait: now, for what another life of the kernel has noted.
+    let mut look = Some(Moment::after(clock, 0));
     let mut paused: Option<Moment> = None;
     // Its component is not there; it is looked for again when something changes, and now and then.
     let mut gone: Option<Moment> = None;
@@ -68,15 +73,21 @@ async fn worked(inner: &Inner, slot: &Slot, cancel: &CancellationToken) -> Resul
         }
         paused = paused.filter(|p| p.left(clock) > 0);
         gone = gone.filter(|g| g.left(clock) > 0);
+        let put_back = wall.was_put_back(clock);
+        if put_back || look.is_some_and(|l| l.left(clock) == 0) {
+            // Once more a while after it was put back: something may just have been noted by the old time.
+            look = put_back.then(|| Moment::after(clock, SLICE_MS));
+            put_right(inner, instance, &lease, &busy).await?;
+        }
         let now = clock.now_ms();
         expire(inner, &name, &lease, now).await?;
         let free = AT_ONCE.saturating_sub(busy.len());
         if paused.is_none() && gone.is_none() && free > 0 && !cancel.is_cancelled() {
             let due = inner.store.outbox_due(&name, now, LONGEST_ASKED_MS, AT_ONCE).await?;
-            for entry in due.into_iter().filter(|e| !busy.contains(&e.row.conversation)).take(free).collect::<Vec<_>>()
-            {
+            let due = due.into_iter().filter(|e| !busy.contains_key(&e.row.conversation)).take(free);
+            for entry in due.collect::<Vec<_>>() {
                 let conversation = entry.row.conversation.clone();
-                busy.insert(conversation.clone());
+                busy.insert(conversation.clone(), entry.row.id);
                 sending.push(async { (conversation, inner.send(instance, &lease, entry).await) });
             }
         }
@@ -151,6 +162,35 @@ async fn settle_all(
         inner.store.commit(batch).await?;
     }
     Ok(())
+}
+
+/// Lets no part wait longer than it was put off for: when that is over was noted by a clock that may have been put back since. What was never
+/// tried, nobody put off.
+async fn put_right(
+    inner: &Inner,
+    instance: &InstanceId,
+    lease: &Lease,
+    busy: &HashMap<String, Ulid>,
+) -> Result<(), StoreError> {
+    let now = inner.clock.now_ms();
+    let waiting = inner.store.outbox_entries(Some(&instance.to_string()), &[OutboxState::Pending], MOST_WRONG).await?;
+    let mut batch = Batch::new().lease(lease.name.clone(), lease.token);
+    for entry in waiting.iter().filter(|e| !busy.values().any(|id| *id == e.row.id)) {
+        let detail = Detail::of(entry);
+        let latest = now.saturating_add(detail.wait_ms);
+        if entry.row.not_before_ms > latest {
+            batch = batch.outbox_state(entry.row.id, detail.change(OutboxState::Pending, Some(latest)));
+        }
+    }
+    if batch.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(%instance, "the clock was put back: parts that wait are tried in their time all the same");
+    match inner.store.commit(batch).await {
+        // The owner dropped one meanwhile.
+        Err(e) if e.is_conflict() || e.is_missing() => Ok(()),
+        other => other.map(|_| ()),
+    }
 }
 
 /// Gives up what nobody waits for any more.

@@ -36,6 +36,9 @@ pub(crate) struct Detail {
     pub(crate) failures: u32,
     /// How often the component broke on it.
     pub(crate) broken: u32,
+    /// How long it was put off when it last failed, ms.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) wait_ms: u64,
     /// The last failure, for a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -45,6 +48,11 @@ pub(crate) struct Detail {
     /// It cannot take the place of anything: it is sent as it is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) anew: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Detail {
@@ -135,7 +143,7 @@ impl Inner {
             // What was to be changed is gone, or too old: then it is said anew.
             Err(f) if edited.is_some() && f.kind == ChannelFailureKind::Final => {
                 tracing::info!(%instance, error = %f, "a message could not be changed; the answer is sent as another one");
-                detail.anew = true;
+                (detail.anew, detail.wait_ms) = (true, 0);
                 (detail.change(OutboxState::Pending, Some(now)), "anew")
             }
             Err(f) => {
@@ -145,6 +153,7 @@ impl Inner {
                     tried.pause_ms = Some(wait);
                 }
                 let not_before = (state == OutboxState::Pending).then(|| now.saturating_add(wait));
+                detail.wait_ms = not_before.map_or(0, |_| wait);
                 (detail.change(state, not_before), outcome)
             }
         };

@@ -82,10 +82,16 @@ impl Host {
             .map_err(|e| Denial::new("E-HOST-011", format!("`{}` does not describe its platform: {e}", live.id), ""))
     }
 
-    /// Whether a secret that the instance cannot do without is not set: nobody has set it up yet.
-    pub async fn lacks_a_secret(&self, id: &InstanceId) -> bool {
+    /// Whether nobody has set the instance up yet: a secret that it cannot do without is not set, or it has none at all, and the configuration
+    /// says nothing to it.
+    pub async fn is_unset(&self, id: &InstanceId) -> bool {
         let all = self.secrets(id).await.unwrap_or_default();
-        all.iter().any(|s| s.from == SecretFrom::Nowhere && !s.optional)
+        let nowhere = |s: &SecretStanding| s.from == SecretFrom::Nowhere;
+        let silent = || {
+            let said = self.instance(id).is_ok_and(|live| live.config.as_object().is_some_and(|c| !c.is_empty()));
+            !said && all.iter().all(nowhere)
+        };
+        all.iter().any(|s| nowhere(s) && !s.optional) || silent()
     }
 
     /// How the secrets stand that a loaded instance was granted.

@@ -4,6 +4,7 @@
 //! ([`Outcome`]). All of it is committed at once; only then do requests leave. Nothing is kept between two calls but the state.
 
 mod pieces;
+mod said;
 
 use crate::bindings::channel::exports::carapace::plugin::channel as wit;
 pub use crate::bindings::channel::exports::carapace::plugin::channel::{

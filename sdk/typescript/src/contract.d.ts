@@ -483,7 +483,7 @@ declare module "carapace:plugin/channel" {
     replyTo: string | null;
     /** None larger than `file-limit`, at most 10; none at all without `[blob]`. */
     files: Array<File>;
-    /** `message`: the id of the message that is being answered, also where nobody needs to be shown which. */
+    /** `message`: the platform's id of the message that led to this; not there if none did. */
     extra: Pairs;
   }
   /** One message of the platform, ready to be sent. */

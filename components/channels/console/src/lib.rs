@@ -93,14 +93,12 @@ impl Channel for Console {
     fn render(&self, conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
         let texts = pieces(content.text.trim(), LIMIT, TextUnit::Bytes);
         let last = texts.len();
-        let answers = content.extra.iter().find(|(name, _)| name == "message").map(|(_, id)| id.as_str());
         // How it is written is decided when it is: the configuration is no part of what was said.
         let part = |(n, text): (usize, &str)| {
-            let answer = Answer { text, answers, thread: conversation.thread.as_deref(), more: n + 1 < last };
-            let data = serde_json::to_vec(&answer).map_err(|e| Failure::last(e.to_string()))?;
-            Ok(Part { text: text.to_owned(), data })
+            let thread = conversation.thread.as_deref();
+            Part::json(text, &Answer { text, answers: content.about(), thread, more: n + 1 < last })
         };
-        texts.into_iter().enumerate().map(part).collect()
+        Ok(texts.into_iter().enumerate().map(part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
@@ -191,8 +189,17 @@ mod tests {
         host.send_part(&to, part.clone(), "k").unwrap();
         host.config(json!({ "format": "json" }));
         host.send_part(&to, part, "l").unwrap();
+        let answer = host.render_answer(&to, "Yes.", "q-1").unwrap().remove(0);
+        host.send_part(&to, answer, "m").unwrap();
         let said = |key: &str, text: &str| ("editor".to_owned(), key.to_owned(), text.to_owned());
-        assert_eq!(host.written(), [said("k", "Hello."), said("l", r#"{"text":"Hello.","more":false}"#)]);
+        assert_eq!(
+            host.written(),
+            [
+                said("k", "Hello."),
+                said("l", r#"{"text":"Hello.","more":false}"#),
+                said("m", r#"{"text":"Yes.","answers":"q-1","more":false}"#),
+            ]
+        );
     }
 
     #[carapace_sdk::test]

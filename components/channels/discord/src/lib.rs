@@ -139,7 +139,7 @@ impl Channel for Discord {
         struct Sent {
             id: String,
         }
-        let part = Rendered::of(&outgoing)?;
+        let part: Rendered = outgoing.json()?;
         // https://docs.discord.com/developers/resources/message#create-message
         let mut body = json!({
             "content": part.content,
@@ -166,7 +166,7 @@ impl Channel for Discord {
 
     /// <https://docs.discord.com/developers/resources/message#edit-message>
     fn edit(&self, outgoing: Outgoing, id: &str) -> Result<(), Failure> {
-        let part = Rendered::of(&outgoing)?;
+        let part: Rendered = outgoing.json()?;
         if part.file.is_some() {
             return Err(Failure::last("a text does not become a file"));
         }
@@ -197,13 +197,8 @@ struct Rendered {
 }
 
 impl Rendered {
-    fn of(outgoing: &Outgoing) -> Result<Self, Failure> {
-        serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))
-    }
-
     fn part(self) -> Part {
-        let text = self.file.as_ref().map_or_else(|| self.content.clone(), |f| format!("[{}]", f.name));
-        Part { text, data: serde_json::to_vec(&self).unwrap_or_default() }
+        Part::json(self.file.as_ref().map_or_else(|| self.content.clone(), File::in_words), &self)
     }
 }
 

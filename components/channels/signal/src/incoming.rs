@@ -1,11 +1,10 @@
 //! Envelopes, as signal-cli writes them. They are read as values: some versions repeat a field, and the last one counts.
 
-use crate::{Config, account};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Message, Outcome, Sender};
-use carapace_sdk::{config, http, log};
-use serde_json::{Value, json};
+use carapace_sdk::channel::{Attachment, Conversation, Message, Outcome, Sender};
+use carapace_sdk::log;
+use serde_json::Value;
 
 /// What an envelope brings. Receipts, reactions, typing, and what other devices of the account sent are none of ours.
 pub(crate) fn envelope<S>(outcome: Outcome<S>, data: &[u8], number: &str) -> Outcome<S> {
@@ -30,22 +29,9 @@ pub(crate) fn envelope<S>(outcome: Outcome<S>, data: &[u8], number: &str) -> Out
         };
     }
     match envelope.get("dataMessage").and_then(|d| said(envelope, d, number)) {
-        Some(said) => match read(&said, number) {
-            Some(receipt) => outcome.message(said).request(receipt),
-            None => outcome.message(said),
-        },
+        Some(said) => outcome.message(said),
         None => outcome,
     }
-}
-
-/// That a message was read, for whoever wrote it: `POST /v1/receipts/{number}`, <https://bbernhard.github.io/signal-cli-rest-api/#/Receipts>. It
-/// leaves once the message is durable here. What is said in a group to others is not read.
-fn read(said: &Message, number: &str) -> Option<http::Request> {
-    let config: Config = config::get().unwrap_or_default();
-    let meant = said.conversation.kind == ConversationKind::Direct || said.mentions_me;
-    let at = said.at_ms.filter(|_| config.read_receipts && meant && !said.sender.is_me)?;
-    let receipt = json!({ "receipt_type": "read", "recipient": said.sender.id, "timestamp": at });
-    Some(http::post("api", format!("/v1/receipts/{}", account(number))).json(&receipt))
 }
 
 /// What tells a message from its neighbours.

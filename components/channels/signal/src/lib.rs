@@ -4,6 +4,7 @@
 mod api;
 mod incoming;
 mod media;
+mod receipts;
 mod tools;
 
 use carapace_chat_text::{Text, Unit, parse, split};
@@ -11,7 +12,7 @@ use carapace_sdk::channel::{
     Attachment, Channel, Connect, Content, Conversation, Description, Event, Failure, File, Item, Outcome, Outgoing,
     Part, PollResponse, Receipt, TextUnit, TypingSupport,
 };
-use carapace_sdk::{config, http, log};
+use carapace_sdk::{config, http};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,7 +38,7 @@ carapace_sdk::component!(Signal: Channel, Tools);
 struct Config {
     /// The account's number, as `+49…`.
     number: String,
-    /// Whoever writes to the assistant sees that it was read.
+    /// Whoever is answered sees that their message was read.
     read_receipts: bool,
 }
 
@@ -53,6 +54,8 @@ impl Default for Config {
 struct Rendered {
     text: String,
     reply_to: Option<String>,
+    /// Whoever wrote this message sees that it was read.
+    about: Option<String>,
     file: Option<File>,
 }
 
@@ -97,8 +100,10 @@ impl Channel for Signal {
     fn start(&self, state: State) -> Result<Outcome<State>, Failure> {
         let number = number()?;
         if number.is_empty() {
-            log::info("no account is set: say config: { number: \"+…\" } for this instance");
-            return Ok(Outcome::new(state).idle());
+            return Ok(Outcome::new(state).fatal(
+                "no account is set: register or link one in signal-cli-rest-api, and name it in carapace.json5, \
+                 instances: { signal: { config: { number: \"+4915112345678\" } } }",
+            ));
         }
         let about = api::call(http::get("api", "/v1/about"))?;
         if about.get("mode").and_then(Value::as_str) == Some("json-rpc") {
@@ -140,6 +145,7 @@ impl Channel for Signal {
     }
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
+        let about = content.about().map(str::to_owned);
         let parts = split(&parse(&content.text).with_links_in_words(|_, _| false), LIMIT, Unit::Bytes);
         // Styles are left out: words are words.
         let text = |text: Text| Rendered { text: text.plain, ..Rendered::default() };
@@ -148,23 +154,25 @@ impl Channel for Signal {
         let mut all: Vec<Rendered> = texts.chain(content.files.into_iter().map(file)).collect();
         // Only the first part answers; the others follow it.
         if let Some(first) = all.first_mut() {
+            first.about = about;
             first.reply_to = content.reply_to;
         }
-        let part = |r: Rendered| {
-            let text = r.file.as_ref().map_or_else(|| r.text.clone(), |f| format!("[{}]", f.name));
-            Part { text, data: serde_json::to_vec(&r).unwrap_or_default() }
-        };
+        let part = |r: Rendered| Part::json(r.file.as_ref().map_or_else(|| r.text.clone(), File::in_words), &r);
         Ok(all.into_iter().map(part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
-        let part: Rendered = serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))?;
+        let part: Rendered = outgoing.json()?;
         let mut body = json!({
             "number": number()?,
             "recipients": [outgoing.conversation.id],
             "message": part.text,
             "text_mode": "normal",
         });
+        if let Some(message) = part.about.as_deref().filter(|_| config::get::<Config>().is_ok_and(|c| c.read_receipts))
+        {
+            receipts::read(message);
+        }
         let quoted = part.reply_to.as_deref().and_then(|to| to.split_once(':'));
         if let (Value::Object(body), Some((at, author))) = (&mut body, quoted)
             && let Ok(at) = at.parse::<u64>()

@@ -21,7 +21,8 @@ fn said(text: &str) -> Value {
 #[carapace_sdk::test]
 fn how_it_listens_depends_on_how_the_server_runs(host: &mut TestHost) {
     let led = host.start_channel(None).unwrap();
-    assert!(led.keeps_a_socket().is_none() && led.polls().is_none() && led.fatal().is_none());
+    assert!(led.keeps_a_socket().is_none() && led.polls().is_none());
+    assert!(led.fatal().unwrap().contains("instances: { signal: { config: { number:"), "{:?}", led.fatal());
     let about = |mode: &str| Answer::new(200).json(json!({ "versions": ["v1", "v2"], "mode": mode }));
     host.fresh().config(config()).on("GET", "api", "/v1/about", about("json-rpc"));
     assert_eq!(host.start_channel(None).unwrap().keeps_a_socket(), Some(0));
@@ -145,26 +146,40 @@ fn what_may_have_arrived_is_uncertain_and_what_did_not_is_not(host: &mut TestHos
 }
 
 #[carapace_sdk::test]
-fn whoever_writes_to_it_sees_that_it_was_read_and_nobody_else(host: &mut TestHost) {
+fn whoever_is_answered_sees_that_it_was_read_and_nobody_else(host: &mut TestHost) {
+    const SEND: (&str, &str) = ("api", "/v2/send");
+    const RECEIPTS: (&str, &str) = ("api", "/v1/receipts/%2B4915100000000");
+    let to = Conversation::direct(ANN);
+    let taken = || Answer::new(201).json(json!([{ "timestamp": "9" }]));
+    let paths = |host: &TestHost| host.sent().iter().map(|s| s.target.to_string()).collect::<Vec<_>>();
     host.config(config());
-    let receipts = |host: &mut TestHost, envelope: &Value| {
-        host.channel_event(&json!({}), Event::json(1, envelope)).unwrap().requests()
-    };
-    let path = "api:/v1/receipts/%2B4915100000000".to_owned();
-    let read = |at: u64| {
-        ("POST".to_owned(), path.clone(), json!({ "receipt_type": "read", "recipient": ANN, "timestamp": at }))
-    };
-    assert_eq!(receipts(host, &said("Hello")), [read(1_700_000_000_000)]);
-    let group = json!({ "groupId": "aGVsbG8=", "groupName": "Team", "type": "DELIVER" });
-    let mut data = json!({ "timestamp": 5, "message": "hi", "groupInfo": group });
-    assert!(receipts(host, &envelope(data.clone())).is_empty(), "what is said to others is not read");
-    data["mentions"] = json!([{ "start": 0, "length": 1, "number": ME, "name": "Carapace" }]);
-    assert_eq!(receipts(host, &envelope(data)), [read(5)]);
-    let mut mine = said("Hello");
-    mine["envelope"]["sourceNumber"] = json!(ME);
-    assert!(receipts(host, &mine).is_empty());
-    host.fresh().config(json!({ "number": ME, "readReceipts": false }));
-    assert!(receipts(host, &said("Hello")).is_empty());
+    // What comes in is no reason: whether it is read, the kernel decides.
+    assert!(host.channel_event(&json!({}), Event::json(1, &said("Hello"))).unwrap().requests().is_empty());
+    // What answers nothing, such as a pairing code, is about no message.
+    let code = host.render(&to, "your code").unwrap().remove(0);
+    host.on("POST", SEND.0, SEND.1, taken());
+    host.send_part(&to, code, "k").unwrap();
+    assert_eq!(paths(host), ["api:/v2/send"]);
+
+    let parts = host.render_answer(&to, &"A sentence of some length. ".repeat(100), &format!("17:{ANN}")).unwrap();
+    assert!(parts.len() > 1);
+    host.on("POST", RECEIPTS.0, RECEIPTS.1, Answer::new(204));
+    for part in &parts {
+        host.on("POST", SEND.0, SEND.1, taken());
+        host.send_part(&to, part.clone(), "k").unwrap();
+    }
+    // Once, and first.
+    assert_eq!(paths(host)[1..3], ["api:/v1/receipts/%2B4915100000000", "api:/v2/send"]);
+    assert_eq!(paths(host).iter().filter(|p| p.contains("receipts")).count(), 1);
+    let receipt: Value = serde_json::from_slice(&host.sent()[1].body).unwrap();
+    assert_eq!(receipt, json!({ "receipt_type": "read", "recipient": ANN, "timestamp": 17 }));
+
+    // An answer does not fail with it.
+    host.on("POST", RECEIPTS.0, RECEIPTS.1, Answer::unreachable()).on("POST", SEND.0, SEND.1, taken());
+    assert_eq!(host.send_part(&to, parts[0].clone(), "k").unwrap().id, "9");
+    host.fresh().config(json!({ "number": ME, "readReceipts": false })).on("POST", SEND.0, SEND.1, taken());
+    host.send_part(&to, parts[0].clone(), "k").unwrap();
+    assert_eq!(paths(host), ["api:/v2/send"]);
 }
 
 #[carapace_sdk::test]

@@ -18,12 +18,7 @@ pub(crate) enum Rendered {
 }
 
 pub(crate) fn part(file: File) -> Part {
-    let text = format!("[{}]", file.name);
-    Part { text, data: serde_json::to_vec(&Rendered::File { file }).unwrap_or_default() }
-}
-
-pub(crate) fn rendered(part: &Part) -> Result<Rendered, Failure> {
-    serde_json::from_slice(&part.data).map_err(|e| Failure::last(e.to_string()))
+    Part::json(file.in_words(), &Rendered::File { file })
 }
 
 pub(crate) fn send(conversation: &Conversation, file: &File) -> Result<Receipt, Failure> {

@@ -1,7 +1,6 @@
 //! Events: <https://docs.slack.dev/reference/events/message/>. What they say is told in one way, whichever way they came.
 
-use crate::mrkdwn;
-use crate::{Config, Me, media, people};
+use crate::{Config, Me, State, media, mentions, mrkdwn, people};
 use carapace_sdk::channel::{Attachment, Conversation, ConversationKind, Message, Outcome, Sender};
 use carapace_sdk::{config, log};
 use serde::Deserialize;
@@ -56,23 +55,27 @@ struct File {
 }
 
 /// What a callback brings.
-pub(crate) fn callback<S>(outcome: Outcome<S>, callback: Callback, me: &Me) -> Outcome<S> {
+pub(crate) fn callback(state: State, callback: Callback) -> Outcome<State> {
     let event = callback.event;
     match (event.r#type.as_str(), event.subtype.as_str()) {
-        // A mention in a channel is told twice, as `message` and as `app_mention`: the key is the same.
-        ("app_mention", _) | ("message", "" | "file_share" | "thread_broadcast" | "me_message" | "bot_message") => {
-            match said(event, me) {
-                Some(message) => outcome.message(message),
-                None => outcome,
+        ("app_mention", _) => match said(event, &state.me) {
+            Some(message) if message.attachments.is_empty() => mentions::hold(state, message),
+            Some(message) => Outcome::new(state).message(message),
+            None => Outcome::new(state),
+        },
+        ("message", "" | "file_share" | "thread_broadcast" | "me_message" | "bot_message") => {
+            match said(event, &state.me) {
+                Some(message) => mentions::said(state, message),
+                None => Outcome::new(state),
             }
         }
-        ("message", "message_changed") => match edited(event, me) {
-            Some(message) => outcome.edited(message),
-            None => outcome,
+        ("message", "message_changed") => match edited(event, &state.me) {
+            Some(message) => Outcome::new(state).edited(message),
+            None => Outcome::new(state),
         },
         (kind, subtype) => {
             log::debug(format!("passed over: {kind} {subtype}"));
-            outcome
+            Outcome::new(state)
         }
     }
 }

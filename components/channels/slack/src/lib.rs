@@ -6,6 +6,7 @@ mod blocks;
 mod files;
 mod incoming;
 mod media;
+mod mentions;
 mod mrkdwn;
 mod people;
 mod rich;
@@ -13,8 +14,8 @@ mod socket;
 mod tools;
 
 use carapace_sdk::channel::{
-    Attachment, Channel, Content, Conversation, Description, EditSupport, Event, Failure, Outcome, Outgoing, Part,
-    Receipt, TextUnit, WebhookRequest,
+    Attachment, Channel, Content, Conversation, Description, EditSupport, Event, Failure, Message, Outcome, Outgoing,
+    Part, Receipt, TextUnit, WebhookRequest,
 };
 use carapace_sdk::{config, http, log, secrets};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,9 @@ pub struct State {
     me: Me,
     /// The open sockets, older first.
     sockets: Vec<u32>,
+    /// Mentions that wait for what else is told of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<Message>,
 }
 
 /// The account that the bot token speaks for.
@@ -108,14 +112,17 @@ impl Channel for Slack {
             Event::Opened(socket) => Ok(socket::opened(state, socket)),
             Event::Closed(closed) => Ok(socket::closed(state, closed.socket)),
             Event::Frame(frame) => Ok(socket::frame(state, &frame)),
-            Event::Timer(id) => Ok(socket::timer(state, &id)),
+            Event::Timer(id) => Ok(match id.strip_prefix(mentions::TIMER) {
+                Some(key) => mentions::over(state, key),
+                None => socket::timer(state, &id),
+            }),
             _ => Ok(Outcome::new(state)),
         }
     }
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
         let parts = rich::render(&carapace_chat_text::parse(&content.text));
-        let part = |(text, blocks): (String, Value)| Part { text, data: blocks.to_string().into_bytes() };
+        let part = |(text, blocks): (String, Value)| Part::json(text, &blocks);
         // The text first, so that it can take the place of its draft.
         let parts = parts.into_iter().filter(|(text, _)| !text.trim().is_empty()).map(part);
         Ok(parts.chain(content.files.into_iter().map(files::part)).collect())
@@ -126,7 +133,7 @@ impl Channel for Slack {
         struct Sent {
             ts: String,
         }
-        let blocks = match files::rendered(&outgoing.part)? {
+        let blocks = match outgoing.json()? {
             files::Rendered::Blocks(blocks) => blocks,
             files::Rendered::File { file } => return files::send(&outgoing.conversation, &file),
         };
@@ -137,7 +144,7 @@ impl Channel for Slack {
 
     /// <https://docs.slack.dev/reference/methods/chat.update/>
     fn edit(&self, outgoing: Outgoing, id: &str) -> Result<(), Failure> {
-        let files::Rendered::Blocks(blocks) = files::rendered(&outgoing.part)? else {
+        let files::Rendered::Blocks(blocks) = outgoing.json()? else {
             return Err(Failure::last("a text does not become a file"));
         };
         let mut body = addressed(&outgoing.conversation, &outgoing.part.text, blocks);
@@ -183,10 +190,7 @@ fn webhook(state: State, request: &WebhookRequest) -> Outcome<State> {
     };
     match callback.r#type.as_str() {
         "url_verification" => Outcome::new(state).respond(200, "text/plain", callback.challenge),
-        "event_callback" => {
-            let me = state.me.clone();
-            incoming::callback(Outcome::new(state), callback, &me)
-        }
+        "event_callback" => incoming::callback(state, callback),
         "app_rate_limited" => {
             log::warn("Slack delivers no more events for now: there were more than 30,000 within an hour");
             Outcome::new(state)

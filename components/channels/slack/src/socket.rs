@@ -95,11 +95,10 @@ pub(crate) fn frame(state: State, frame: &Frame) -> Outcome<State> {
             _ => Outcome::new(state).dial(),
         },
         _ => {
-            let me = state.me.clone();
-            let mut outcome = Outcome::new(state);
-            if let ("events_api", Some(payload)) = (envelope.r#type.as_str(), envelope.payload) {
-                outcome = incoming::callback(outcome, payload, &me);
-            }
+            let outcome = match (envelope.r#type.as_str(), envelope.payload) {
+                ("events_api", Some(payload)) => incoming::callback(state, payload),
+                _ => Outcome::new(state),
+            };
             // Within three seconds; commands and buttons too, which would else say that the app is broken.
             match envelope.envelope_id {
                 Some(id) => outcome.send_json(frame.socket, &json!({ "envelope_id": id })),

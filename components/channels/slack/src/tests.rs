@@ -96,13 +96,22 @@ fn a_direct_message_is_read_with_the_name_of_who_wrote_it(host: &mut TestHost) {
     assert_eq!(led.messages()[0].sender.name, "U7");
 }
 
+/// The same, as it is told of a mention: without the kind of its channel, and perhaps without files.
+fn mention(of: &Value) -> Value {
+    let mut mention = of.clone();
+    mention["type"] = json!("app_mention");
+    for gone in ["channel_type", "subtype", "files"] {
+        mention.as_object_mut().unwrap().remove(gone);
+    }
+    mention
+}
+
 #[carapace_sdk::test]
 fn a_mention_that_is_told_twice_is_one_message_in_a_thread_of_its_own(host: &mut TestHost) {
     let first = message(host, &said("C1", "channel", "<@U0ME> hi"));
-    let mut mention = said("C1", "channel", "<@U0ME> hi");
-    mention["type"] = json!("app_mention");
-    mention.as_object_mut().unwrap().remove("channel_type");
-    let second = message(host, &mention);
+    let held: Value = event(host, &mention(&said("C1", "channel", "<@U0ME> hi"))).state();
+    let timer = Event::Timer("mention:C1:1700000000.000123".into());
+    let second = host.channel_event(&held, timer).unwrap().messages().remove(0);
     assert_eq!(first, second);
     assert!(first.mentions_me);
     assert_eq!(
@@ -119,6 +128,41 @@ fn a_mention_that_is_told_twice_is_one_message_in_a_thread_of_its_own(host: &mut
     host.config(json!({ "replyInThread": false }));
     let led = host.channel_event(&state(), webhook(&callback(&said("C1", "channel", "hi")))).unwrap();
     assert_eq!(led.messages()[0].conversation.thread, None);
+}
+
+#[carapace_sdk::test]
+fn files_of_a_mention_are_not_lost_whichever_event_comes_first(host: &mut TestHost) {
+    const TIMER: &str = "mention:C1:1700000000.000123";
+    let give =
+        |host: &mut TestHost, state: &Value, e: &Value| host.channel_event(state, webhook(&callback(e))).unwrap();
+    let mut whole = said("C1", "channel", "<@U0ME> look");
+    whole["subtype"] = json!("file_share");
+    whole["files"] = json!([{ "id": "F1", "name": "a.png", "mimetype": "image/png" }]);
+    host.on("POST", "api", "/users.info", ann());
+    // It waits, once, however often it is repeated, and the other takes its place.
+    let led = give(host, &state(), &mention(&whole));
+    assert!(led.messages().is_empty());
+    assert_eq!(led.timers(), [(TIMER, Some(1_500))]);
+    let held: Value = led.state();
+    let again = give(host, &held, &mention(&whole));
+    assert!(again.messages().is_empty() && again.timers().is_empty());
+    let led = give(host, &again.state(), &whole);
+    assert_eq!((led.messages().len(), led.messages()[0].attachments.len()), (1, 1));
+    assert_eq!((led.timers(), led.state::<Value>()["held"].clone()), (vec![(TIMER, None)], json!(null)));
+    // The other way round, the kernel knows it by its key when its time is over.
+    let led = give(host, &state(), &whole);
+    assert_eq!((led.messages()[0].attachments.len(), led.timers().len()), (1, 0));
+    let late: Value = give(host, &led.state(), &mention(&whole)).state();
+    let over = host.channel_event(&late, Event::Timer(TIMER.into())).unwrap();
+    assert_eq!(over.messages()[0].key, led.messages()[0].key);
+    assert!(host.channel_event(&over.state(), Event::Timer(TIMER.into())).unwrap().messages().is_empty());
+    // One that names its files waits for nothing; nor does one that there is no room for.
+    let mut named = mention(&whole);
+    named["files"] = whole["files"].clone();
+    assert_eq!(give(host, &state(), &named).messages()[0].attachments.len(), 1);
+    let long = mention(&said("C1", "channel", &format!("<@U0ME> {}", "x".repeat(20_000))));
+    let led = give(host, &state(), &long);
+    assert_eq!((led.messages().len(), led.timers().len()), (1, 0));
 }
 
 #[carapace_sdk::test]

@@ -33,13 +33,8 @@ struct Rendered {
 }
 
 impl Rendered {
-    fn of(outgoing: &Outgoing) -> Result<Self, Failure> {
-        serde_json::from_slice(&outgoing.part.data).map_err(|e| Failure::last(e.to_string()))
-    }
-
     fn part(self) -> Part {
-        let text = self.file.as_ref().map_or_else(|| self.text.clone(), |f| format!("[{}]", f.name));
-        Part { text, data: serde_json::to_vec(&self).unwrap_or_default() }
+        Part::json(self.file.as_ref().map_or_else(|| self.text.clone(), File::in_words), &self)
     }
 
     /// The message that it answers. That may be gone by then; the answer is said all the same.
@@ -123,7 +118,7 @@ struct Sent {
 }
 
 pub(crate) fn send(outgoing: &Outgoing) -> Result<Receipt, Failure> {
-    let rendered = Rendered::of(outgoing)?;
+    let rendered: Rendered = outgoing.json()?;
     let sent: Sent = match &rendered.file {
         Some(file) => send_file(outgoing, &rendered, file)?,
         None => {
@@ -171,7 +166,7 @@ fn send_file(outgoing: &Outgoing, rendered: &Rendered, file: &File) -> Result<Se
 
 /// <https://core.telegram.org/bots/api#editmessagetext>
 pub(crate) fn edit(outgoing: &Outgoing, id: &str) -> Result<(), Failure> {
-    let rendered = Rendered::of(outgoing)?;
+    let rendered: Rendered = outgoing.json()?;
     if rendered.file.is_some() {
         return Err(Failure::last("a text does not become a file"));
     }

@@ -96,16 +96,9 @@ struct Photo {
 }
 
 /// The chat that is meant, and what is known of it.
-fn chat(context: &Context, named: Option<i64>) -> Result<(Conversation, Option<Place>), ToolError> {
-    let place = context.place();
-    match (named, place) {
-        (Some(id), Some(place)) if place.conversation.id == id.to_string() => {
-            Ok((place.conversation.clone(), Some(place)))
-        }
-        (Some(id), _) => Ok((Conversation::direct(id.to_string()), None)),
-        (None, Some(place)) => Ok((place.conversation.clone(), Some(place))),
-        (None, None) => Err(ToolError::invalid("this is no Telegram chat; name one by `chat_id`")),
-    }
+fn chat(context: &Context, named: Option<i64>) -> Result<Place, ToolError> {
+    let place = context.place_or(named.map(|id| id.to_string()).as_deref());
+    place.ok_or_else(|| ToolError::invalid("this is no Telegram chat; name one by `chat_id`"))
 }
 
 fn number(id: Option<&String>) -> Option<i64> {
@@ -113,9 +106,9 @@ fn number(id: Option<&String>) -> Option<i64> {
 }
 
 /// The message that is meant: the one that was named, else the last one that was sent here.
-fn message(named: Option<i64>, place: Option<&Place>) -> Result<i64, ToolError> {
+fn message(named: Option<i64>, place: &Place) -> Result<i64, ToolError> {
     named
-        .or_else(|| number(place?.last_sent.as_ref()))
+        .or_else(|| number(place.last_sent.as_ref()))
         .ok_or_else(|| ToolError::invalid("nothing is known to have been sent here; name the message by `message_id`"))
 }
 
@@ -142,10 +135,10 @@ fn styled(text: &str, most: usize, name: &str) -> Result<(String, Vec<Value>), T
 }
 
 fn edit(Edit { text, message_id, chat_id }: Edit, context: &Context) -> Result<String, ToolError> {
-    let (chat, place) = chat(context, chat_id)?;
-    let message = message(message_id, place.as_ref())?;
+    let place = chat(context, chat_id)?;
+    let message = message(message_id, &place)?;
     let (text, entities) = styled(&text, outgoing::LIMIT, "text")?;
-    let mut body = at(&chat, message);
+    let mut body = at(&place.conversation, message);
     body.insert("text".to_owned(), text.into());
     body.insert("entities".to_owned(), entities.into());
     body.insert("link_preview_options".to_owned(), json!({ "is_disabled": true }));
@@ -153,16 +146,15 @@ fn edit(Edit { text, message_id, chat_id }: Edit, context: &Context) -> Result<S
 }
 
 fn delete(Delete { message_id, chat_id }: Delete, context: &Context) -> Result<String, ToolError> {
-    let (chat, place) = chat(context, chat_id)?;
-    let message = message(message_id, place.as_ref())?;
-    call("/deleteMessage", &at(&chat, message)).map(|_| message.to_string())
+    let place = chat(context, chat_id)?;
+    let message = message(message_id, &place)?;
+    call("/deleteMessage", &at(&place.conversation, message)).map(|_| message.to_string())
 }
 
 fn pin(Pin { message_id, unpin, notify, chat_id }: Pin, context: &Context) -> Result<String, ToolError> {
-    let (chat, place) = chat(context, chat_id)?;
-    let answered = place.as_ref().and_then(|p| number(p.reply_to.as_ref()));
-    let message = message(message_id.or(answered), place.as_ref())?;
-    let mut body = at(&chat, message);
+    let place = chat(context, chat_id)?;
+    let message = message(message_id.or_else(|| number(place.reply_to.as_ref())), &place)?;
+    let mut body = at(&place.conversation, message);
     if unpin {
         return call("/unpinChatMessage", &body).map(|_| message.to_string());
     }
@@ -171,8 +163,8 @@ fn pin(Pin { message_id, unpin, notify, chat_id }: Pin, context: &Context) -> Re
 }
 
 fn buttons(Buttons { rows, message_id, chat_id }: Buttons, context: &Context) -> Result<String, ToolError> {
-    let (chat, place) = chat(context, chat_id)?;
-    let message = message(message_id, place.as_ref())?;
+    let place = chat(context, chat_id)?;
+    let message = message(message_id, &place)?;
     let button = |b: Button| -> Result<Value, ToolError> {
         if let Some(url) = b.url {
             if !(url.starts_with("https://") || url.starts_with("http://")) {
@@ -192,18 +184,18 @@ fn buttons(Buttons { rows, message_id, chat_id }: Buttons, context: &Context) ->
     };
     let row = |row: Vec<Button>| row.into_iter().map(button).collect::<Result<Vec<_>, _>>();
     let rows = rows.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
-    let mut body = at(&chat, message);
+    let mut body = at(&place.conversation, message);
     body.insert("reply_markup".to_owned(), json!({ "inline_keyboard": rows }));
     call("/editMessageReplyMarkup", &body).map(|_| message.to_string())
 }
 
 fn photo(Photo { url, caption, chat_id }: Photo, context: &Context) -> Result<String, ToolError> {
-    let (chat, _) = chat(context, chat_id)?;
+    let place = chat(context, chat_id)?;
     // Anything else would be the id of a file that somebody sent.
     if !(url.starts_with("https://") || url.starts_with("http://")) {
         return Err(ToolError::invalid("`url` is no web address"));
     }
-    let mut body = outgoing::place(&chat);
+    let mut body = outgoing::place(&place.conversation);
     body.insert("photo".to_owned(), url.into());
     if let Some(caption) = caption.filter(|c| !c.trim().is_empty()) {
         let (caption, entities) = styled(&caption, outgoing::CAPTION, "caption")?;

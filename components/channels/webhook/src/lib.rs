@@ -62,16 +62,13 @@ impl Channel for Webhook {
     }
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
-        let part = |text: &str| {
-            let data = json!({ "text": text, "replyTo": content.reply_to }).to_string();
-            Part { text: text.to_owned(), data: data.into_bytes() }
-        };
+        let part = |text: &str| Part::json(text, &json!({ "text": text, "replyTo": content.reply_to }));
         Ok(pieces(content.text.trim(), LIMIT, TextUnit::Bytes).into_iter().map(part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
-        let Outgoing { conversation, part, key, .. } = outgoing;
-        let said: Value = serde_json::from_slice(&part.data).map_err(|e| Failure::last(e.to_string()))?;
+        let said: Value = outgoing.json()?;
+        let Outgoing { conversation, key, .. } = outgoing;
         let body = json!({
             "type": "message",
             "id": key,

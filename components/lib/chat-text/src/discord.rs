@@ -292,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn markup_of_a_link_does_not_stand_in_anothers() {
+        assert_eq!(shown("[![a_b](https://i.example/a.png)](https://a.example)"), r"[a\_b](<https://a.example>)");
+        assert_eq!(
+            shown("[see ![it](https://i.example) **now**](https://a.example)"),
+            "[see it **now**](<https://a.example>)"
+        );
+    }
+
+    #[test]
     fn an_address_too_long_for_a_link_is_said_in_words() {
         let url = format!("https://example.com/{}", "x".repeat(3_000));
         let parts = messages(&parse(&format!("a **[word](  {url}  ) more** b")));
@@ -308,7 +317,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_is_too_long_none_breaks_a_block_or_a_link_and_nothing_is_lost(
-            markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>|<@ \n-]{0,400})|((```\n|`|\\*\\*|_|x y|\n|> |[a-z_]{40}|\\[a b\\]\\(https://b.c/[a-z]{0,40}\\)){0,120})",
+            markdown in "\\PC{0,300}|([a-z*_`~\\[\\]()#>|<@ \n-]{0,400})|((```\n|`|\\*\\*|_|x y|\n|> |[a-z_]{40}|!|\\[a b\\]\\(https://b.c/[a-z]{0,40}\\)){0,120})",
             limit in 150usize..400,
         ) {
             let text = parse(&markdown);

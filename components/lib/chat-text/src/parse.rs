@@ -24,8 +24,11 @@ struct Writer {
     open: Vec<(usize, Style)>,
     /// Number of the next item, or none for bullets; one per list that is open.
     lists: Vec<Option<u64>>,
-    /// Images' texts are their descriptions.
+    /// Cells of a table's row, so far.
     cells: usize,
+    /// Links and images within an open one. No platform has a link in a link: what they say is the words of the outer one, which is where a press
+    /// leads.
+    within: usize,
     /// A block ended: what follows begins after this many line feeds.
     gap: usize,
 }
@@ -130,6 +133,8 @@ impl Writer {
             Tag::Emphasis => self.begin(Style::Italic),
             Tag::Strong => self.begin(Style::Bold),
             Tag::Strikethrough => self.begin(Style::Strike),
+            Tag::Link { .. } | Tag::Image { .. } if self.is_in_link() => self.within += 1,
+            // An image is its description, and leads to where it lies.
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => self.begin(Style::Link(dest_url.into_string())),
             Tag::TableHead | Tag::TableRow => {
                 self.block();
@@ -163,11 +168,16 @@ impl Writer {
                 self.gap = if self.lists.is_empty() { 2 } else { 1 };
             }
             TagEnd::Item | TagEnd::TableHead | TagEnd::TableRow => self.gap = 1,
+            TagEnd::Link | TagEnd::Image if self.within > 0 => self.within -= 1,
             TagEnd::Link | TagEnd::Image => self.end_link(),
             TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => self.end(),
             TagEnd::TableCell => {}
             _ => self.gap = 2,
         }
+    }
+
+    fn is_in_link(&self) -> bool {
+        self.open.iter().any(|(_, style)| matches!(style, Style::Link(_)))
     }
 
     /// A link without words is its address: nothing of what was written is lost.
@@ -216,6 +226,18 @@ mod tests {
         assert_eq!(spans[0], ("Title".to_owned(), Style::Bold));
         assert_eq!(spans[1], ("said".to_owned(), Style::Quote));
         assert_eq!(spans[2], ("fn x() {}".to_owned(), Style::Block(Some("rust".to_owned()))));
+    }
+
+    #[test]
+    fn an_image_in_a_link_is_the_links_words() {
+        let linked = |words: &str, to: &str| (words.to_owned(), vec![(words.to_owned(), Style::Link(to.to_owned()))]);
+        assert_eq!(shown("[![alt](https://i.example/a.png)](https://a.example)"), linked("alt", "https://a.example"));
+        assert_eq!(shown("![an [old](https://b.example) map](https://i.example/a.png)").0, "an old map");
+        // Without words of its own the image is nothing to read, and the link its address.
+        let bare = shown("[![](https://i.example/a.png)](https://a.example)");
+        assert_eq!(bare, linked("https://a.example", "https://a.example"));
+        let (plain, spans) = shown("[a ![b](https://i.example) **c**](https://a.example) [d](https://d.example)");
+        assert_eq!((plain.as_str(), spans.len()), ("a b c d", 3));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 use crate::world::*;
-use carapace_contract::completion::{StopReason, ToolChoice};
+use carapace_contract::completion::{ModelInfo, StopReason, ToolChoice};
+use carapace_contract::media::Media;
 use carapace_contract::message::Part;
 use carapace_contract::ports::{ToolFailure, ToolOutput};
 use carapace_contract::turn::TurnEventKind;
+use carapace_store::{Batch, BlobRow};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -102,17 +104,27 @@ async fn a_failed_call_is_an_error_result_with_its_kind() {
 #[tokio::test]
 async fn images_go_back_beside_the_result() {
     let dir = tempfile::tempdir().unwrap();
+    // As the host keeps what a tool made.
+    let data: Arc<[u8]> = Arc::from(*b"a cat's pixels");
+    let (id, size, mime) = (Media::id_of(&data), data.len() as u64, "image/png".to_owned());
+    let media = Media { id, size, mime, pixels: Some((2, 2)), name: None };
+    let made = media.clone();
     let h =
         Plan::new(|_, _, n| if n == 0 { vec![Say::Call("a", "look", json!({}))] } else { vec![Say::Text("a cat")] })
-            .hands(|_| {
-                let image = Part::Image { mime: "image/png".into(), data: "AAAA".into() };
-                Ok(ToolOutput { content: vec![Part::text("here"), image], tainted: false })
+            .hands(move |_| {
+                Ok(ToolOutput { content: vec![Part::text("here"), Part::Media(made.clone())], tainted: false })
             })
             .build(dir.path());
+    let holder = "local/look/main".parse().unwrap();
+    h.store.commit(Batch::new().blob_put(BlobRow { media, data, holder, at_ms: 1 })).await.unwrap();
+    let sees =
+        ModelInfo { reference: model("p"), name: "p".into(), context: None, output: None, tools: true, images: true };
+    h.models.list.lock().unwrap().push(sees);
     h.turn(ask("s", "go")).await;
     let message = h.request(1).messages.last().unwrap().clone();
     assert!(
-        matches!(&message.parts[..], [Part::ToolResult(r), Part::Image { .. }] if r.content == "here"),
+        matches!(&message.parts[..], [Part::ToolResult(r), Part::Image { data, .. }]
+            if r.content.starts_with("here\n[an image") && data == "YSBjYXQncyBwaXhlbHM="),
         "{message:?}"
     );
 }

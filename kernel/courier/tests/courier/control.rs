@@ -1,9 +1,28 @@
 //! What the owner may ask.
 
-use crate::platform::chat;
+use crate::platform::{chat, failure, from_owner};
 use crate::world::{OWNER, World};
+use carapace_contract::channel::ChannelFailureKind;
 use carapace_contract::control::ChannelRequest;
 use carapace_store::Ulid;
+
+#[test]
+fn a_test_of_a_channel_that_cannot_say_its_words_says_so() {
+    let world = World::new(OWNER);
+    world.platform.push(from_owner(1, "home", "here I am"));
+    world.live(async |life| {
+        life.until("the owner is known here", || world.platform.delivered().len() == 1).await.unwrap();
+        let test = ChannelRequest::Test { instance: chat() };
+        for kind in [ChannelFailureKind::Final, ChannelFailureKind::Broken] {
+            world.platform.renders.lock().unwrap().push_back(failure(kind));
+            let denial = life.courier.control(test.clone()).await.unwrap_err();
+            assert_eq!((denial.code.as_str(), denial.fix.as_str()), ("E-CHANNEL-007", "see `carapace channels list`"));
+            assert!(denial.message.contains("through `local/chat/main`"), "{denial}");
+        }
+        assert!(life.ask(test).await["part"].is_string());
+        life.until("the test is there", || world.platform.delivered().len() == 2).await.unwrap();
+    });
+}
 
 #[test]
 fn what_there_is_not_is_said_with_the_command_that_shows_what_there_is() {

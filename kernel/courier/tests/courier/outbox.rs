@@ -128,15 +128,55 @@ fn what_nobody_waits_for_any_more_is_not_sent() {
     });
 }
 
+/// By how much, ms, and whether the kernel is started anew then.
+const PUT_BACK: [(i64, bool); 6] = [
+    (30 * 86_400_000, false),
+    (30 * 86_400_000, true),
+    (1_800_000, false),
+    (1_800_000, true),
+    (60_000, false),
+    (60_000, true),
+];
+
 #[test]
-fn a_clock_that_is_put_back_keeps_no_part_waiting() {
+fn a_clock_that_is_put_back_keeps_no_part_waiting_longer_than_it_was_put_off() {
+    for (by_ms, anew) in PUT_BACK {
+        let world = World::new(OWNER);
+        let later = ChannelFailure { retry_after_ms: Some(20_000), ..failure(ChannelFailureKind::Retryable) };
+        world.platform.sends.lock().unwrap().push_back(later);
+        world.platform.push(from_owner(1, "home", "a\n\nb"));
+        let sent = async |life: &Life| {
+            life.until("sent", || world.platform.delivered().len() == 2).await.unwrap();
+        };
+        world.live(async |life| {
+            life.until("failed", || world.platform.sends.lock().unwrap().is_empty()).await.unwrap();
+            life.idle().await;
+            world.clock.jump(-by_ms);
+            if !anew {
+                sent(life).await;
+            }
+        });
+        if anew {
+            world.live(async |life| sent(life).await);
+        }
+        let all = world.platform.delivered();
+        assert_eq!(world.platform.texts(), ["re: a", "b"]);
+        // A while may pass until it is noticed; then it waits once more.
+        assert!((20_000..60_000).contains(&all[0].at_ms) && all[1].at_ms < 60_000, "{by_ms} {anew}: {all:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_put_forward_and_back_again_makes_nothing_late() {
     let world = World::new(OWNER);
     world.platform.sends.lock().unwrap().push_back(failure(ChannelFailureKind::Retryable));
-    world.platform.push(from_owner(1, "home", "a"));
     world.live(async |life| {
+        life.idle().await;
+        world.clock.jump(1_800_000);
+        world.platform.push(from_owner(1, "home", "a"));
         life.until("failed", || world.platform.sends.lock().unwrap().is_empty()).await.unwrap();
         life.idle().await;
-        world.clock.jump(-30 * 86_400_000);
+        world.clock.jump(-1_800_000);
         life.until("sent", || world.platform.delivered().len() == 1).await.unwrap();
     });
     assert!(world.platform.delivered()[0].at_ms < 60_000, "{:?}", world.platform.delivered());

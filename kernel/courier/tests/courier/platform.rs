@@ -348,6 +348,7 @@ impl Channels for Component {
         if let Some(f) = self.platform.renders.lock().unwrap().pop_front() {
             return Err(f);
         }
+        self.platform.says(format!("about {:?}: {}", content.about, content.text));
         let part = |text: &str| RenderedPart { text: text.to_owned(), data: text.as_bytes().to_vec() };
         Ok(content.text.split("\n\n").map(part).collect())
     }

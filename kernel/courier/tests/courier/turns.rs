@@ -76,6 +76,16 @@ fn a_run_that_fails_says_so_without_internals_and_one_that_says_nothing_is_done(
 }
 
 #[test]
+fn an_answer_says_which_message_it_is_about_and_what_a_stranger_reads_is_about_none() {
+    let world = World::new(OWNER);
+    world.platform.push(from_owner(1, "home", "a"));
+    world.platform.push(Update { sender: "9".into(), ..from_owner(2, "away", "let me in") });
+    world.live(async |life| life.until("both", || world.platform.delivered().len() == 2).await.unwrap());
+    assert_eq!(world.platform.lines("about Some"), ["about Some(\"1\"): re: a"]);
+    assert_eq!(world.platform.lines("about None").len(), 1);
+}
+
+#[test]
 fn an_assistant_that_has_no_room_is_asked_again_and_one_that_refuses_is_not() {
     let world = World::new(OWNER);
     let refusal = |code: &str, retryable| TurnError { code: code.into(), message: "m".into(), retryable };

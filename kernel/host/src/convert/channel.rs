@@ -310,7 +310,7 @@ pub(crate) fn place(place: Option<&Place>) -> Vec<(String, String)> {
 pub(crate) fn said(c: Content) -> wit::Content {
     let file = |m: Media| wit::File { name: m.file_name(), blob: m.id, mime: m.mime, size: m.size };
     let files = c.files.into_iter().map(file).collect();
-    let extra = c.message.map(|id| ("message".to_owned(), id)).into_iter().collect();
+    let extra = c.about.map(|id| ("message".to_owned(), id)).into_iter().collect();
     wit::Content { text: c.text, reply_to: c.reply_to, files, extra }
 }
 

@@ -304,7 +304,24 @@ impl TestHost {
         text: &str,
         files: Vec<File>,
     ) -> Result<Vec<Part>, Failure> {
-        let content = Content { text: text.to_owned(), reply_to: None, files, extra: Vec::new() };
+        self.render_content(conversation, Content { text: text.to_owned(), reply_to: None, files, extra: Vec::new() })
+    }
+
+    /// Renders the answer to a message, with the platform's id of that.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn render_answer(
+        &mut self,
+        conversation: &Conversation,
+        text: &str,
+        message: &str,
+    ) -> Result<Vec<Part>, Failure> {
+        let extra = vec![("message".to_owned(), message.to_owned())];
+        self.render_content(conversation, Content { text: text.to_owned(), reply_to: None, files: Vec::new(), extra })
+    }
+
+    fn render_content(&mut self, conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
         match self.channel(ChannelCall::Render(conversation.clone(), content)) {
             ChannelAnswer::Parts(result) => result,
             other => unexpected(&other),

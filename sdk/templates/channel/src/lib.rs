@@ -104,16 +104,13 @@ impl Channel for MyChannel {
 
     fn render(&self, _conversation: &Conversation, content: Content) -> Result<Vec<Part>, Failure> {
         // The service takes Markdown as it is.
-        let part = |text: &str| {
-            let data = json!({ "text": text, "reply_to": content.reply_to }).to_string();
-            Part { text: text.to_owned(), data: data.into_bytes() }
-        };
+        let part = |text: &str| Part::json(text, &json!({ "text": text, "reply_to": content.reply_to }));
         Ok(pieces(content.text.trim(), LIMIT, TextUnit::Scalars).into_iter().map(part).collect())
     }
 
     fn send(&self, outgoing: Outgoing) -> Result<Receipt, Failure> {
-        let Outgoing { conversation, part, key, .. } = outgoing;
-        let said: Value = read(&part.data)?;
+        let said: Value = outgoing.json()?;
+        let Outgoing { conversation, key, .. } = outgoing;
         let body = json!({
             "room": conversation.id,
             "thread": conversation.thread,
