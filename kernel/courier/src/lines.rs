@@ -145,7 +145,7 @@ impl Inner {
         if !batch.is_empty() {
             match self.store.commit(batch).await {
                 // One of them is on its way just now.
-                Err(e) if e.is_conflict() => {}
+                Err(e) if e.is_conflict() || e.is_missing() => {}
                 other => drop(other?),
             }
         }
