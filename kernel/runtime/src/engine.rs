@@ -8,7 +8,7 @@ use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// How the engines are made.
 #[derive(Debug, Clone, Copy)]
@@ -230,7 +230,9 @@ fn pooled(options: PoolOptions, calls: u32) -> wasmtime::Result<Engine> {
         .max_unused_warm_slots(32)
         .decommit_batch_size(8)
         .linear_memory_keep_resident(256 << 10)
-        .table_keep_resident(64 << 10);
+        .table_keep_resident(64 << 10)
+        // What a call has touched is put back where it is; else all but the beginning of a memory is given back and faulted in again.
+        .pagemap_scan(Enabled::Auto);
     let mut config = config(Profile::Metered)?;
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
