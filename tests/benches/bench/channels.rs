@@ -22,6 +22,8 @@ use tokio_tungstenite::tungstenite::Message;
 const MESSAGES: usize = 2_000;
 /// Messages of one run that answers nobody.
 const HEARD: usize = 20_000;
+/// The same by poll: as many as come before polls are spaced out again, 60 times 100.
+const POLLED: usize = 6_000;
 /// Kills.
 const KILLS: usize = 20;
 const CONVERSATIONS: [usize; 3] = [1, 100, 1_000];
@@ -97,13 +99,13 @@ struct Run {
 
 pub(crate) async fn measure(report: &mut Report) {
     for conversations in CONVERSATIONS {
-        for (kind, taken) in [
-            ("webhook", by_webhook(conversations, Then::Nothing).await.taken),
-            ("poll", by_poll(conversations, Then::Nothing).await.taken),
-            ("socket", by_socket(conversations).await),
+        for (kind, n, taken) in [
+            ("webhook", HEARD, by_webhook(conversations, Then::Nothing).await.taken),
+            ("poll", POLLED, by_poll(conversations, Then::Nothing).await.taken),
+            ("socket", HEARD, by_socket(conversations).await),
         ] {
             let name = format!("channel, {kind}, {conversations} conversations: messages committed, none answered");
-            report.put(&name, HEARD as f64 / taken.as_secs_f64(), "1/s", None, HEARD);
+            report.put(&name, n as f64 / taken.as_secs_f64(), "1/s", None, n);
         }
         let run = by_webhook(conversations, Then::Answer).await;
         shown(report, "webhook", conversations, &run);
@@ -137,11 +139,9 @@ impl Then {
         }
     }
 
-    fn messages(self) -> usize {
-        match self {
-            Self::Nothing => HEARD,
-            Self::Answer => MESSAGES,
-        }
+    /// Of so many, how many there are.
+    fn of(self, heard: usize) -> usize {
+        if self == Self::Nothing { heard } else { MESSAGES }
     }
 
     async fn all(self, answers: &Answers) {
@@ -211,7 +211,7 @@ async fn by_webhook(conversations: usize, then: Then) -> Run {
     let next = std::sync::atomic::AtomicUsize::new(1);
     let sender = async || loop {
         let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if n >= then.messages() {
+        if n >= then.of(HEARD) {
             return;
         }
         post(n).await;
@@ -299,7 +299,7 @@ async fn by_poll(conversations: usize, then: Then) -> Run {
         let from = json!({ "id": who, "is_bot": false, "first_name": "P" });
         json!({ "update_id": n + 1, "message": { "message_id": n + 1, "date": 1, "chat": { "id": who, "type": "private" }, "from": from, "text": format!("@{now}") } })
     };
-    *platform.waiting.lock().unwrap() = (0..then.messages()).map(update).collect();
+    *platform.waiting.lock().unwrap() = (0..then.of(POLLED)).map(update).collect();
     let begin = Instant::now();
     tokio::time::timeout(PATIENCE, platform.taken.notified()).await.expect("every message taken");
     then.all(&answers).await;
