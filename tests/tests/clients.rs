@@ -68,11 +68,14 @@ async fn the_official_openai_client_is_served_with_responses_that_survive_a_rest
     };
     let printed = run(&kernel, &[]);
     let ada = printed.trim();
-    // Twice the client did not want the rest: once it cancelled, once it left its stream.
-    cable.hung_up().await;
-    cable.hung_up().await;
     let conversation = ["My name is Ada.", "Nice to meet you, Ada.", "What is my name?"];
     let before = asked(&aimock).await;
+    // Twice the client did not want the rest: once it left its stream, once it cancelled, and that may have been before the model was asked.
+    let unfinished = before.iter().filter(|request| said(request) == ["Ponder"]).count();
+    assert!((1..=2).contains(&unfinished), "{unfinished}");
+    for _ in 0..unfinished {
+        cable.hung_up().await;
+    }
     assert_eq!(said(before.last().unwrap()), conversation, "what was said beside it is not seen");
     let as_json = before.iter().find(|request| said(request) == ["As JSON"]).unwrap();
     assert_eq!(as_json["body"]["response_format"]["type"], "json_schema", "{as_json}");

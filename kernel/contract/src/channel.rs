@@ -1,7 +1,9 @@
 //! What a channel component and the kernel say to each other: the `channel` interface of `wit/` as plain data.
 
+mod outcome;
 mod socket;
 
+pub use outcome::{Effect, KernelRequest, KernelTarget, Link, Outcome, TimerChange};
 pub use socket::{
     Closed, Closing, Dial, DialReason, Frame, MAX_SOCKETS, SocketAddress, SocketInfo, SocketStatus, SocketTarget,
 };
@@ -133,6 +135,11 @@ impl ConversationKind {
 }
 
 impl Conversation {
+    /// That of a program on this computer, by its name.
+    pub fn of_program(name: impl Into<String>) -> Self {
+        Self { id: name.into(), kind: ConversationKind::Direct, thread: None, title: None }
+    }
+
     /// One text for conversation and thread: what order is kept by.
     pub fn key(&self) -> String {
         match &self.thread {
@@ -257,21 +264,6 @@ pub struct HttpAnswer {
     pub body: Vec<u8>,
 }
 
-/// What leaves once an event is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// An HTTP request.
-    Request(KernelRequest),
-    /// A socket is opened.
-    Connect(SocketTarget),
-    /// Something is sent through one.
-    Frame(Frame),
-    /// One is ended.
-    Close(Closing),
-    /// One more is wanted.
-    Dial,
-}
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "value", rename_all = "kebab-case")]
@@ -305,81 +297,6 @@ pub struct Line {
     pub id: String,
     /// What; at most [`MAX_TEXT`] bytes.
     pub text: String,
-}
-
-/// A timer that a component asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimerChange {
-    /// Which.
-    pub id: String,
-    /// From now, ms; none = it goes.
-    pub after_ms: Option<u32>,
-    /// At most so much later, ms.
-    pub jitter_ms: u32,
-}
-
-/// An HTTP request of a component's that the kernel sends for it, under the same rules as one it sends itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelRequest {
-    /// Method.
-    pub method: String,
-    /// Where.
-    pub target: KernelTarget,
-    /// Headers.
-    pub headers: Vec<(String, String)>,
-    /// Body; none = without.
-    pub body: Option<Vec<u8>>,
-    /// Until the response's head, ms.
-    pub timeout_ms: Option<u32>,
-}
-
-/// See [`KernelRequest`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KernelTarget {
-    /// An endpoint of its manifest, and a path with query under it.
-    Endpoint(String, String),
-    /// A handle that a `capture` rule made.
-    Handle(String),
-    /// Any public address.
-    Public(String),
-}
-
-/// How a channel gets what is new.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
-    /// The kernel repeats this.
-    Poll {
-        /// What.
-        request: KernelRequest,
-        /// From the end of one to the beginning of the next, when there was nothing, ms.
-        min_interval_ms: u32,
-    },
-    /// Not at all: webhooks bring it.
-    Idle,
-    /// Through a socket.
-    Socket {
-        /// Until one is asked for, at least, ms.
-        after_ms: u32,
-    },
-    /// It cannot go on without the owner.
-    Fatal(String),
-}
-
-/// What a component answered to an event. Within the limits of this module when it comes from the port.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Its state from now on.
-    pub state: Vec<u8>,
-    /// What came in.
-    pub inbound: Vec<Inbound>,
-    /// They leave after the commit, in order.
-    pub effects: Vec<Effect>,
-    /// Timers.
-    pub timers: Vec<TimerChange>,
-    /// None = as before.
-    pub link: Option<Link>,
-    /// To a webhook or a line; none = 200.
-    pub response: Option<HttpAnswer>,
 }
 
 /// What has to wait after a failure.

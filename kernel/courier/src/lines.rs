@@ -52,6 +52,12 @@ impl Programs {
         all.iter().filter(|(n, _)| n == name).map(|(_, to)| to.clone()).collect()
     }
 
+    /// Somebody who is attached.
+    pub(crate) fn first(&self) -> Option<String> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(_, to)| !to.is_closed()).map(|(name, _)| name.clone())
+    }
+
     /// Nobody is attached any more.
     pub(crate) fn leave(&self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -16,9 +16,7 @@ impl Courier {
     /// Queues the message. Answer: as [`Test`](carapace_contract::control::ChannelRequest::Test) says.
     pub(crate) async fn test(&self, instance: &InstanceId) -> Result<Value, Denial> {
         let inner = &self.inner;
-        if inner.slot(instance).is_none() {
-            return Err(no_channel(instance));
-        }
+        let Some(slot) = inner.slot(instance) else { return Err(no_channel(instance)) };
         // The latest first.
         let places = inner.store.places().await.map_err(|e| stored(&e))?;
         let mut places = places.into_iter().filter(|p| &p.instance == instance && inner.is_owner(instance, &p.sender));
@@ -26,6 +24,14 @@ impl Courier {
             let conversation: Conversation = serde_json::from_value(p.conversation).ok()?;
             Some((p.sender, p.at_ms, conversation))
         });
+        let found = match found {
+            // A program comes and goes: only one that is there can be written to.
+            None if inner.channel(instance).is_some_and(|info| info.lines) => {
+                let name = slot.programs.first().ok_or_else(|| nobody_attached(instance))?;
+                Some((name.clone(), inner.clock.now_ms(), Conversation::of_program(name)))
+            }
+            found => found,
+        };
         let Some((sender, at_ms, conversation)) = found else { return Ok(json!({ "owner": null, "part": null })) };
         let text = format!("This is a test of the channel {instance}, as its owner asked for. There is nothing to do.");
         let key = format!("test:{}", inner.new_id());
@@ -48,6 +54,14 @@ impl Courier {
             json!({ "state": entry.row.state, "attempts": entry.row.attempts, "error": detail.error, "receipt": detail.receipt }),
         )
     }
+}
+
+fn nobody_attached(instance: &InstanceId) -> Denial {
+    Denial::new(
+        "E-CHANNEL-007",
+        format!("no program is attached to {instance}, so there is nowhere to send a test to"),
+        format!("`carapace console {instance}` in another terminal, then `carapace channels test {instance}` again"),
+    )
 }
 
 fn unsendable(e: &Unsendable) -> Denial {

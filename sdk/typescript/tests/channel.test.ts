@@ -63,6 +63,8 @@ const channel = defineChannel<{ n: number }>({
           .dial()
           .timer("later", 1e12, 5)
           .withoutTimer("never");
+      case "line":
+        return next.refuseLine(`${event.val.client} wrote ${event.val.text}`);
       default:
         return next;
     }
@@ -93,6 +95,12 @@ test("what follows from an event is as the contract has it, and as the test host
   const [inbound] = led.inbound;
   assert.ok(inbound?.tag === "message" && inbound.val.text === "hi" && inbound.val.replyTo === null);
   for (const follows of [dialled, led]) assert.deepEqual(fromHost(toHost(follows)), follows);
+});
+
+test("a program is told why its line is not taken", () => {
+  const led = channel.onEvent(encode("{}"), { tag: "line", val: { client: "editor", id: "1", text: "hi" } }, 1);
+  assert.equal(led.response?.status, 400);
+  assert.equal(text(led.response?.body ?? new Uint8Array()), "editor wrote hi");
 });
 
 test("a state that cannot be read is told, and is none the next time", () => {

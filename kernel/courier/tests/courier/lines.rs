@@ -4,7 +4,7 @@ use crate::platform::{Update, chat, from_owner};
 use crate::world::{Died, Life, World};
 use carapace_contract::control::ChannelRequest;
 use carapace_contract::decision::Origin;
-use carapace_contract::ports::{LATER, Lines, Seated, Written};
+use carapace_contract::ports::{LATER, Lines, Messages, Seated, Written};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
@@ -67,9 +67,12 @@ fn what_a_program_writes_is_the_owners_and_answered_to_it() {
         assert!(refused.message.contains("expected"), "{refused}");
         let long = program.line("3".into(), "x".repeat((64 << 10) + 1)).await.unwrap_err();
         assert_eq!(long.code, "E-CHANNEL-014");
-        // There is nowhere to write to the owner: a program comes and goes.
         let test = life.ask(ChannelRequest::Test { instance: chat() }).await;
-        assert!(test["owner"].is_null(), "{test}");
+        assert_eq!(test["owner"]["sender"], "program", "{test}");
+        life.until("the test is there", || reader.texts().len() == 2).await.unwrap();
+        // To the owner nothing goes here of itself: a program comes and goes.
+        let owner = life.courier.send("owner", "psst".into(), "k").await.unwrap_err();
+        assert!(owner.to_string().contains("has not written directly"), "{owner}");
     });
     let turns = world.parrot.turns.lock().unwrap();
     assert!(
@@ -136,6 +139,9 @@ fn who_may_attach_and_who_is_told_to_come_back() {
             let denied = life.courier.attach(component, instance, name).await.map(drop).unwrap_err();
             assert_eq!(denied.code, code, "{component} {instance} {name}");
         }
+        let nobody = life.courier.control(ChannelRequest::Test { instance: chat() }).await.unwrap_err();
+        assert_eq!(nobody.code, "E-CHANNEL-007");
+        assert!(nobody.fix.contains("carapace console local/chat/main"), "{nobody}");
         let mut one = attached(life, "program").await;
         let mut all = Vec::new();
         for _ in 1..64 {
