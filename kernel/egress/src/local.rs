@@ -155,7 +155,7 @@ pub enum Answered {
 
 /// An open WebSocket to a kernel. Dropping it cuts the connection.
 #[derive(Debug)]
-pub struct Talk(WebSocketStream<TcpStream>);
+pub struct Talk(Box<WebSocketStream<TcpStream>>);
 
 impl Talk {
     /// Sends a text.
@@ -235,6 +235,7 @@ impl Client {
     ///
     /// # Errors
     /// The kernel could not be reached, or answered something else: [`Answered::Other`] has it.
+    #[allow(clippy::disallowed_methods, reason = "this room owns client sockets")]
     pub async fn socket(&self, path: &str) -> Result<Answered, EgressError> {
         let url = Relative::parse(path)?.join(&self.base, "")?;
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
@@ -252,7 +253,7 @@ impl Client {
             let limits =
                 WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
             match tokio_tungstenite::client_async_with_config(request, stream, Some(limits)).await {
-                Ok((stream, _)) => Ok(Answered::Socket(Talk(stream))),
+                Ok((stream, _)) => Ok(Answered::Socket(Talk(Box::new(stream)))),
                 Err(tungstenite::Error::Http(response)) => {
                     let body = response.body().as_deref().unwrap_or_default();
                     let body = serde_json::from_slice(body)
