@@ -150,7 +150,7 @@ impl Inner {
         }
         if !batch.is_empty() {
             match self.store.commit(batch).await {
-                // One of them is on its way just now.
+                // One of them was sent, or dropped, meanwhile.
                 Err(e) if e.is_conflict() || e.is_missing() => {}
                 other => drop(other?),
             }
