@@ -3,7 +3,7 @@
 mod outcome;
 mod socket;
 
-pub use outcome::{Effect, KernelRequest, KernelTarget, Link, Outcome, TimerChange};
+pub use outcome::{Effect, KernelRequest, KernelTarget, Link, Outcome, Progress, TimerChange};
 pub use socket::{
     Closed, Closing, Dial, DialReason, Frame, MAX_SOCKETS, SocketAddress, SocketInfo, SocketStatus, SocketTarget,
 };

@@ -2,7 +2,7 @@
 
 use crate::channel::{
     Attachment, ChannelFailure, ChannelInfo, Content, Conversation, Event, HttpAnswer, Item, KernelRequest, Outcome,
-    Outgoing, RenderedPart, SocketTarget, WebhookRequest,
+    Outgoing, Progress, RenderedPart, SocketTarget, WebhookRequest,
 };
 use crate::completion::{CompletionEvent, CompletionFailure, CompletionRequest, ModelInfo, ModelRef};
 use crate::control::ControlRequest;
@@ -105,7 +105,7 @@ pub trait Control: Send + Sync {
     async fn control(&self, request: ControlRequest) -> Result<serde_json::Value, Denial>;
 }
 
-/// Channels, as `courier` reaches them. Every call but `channels` and `verify` runs the component in a fresh store; dropping the future stops it.
+/// Channels, as `courier` reaches them. Every call but `channels` and `verify` runs the component in a fresh store (`events` in one for each); dropping the future stops it.
 #[async_trait]
 pub trait Channels: Send + Sync {
     /// Everything granted and loaded that is a channel.
@@ -114,14 +114,15 @@ pub trait Channels: Send + Sync {
     fn changed(&self) -> watch::Receiver<u64>;
     /// `start`.
     async fn start(&self, instance: &InstanceId, state: Vec<u8>) -> Result<Outcome, ChannelFailure>;
-    /// `on-event`; `attempt` from 1.
-    async fn event(
+    /// `on-event` for one event after the other, each with its attempt (from 1) and with the state that the one before it left. Ends with the
+    /// first that fails, and with the first that ends after `within` has passed.
+    async fn events(
         &self,
         instance: &InstanceId,
         state: Vec<u8>,
-        event: &Event,
-        attempt: u32,
-    ) -> Result<Outcome, ChannelFailure>;
+        events: &[(&Event, u32)],
+        within: Duration,
+    ) -> Progress;
     /// Sends a request of a component's outside any call of it: a poll, an effect. The body is read whole, within its limits.
     async fn request(&self, instance: &InstanceId, request: KernelRequest) -> Result<HttpAnswer, ChannelFailure>;
     /// Opens a socket for it, under the same rules. Gives up by itself after a while.

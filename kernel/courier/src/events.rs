@@ -1,6 +1,5 @@
 //! Giving events to a component: in turn, with the state threaded through, one commit for all that went well.
 
-use crate::clock::Moment;
 use crate::harvest::Harvest;
 use crate::ingress::{End, LONGEST_ASKED_MS, MOST_EVENTS, Session};
 use crate::marks::Marks;
@@ -12,10 +11,11 @@ use carapace_store::{Batch, ChannelEventState, Durability, Ulid};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// A commit is not put off for longer than this by further events, ms.
-const LONGEST_GROUP_MS: u64 = 100;
+/// A commit is not put off for longer than this by further events.
+const LONGEST_GROUP: Duration = Duration::from_millis(100);
 /// So often something that says nothing about the event may keep it from being taken, in a row; then it is put aside. About an hour.
 const MOST_HELD_UP: u32 = 60;
 /// Marks of events that never came again.
@@ -253,9 +253,12 @@ impl Session {
             }
             let mut group = VecDeque::from([first]);
             // What was under way before and was not taken goes alone, so that nothing falls with it.
-            // So does a dial, during which others would have to wait for their commit.
+            // So does a dial, during which others would have to wait for their commit, and a timer, which what was given before it may clear.
             let alone = |marks: &Marks, due: &Due| {
-                due.known_dead || marks.is_suspect(&due.fingerprint) || matches!(due.event, Event::Dial(_))
+                due.known_dead
+                    || due.is_unwanted()
+                    || marks.is_suspect(&due.fingerprint)
+                    || matches!(due.event, Event::Dial(_) | Event::Timer(_))
             };
             if group.front().is_some_and(|due| !alone(&self.marks, due)) {
                 while group.len() < MOST_EVENTS
@@ -275,75 +278,53 @@ impl Session {
         for due in &group {
             self.marks.begin(&due.fingerprint);
         }
-        let given: Vec<String> = group.iter().map(|due| due.fingerprint.clone()).collect();
         self.note().await?;
-        let until = Moment::after(self.inner.clock.as_ref(), LONGEST_GROUP_MS);
-        let (mut state, mut done, mut failed) = (self.state.clone(), Vec::new(), None);
         let inner = Arc::clone(&self.inner);
         let slot = Arc::clone(&self.slot);
-        let mut harvest = Harvest::new(&inner, &slot, self.batch());
-        while let Some(due) = group.pop_front() {
-            if due.is_unwanted() {
+        let events: Vec<_> = group.iter().map(|due| (&due.event, self.marks.attempt(&due.fingerprint))).collect();
+        let call = inner.channels.events(&self.info.instance, self.state.clone(), &events, LONGEST_GROUP);
+        let progress = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => None,
+            progress = call => Some(progress),
+        };
+        let Some(progress) = progress else {
+            for due in &group {
                 self.marks.unbegin(&due.fingerprint);
-                continue;
             }
-            let attempt = self.marks.attempt(&due.fingerprint);
-            let call = inner.channels.event(&self.info.instance, state.clone(), &due.event, attempt);
-            let outcome = tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => {
-                    for fingerprint in &given {
-                        self.marks.unbegin(fingerprint);
-                    }
-                    self.restore(done, Some(due), group);
-                    self.note().await?;
-                    return Err(End::Cancelled);
-                }
-                outcome = call => outcome,
-            };
-            match outcome {
-                Ok(mut outcome) => {
-                    state = std::mem::take(&mut outcome.state);
-                    let response = outcome.response.take();
-                    harvest.add(|b| due.end(b, self));
-                    let before = harvest.touched.len();
-                    harvest.take(outcome, due.program(), &mut self.timers);
-                    let touched = harvest.touched.get(before..).unwrap_or_default();
-                    // A timer that was set anew, or cleared, while it waited to be given has not run down after all.
-                    let stale = |due: &Due| matches!(&due.event, Event::Timer(id) if touched.contains(id));
-                    for due in group.iter().filter(|due| stale(due)) {
-                        self.marks.unbegin(&due.fingerprint);
-                    }
-                    group.retain(|due| !stale(due));
-                    self.pending.retain(|due| !stale(due));
-                    done.push((due, response));
-                }
-                Err(f) => {
-                    failed = Some((due, f));
-                    break;
-                }
-            }
-            if until.left(inner.clock.as_ref()) == 0 {
-                break;
-            }
+            self.restore(group);
+            self.note().await?;
+            return Err(End::Cancelled);
+        };
+        let mut rest = group.split_off(progress.outcomes.len().min(group.len()));
+        let (mut state, mut harvest) = (self.state.clone(), Harvest::new(&inner, &slot, self.batch()));
+        let mut responses = Vec::with_capacity(group.len());
+        for (due, mut outcome) in group.iter().zip(progress.outcomes) {
+            state = std::mem::take(&mut outcome.state);
+            responses.push(outcome.response.take());
+            harvest.add(|b| due.end(b, self));
+            harvest.take(outcome, due.program(), &mut self.timers);
         }
-        for due in group.into_iter().rev() {
+        // A timer that was set anew, or cleared, while it waited to be given has not run down after all.
+        self.pending.retain(|due| !matches!(&due.event, Event::Timer(id) if harvest.touched.contains(id)));
+        let failed = progress.failure.and_then(|f| rest.pop_front().map(|due| (due, f)));
+        for due in &rest {
             self.marks.unbegin(&due.fingerprint);
-            self.pending.push_front(due);
         }
-        if !done.is_empty() {
-            for (due, _) in &done {
+        self.restore(rest);
+        if !group.is_empty() {
+            for due in &group {
                 self.marks.end(&due.fingerprint);
             }
             harvest.add(|b| b.channel_attempts(self.info.instance.clone(), self.marks.body()));
             let gathered = harvest.gathered();
             if let Err(end) = self.commit(gathered, state).await {
-                self.restore(done, failed.map(|(due, _)| due), VecDeque::new());
+                self.restore(group.into_iter().chain(failed.map(|(due, _)| due)));
                 return Err(end);
             }
             self.failures = 0;
             self.slot.took_in(inner.clock.now_ms());
-            for (due, response) in done {
+            for (due, response) in group.into_iter().zip(responses) {
                 self.over(due, response);
             }
         }
@@ -354,11 +335,9 @@ impl Session {
     }
 
     /// Puts back what was given and is not durable.
-    fn restore(&mut self, done: Vec<(Due, Option<HttpAnswer>)>, last: Option<Due>, rest: VecDeque<Due>) {
-        let first: Vec<Due> = done.into_iter().map(|(due, _)| due).chain(last).chain(rest).collect();
-        for due in first.into_iter().rev() {
-            self.pending.push_front(due);
-        }
+    fn restore(&mut self, given: impl IntoIterator<Item = Due>) {
+        let rest = std::mem::take(&mut self.pending);
+        self.pending = given.into_iter().chain(rest).collect();
     }
 
     /// Notes what is under way. A power cut may lose it: what counts are deaths that the machine survives.

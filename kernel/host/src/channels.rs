@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use carapace_contract::capability::SocketCapability;
 use carapace_contract::channel::{
     Attachment, ChannelFailure, ChannelFailureKind, ChannelInfo, Content, Conversation, Description, Event,
-    FailureScope, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, RenderedPart, SocketInfo, SocketTarget,
+    FailureScope, HttpAnswer, Item, KernelRequest, Outcome, Outgoing, Progress, RenderedPart, SocketInfo, SocketTarget,
     WebhookRequest,
 };
 use carapace_contract::manifest::Verify;
@@ -24,6 +24,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The longest a request may take that the kernel sends for a component: a long poll, and room to answer it.
@@ -152,6 +154,20 @@ impl Host {
         answer.map_err(|e| ended(&e))?.map_err(convert::failure)
     }
 
+    /// `on-event`, on a guests' thread.
+    async fn event(
+        &self,
+        instance: &InstanceId,
+        state: Vec<u8>,
+        event: wit::Event,
+        attempt: u32,
+    ) -> Result<Outcome, ChannelFailure> {
+        let admission = ingress().in_place();
+        let call =
+            |live: Arc<Live>, s| async move { live.loaded.channel_event(s, admission, state, event, attempt).await };
+        convert::outcome(self.of_channel(instance, Entry::Channel, call).await?)
+    }
+
     /// Something changed about what is loaded.
     pub(crate) fn changed_channels(&self) {
         self.channels_changed.send_modify(|n| *n = n.wrapping_add(1));
@@ -195,17 +211,43 @@ impl Channels for Host {
         convert::outcome(self.of_channel(instance, Entry::Channel, call).await?)
     }
 
-    async fn event(
+    async fn events(
         &self,
         instance: &InstanceId,
         state: Vec<u8>,
-        event: &Event,
-        attempt: u32,
-    ) -> Result<Outcome, ChannelFailure> {
-        let event = convert::event(event);
-        let call =
-            |live: Arc<Live>, s| async move { live.loaded.channel_event(s, ingress(), state, event, attempt).await };
-        convert::outcome(self.of_channel(instance, Entry::Channel, call).await?)
+        events: &[(&Event, u32)],
+        within: Duration,
+    ) -> Progress {
+        let (me, id) = (self.me.clone(), instance.clone());
+        let events: Vec<_> = events.iter().map(|(event, attempt)| (convert::event(event), *attempt)).collect();
+        // All of them where guests run: a thread is woken twice for a group, and not for each event.
+        let given = self.loader.engines().spawn(async move {
+            let (until, mut state, mut progress) = (Instant::now() + within, state, Progress::default());
+            for (event, attempt) in events {
+                let outcome = match me.upgrade() {
+                    Some(me) => me.event(&id, state, event, attempt).await,
+                    None => Err(failure(ChannelFailureKind::Gone, "the kernel stops")),
+                };
+                match outcome {
+                    Ok(outcome) => {
+                        state = outcome.state.clone();
+                        progress.outcomes.push(outcome);
+                    }
+                    Err(f) => {
+                        progress.failure = Some(f);
+                        break;
+                    }
+                }
+                if Instant::now() >= until {
+                    break;
+                }
+                // Others have calls to make on this thread.
+                tokio::task::yield_now().await;
+            }
+            progress
+        });
+        let stopped = |e: JoinError| failure(ChannelFailureKind::NotNow, format!("events were not given: {e}"));
+        given.await.unwrap_or_else(|e| Progress { failure: Some(stopped(e)), ..Progress::default() })
     }
 
     async fn request(&self, instance: &InstanceId, request: KernelRequest) -> Result<HttpAnswer, ChannelFailure> {

@@ -13,13 +13,16 @@ use crate::state::{Imports, Instance, handles};
 use carapace_contract::capability::CapabilitySet;
 use carapace_contract::limits::Profile;
 use carapace_contract::{ComponentId, Denial, Digest, InstanceId};
+use futures::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, UpdateDeadline};
@@ -111,6 +114,21 @@ enum Ended {
     Trap { error: wasmtime::Error, instantiating: bool },
     Wall,
     Cancelled,
+}
+
+/// Why a call's task did not come to its end.
+enum Lost {
+    Panicked,
+    Stopped,
+}
+
+/// How a call is carried out.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// Its store lives on.
+    pub(crate) keep: bool,
+    /// See [`Admission::in_place`].
+    pub(crate) in_place: bool,
 }
 
 impl<T: Imports> Loaded<T> {
@@ -230,7 +248,8 @@ impl<T: Imports> Loaded<T> {
         let permits = self.admit(&instance, &plan, &cancel, admission).await?;
         let (engines, profile) = (self.engines.clone(), self.profile);
         let make = move || Live::new(&engines, profile, state);
-        self.run(make, permits, &instance, &plan, cancel, size, false, call).await.map(|(_, answer)| answer)
+        let how = How { keep: false, in_place: admission.in_place };
+        self.run(make, permits, &instance, &plan, cancel, size, how, call).await.map(|(_, answer)| answer)
     }
 
     /// Waits for the instance's turn and for a permit, at most as long as the admission says.
@@ -280,7 +299,7 @@ impl<T: Imports> Loaded<T> {
         plan: &Arc<LinkPlan>,
         cancel: CancellationToken,
         size: fn(&R) -> u64,
-        keep: bool,
+        how: How,
         call: F,
     ) -> Result<(Option<Live<T>>, R), CallError>
     where
@@ -290,15 +309,21 @@ impl<T: Imports> Loaded<T> {
         let template =
             self.template(plan).map_err(|e| failed(TrapKind::Instantiate, instance, plan, &format!("{e:#}")))?;
         let (engines, profile) = (self.engines.clone(), self.profile);
-        let task = self.engines.spawn(async move {
+        let work = async move {
             let _permits = permits;
             let _running = engines.running();
             let mut live = make();
             let outcome = enter(&mut live, &template, &engines, profile, cancel, call).await;
             // A store that failed, or is not to be kept, goes now: here, on the guests' own threads.
-            outcome.map(|answer| (keep.then_some(live), answer))
-        });
-        let ended = match task.await {
+            outcome.map(|answer| (how.keep.then_some(live), answer))
+        };
+        let outcome = if how.in_place {
+            AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Lost::Panicked)
+        } else {
+            let lost = |e: JoinError| if e.is_panic() { Lost::Panicked } else { Lost::Stopped };
+            self.engines.spawn(work).await.map_err(lost)
+        };
+        let ended = match outcome {
             Ok(Ok((mut live, answer))) => {
                 if let Some(live) = &mut live {
                     live.book();
@@ -309,8 +334,8 @@ impl<T: Imports> Loaded<T> {
                 return Ok((live, answer));
             }
             Ok(Err(ended)) => ended,
-            Err(e) if e.is_panic() => return Err(failed(TrapKind::Host, instance, plan, "it panicked")),
-            Err(_) => Ended::Cancelled,
+            Err(Lost::Panicked) => return Err(failed(TrapKind::Host, instance, plan, "it panicked")),
+            Err(Lost::Stopped) => Ended::Cancelled,
         };
         let (kind, detail) = match &ended {
             Ended::Wall => (TrapKind::Wall, String::new()),

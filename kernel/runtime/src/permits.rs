@@ -69,17 +69,25 @@ pub struct Admission {
     pub depth: u8,
     /// The longest wait for a permit.
     pub wait: Duration,
+    /// See [`Self::in_place`].
+    pub(crate) in_place: bool,
 }
 
 impl Admission {
     /// A call of the kernel's own that waits at most 30 s for its permit.
     pub fn new(class: Class) -> Self {
-        Self { class, depth: 0, wait: Duration::from_secs(30) }
+        Self { class, depth: 0, wait: Duration::from_secs(30), in_place: false }
     }
     /// At another depth.
     #[must_use]
     pub fn at_depth(self, depth: u8) -> Self {
         Self { depth, ..self }
+    }
+    /// For a task that runs where guests run ([`Engines::spawn`](crate::Engines::spawn)): the call is part of it, and is not handed to another
+    /// thread and back. Not from within a guest's call, whose stack is bounded.
+    #[must_use]
+    pub fn in_place(self) -> Self {
+        Self { in_place: true, ..self }
     }
     /// With another longest wait.
     #[must_use]

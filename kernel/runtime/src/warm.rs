@@ -2,7 +2,7 @@
 
 use crate::bindings::provider;
 use crate::call::{CallError, TrapKind};
-use crate::instance::{Live, Loaded, begun_completion, failed, over, parts};
+use crate::instance::{How, Live, Loaded, begun_completion, failed, over, parts};
 use crate::permits::Admission;
 use crate::size::completion_size;
 use crate::state::Imports;
@@ -86,8 +86,9 @@ impl<T: Imports> Warm<T> {
             }
             None => Live::new(&engines, profile, state),
         };
+        let how = How { keep: true, in_place: admission.in_place };
         let (live, answer) = loaded
-            .run(make, permits, &instance, &plan, cancel, completion_size, true, |store, exports| {
+            .run(make, permits, &instance, &plan, cancel, completion_size, how, |store, exports| {
                 Box::pin(async move { exports.complete(store, &request).await })
             })
             .await?;

@@ -1,6 +1,6 @@
 //! What a component answers to an event: its state, and what follows from it.
 
-use super::{Closing, Frame, HttpAnswer, Inbound, SocketTarget};
+use super::{ChannelFailure, Closing, Frame, HttpAnswer, Inbound, SocketTarget};
 
 /// A timer that a component asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,15 @@ pub struct Outcome {
     pub link: Option<Link>,
     /// To a webhook or a line; none = 200.
     pub response: Option<HttpAnswer>,
+}
+
+/// How far events came that were given one after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Of the first ones, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Of the one after them; none = it was not given, or there is none.
+    pub failure: Option<ChannelFailure>,
 }
 
 /// What leaves once an event is durable.

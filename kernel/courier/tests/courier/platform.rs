@@ -10,6 +10,7 @@ use carapace_contract::{Digest, InstanceId};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub(crate) fn chat() -> InstanceId {
@@ -216,6 +217,46 @@ impl Component {
         outcome.inbound.push(if update.edited { Inbound::Edited(message) } else { Inbound::Message(message) });
         Ok(outcome)
     }
+
+    async fn event(&self, state: &[u8], event: &Event, attempt: u32) -> Result<Outcome, ChannelFailure> {
+        self.plug.point().await;
+        let cursor = cursor_of(state);
+        let outcome = match event {
+            Event::Item(item) => {
+                let update: Update = serde_json::from_slice(&item.data).unwrap();
+                self.platform.says(format!("item {} attempt {attempt}", update.id));
+                self.take(self.outcome(update.id + 1), &update)
+            }
+            Event::PassedOver(at) => {
+                self.platform.says(format!("passed {at}"));
+                Ok(self.outcome(at.parse::<u64>().unwrap() + 1))
+            }
+            Event::Timer(id) => {
+                self.platform.says(format!("timer {id} at {}", self.clock.passed()));
+                Ok(self.outcome(cursor))
+            }
+            Event::Webhook(request) => {
+                let update: Update = serde_json::from_slice(&request.body).unwrap();
+                self.platform.says(format!("hook {} attempt {attempt}", update.id));
+                let mut outcome = self.take(self.outcome(cursor), &update)?;
+                outcome.response = Some(HttpAnswer { status: 200, headers: vec![], body: b"taken".to_vec() });
+                Ok(outcome)
+            }
+            Event::Line(line) => {
+                self.platform.says(format!("line {} attempt {attempt}", line.id));
+                match serde_json::from_str::<Update>(&line.text) {
+                    Ok(update) => self.take(self.outcome(cursor), &update),
+                    Err(e) => {
+                        let response = HttpAnswer { status: 400, headers: vec![], body: e.to_string().into_bytes() };
+                        Ok(Outcome { response: Some(response), ..self.outcome(cursor) })
+                    }
+                }
+            }
+            socket => self.of_socket(self.outcome(cursor), socket, attempt).await,
+        };
+        self.plug.point().await;
+        outcome
+    }
 }
 
 #[async_trait]
@@ -253,50 +294,21 @@ impl Channels for Component {
             None => Ok(self.outcome(cursor_of(&state))),
         }
     }
-    async fn event(
-        &self,
-        _: &InstanceId,
-        state: Vec<u8>,
-        event: &Event,
-        attempt: u32,
-    ) -> Result<Outcome, ChannelFailure> {
-        self.plug.point().await;
-        let cursor = cursor_of(&state);
-        let outcome = match event {
-            Event::Item(item) => {
-                let update: Update = serde_json::from_slice(&item.data).unwrap();
-                self.platform.says(format!("item {} attempt {attempt}", update.id));
-                self.take(self.outcome(update.id + 1), &update)
-            }
-            Event::PassedOver(at) => {
-                self.platform.says(format!("passed {at}"));
-                Ok(self.outcome(at.parse::<u64>().unwrap() + 1))
-            }
-            Event::Timer(id) => {
-                self.platform.says(format!("timer {id} at {}", self.clock.passed()));
-                Ok(self.outcome(cursor))
-            }
-            Event::Webhook(request) => {
-                let update: Update = serde_json::from_slice(&request.body).unwrap();
-                self.platform.says(format!("hook {} attempt {attempt}", update.id));
-                let mut outcome = self.take(self.outcome(cursor), &update)?;
-                outcome.response = Some(HttpAnswer { status: 200, headers: vec![], body: b"taken".to_vec() });
-                Ok(outcome)
-            }
-            Event::Line(line) => {
-                self.platform.says(format!("line {} attempt {attempt}", line.id));
-                match serde_json::from_str::<Update>(&line.text) {
-                    Ok(update) => self.take(self.outcome(cursor), &update),
-                    Err(e) => {
-                        let response = HttpAnswer { status: 400, headers: vec![], body: e.to_string().into_bytes() };
-                        Ok(Outcome { response: Some(response), ..self.outcome(cursor) })
-                    }
+    async fn events(&self, _: &InstanceId, state: Vec<u8>, events: &[(&Event, u32)], _: Duration) -> Progress {
+        let (mut state, mut progress) = (state, Progress::default());
+        for (event, attempt) in events {
+            match self.event(&state, event, *attempt).await {
+                Ok(outcome) => {
+                    state.clone_from(&outcome.state);
+                    progress.outcomes.push(outcome);
+                }
+                Err(f) => {
+                    progress.failure = Some(f);
+                    break;
                 }
             }
-            socket => self.of_socket(self.outcome(cursor), socket, attempt).await,
-        };
-        self.plug.point().await;
-        outcome
+        }
+        progress
     }
     async fn request(&self, _: &InstanceId, request: KernelRequest) -> Result<HttpAnswer, ChannelFailure> {
         self.plug.point().await;
