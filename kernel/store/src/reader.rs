@@ -5,9 +5,9 @@ use crate::clock::Clock;
 use crate::error::{Attempt, StoreError};
 use crate::files::StateDir;
 use crate::secrets::Vault;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce(Result<&Connection, StoreError>) + Send>;
@@ -42,10 +42,9 @@ impl Reader {
         clock: Clock,
         vault: Vault,
     ) -> Result<Self, StoreError> {
-        let (sender, receiver) = channel::<Job>();
-        let receiver = Arc::new(Mutex::new(receiver));
+        let (sender, receiver) = unbounded::<Job>();
         for n in 0..threads.max(1) {
-            let (receiver, own_dir) = (Arc::clone(&receiver), dir.clone());
+            let (receiver, own_dir) = (receiver.clone(), dir.clone());
             std::thread::Builder::new()
                 .name(format!("store-read-{n}"))
                 .spawn(move || serve(&own_dir, &receiver))
@@ -86,11 +85,10 @@ impl Reader {
 }
 
 /// Opens its connection at the first job: readers that are never used cost nothing at start.
-fn serve(dir: &StateDir, jobs: &Mutex<Receiver<Job>>) {
+fn serve(dir: &StateDir, jobs: &Receiver<Job>) {
     let mut conn = None;
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+    // A job wakes one thread; with a receiver behind a lock it would wake the other one, too, to wait in its place.
+    for job in jobs {
         if conn.is_none() {
             match dir.connect_read_only() {
                 Ok(opened) => conn = Some(opened),
