@@ -97,21 +97,31 @@ struct Run {
     each: Samples,
 }
 
-pub(crate) async fn measure(report: &mut Report) {
+/// How many events a second are committed that nobody answers, by one way in.
+pub(crate) async fn taken(report: &mut Report, kind: &str) {
     for conversations in CONVERSATIONS {
-        for (kind, n, taken) in [
-            ("webhook", HEARD, by_webhook(conversations, Then::Nothing).await.taken),
-            ("poll", POLLED, by_poll(conversations, Then::Nothing).await.taken),
-            ("socket", HEARD, by_socket(conversations).await),
-        ] {
-            let name = format!("channel, {kind}, {conversations} conversations: messages committed, none answered");
-            report.put(&name, n as f64 / taken.as_secs_f64(), "1/s", None, n);
-        }
+        let (n, taken) = match kind {
+            "webhook" => (HEARD, by_webhook(conversations, Then::Nothing).await.taken),
+            "poll" => (POLLED, by_poll(conversations, Then::Nothing).await.taken),
+            _ => (HEARD, by_socket(conversations).await),
+        };
+        let name = format!("channel, {kind}, {conversations} conversations: messages committed, none answered");
+        report.put(&name, n as f64 / taken.as_secs_f64(), "1/s", None, n);
+    }
+}
+
+/// How many messages a second are answered, and how soon each is.
+pub(crate) async fn answered(report: &mut Report) {
+    for conversations in CONVERSATIONS {
         let run = by_webhook(conversations, Then::Answer).await;
         shown(report, "webhook", conversations, &run);
         let run = by_poll(conversations, Then::Answer).await;
         shown(report, "poll", conversations, &run);
     }
+}
+
+/// How soon what was accepted before a kill is answered after it.
+pub(crate) async fn killed(report: &mut Report) {
     let after = after_a_kill().await;
     report.both(
         "channel, webhook: from kill -9 to the answer to what was accepted before it",
@@ -335,6 +345,7 @@ async fn by_socket(conversations: usize) -> Duration {
     async fn api(State(socket): State<Arc<str>>, Path(method): Path<String>) -> axum::Json<Value> {
         axum::Json(match method.as_str() {
             "auth.test" => json!({ "ok": true, "user_id": "U0CARAPACE", "user": "carapace", "bot_id": "B0CARAPACE" }),
+            "users.info" => json!({ "ok": true, "user": { "name": "ann", "profile": { "display_name": "Ann" } } }),
             "apps.connections.open" => json!({ "ok": true, "url": format!("{socket}/link?ticket=1") }),
             other => panic!("{other} was called"),
         })

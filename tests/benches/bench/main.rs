@@ -16,6 +16,7 @@ mod channels;
 mod engine;
 #[path = "../../../kernel/runtime/tests/fixtures/mod.rs"]
 mod fixtures;
+mod idle;
 mod languages;
 mod local;
 mod process;
@@ -61,8 +62,19 @@ fn main() {
         if wanted("turns") {
             turns::measure(&mut report).await;
         }
-        if wanted("channels") {
-            channels::measure(&mut report).await;
+        for kind in ["webhook", "poll", "socket"] {
+            if wanted(&format!("channels taken {kind}")) {
+                channels::taken(&mut report, kind).await;
+            }
+        }
+        if wanted("channels answered") {
+            channels::answered(&mut report).await;
+        }
+        if wanted("channels killed") {
+            channels::killed(&mut report).await;
+        }
+        if wanted("channels idle") {
+            idle::measure(&mut report).await;
         }
     });
     report.end();

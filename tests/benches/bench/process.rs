@@ -154,12 +154,18 @@ async fn memory(report: &mut Report, kernel: &Kernel) {
     }
     // The provider is the one that is no tool.
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", kernel.pid())).unwrap();
+    let (resident, anonymous) = held_mb(kernel.pid());
+    let after = "after one call to each of 25 components and 10 s idle";
+    report.put(&format!("resident memory {after}"), resident, "MB", Some(40.0), 1);
+    report.put(&format!("anonymous memory {after}"), anonymous, "MB", Some(20.0), 1);
+}
+
+/// Resident and anonymous memory of a process, MB.
+pub(crate) fn held_mb(pid: u32) -> (f64, f64) {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
     let mb = |field: &str| {
         let line = rollup.lines().find(|l| l.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
     };
-    let after = "after one call to each of 25 components and 10 s idle";
-    report.put(&format!("resident memory {after}"), mb("Rss:"), "MB", Some(40.0), 1);
-    report.put(&format!("anonymous memory {after}"), mb("Anonymous:"), "MB", Some(20.0), 1);
+    (mb("Rss:"), mb("Anonymous:"))
 }
