@@ -47,6 +47,24 @@ fn many_events_share_one_commit_and_each_keeps_its_place() {
 }
 
 #[test]
+fn a_slow_event_puts_off_the_commit_of_those_before_it_only_so_long() {
+    let world = World::new(OWNER);
+    for n in 1..=5 {
+        world.platform.push(does(n, "slow:60"));
+    }
+    world.live(async |life| {
+        life.until("all answers", || world.platform.delivered().len() >= 5).await.unwrap();
+    });
+    let delivered = world.platform.delivered();
+    let texts: Vec<&str> = delivered.iter().map(|d| d.text.as_str()).collect();
+    assert_eq!(texts, ["re: m1", "re: m2", "re: m3", "re: m4", "re: m5"]);
+    // Two at a time: 120 ms, 240 ms, 300 ms.
+    let since = |n: usize| delivered[n].at_ms - delivered[0].at_ms;
+    assert!(since(1) < 60 && since(2) >= 100 && since(4) > since(3), "{delivered:?}");
+    assert!(world.platform.lines("item").iter().all(|l| l.ends_with("attempt 1")));
+}
+
+#[test]
 fn one_poisonous_message_among_thousands_stops_nothing_and_can_be_looked_at() {
     let world = World::new(OWNER);
     for n in 1..=2_000 {

@@ -185,7 +185,7 @@ async fn go_on(world: &World, life: &Life, taken: &mut usize, reader: &Reader) -
     }
     life.until("everything", || reader.texts().len() >= 3).await?;
     for _ in 0..100 {
-        life.until("time", || true).await?;
+        life.idle().await;
         if world.plug.pulled.load(SeqCst) {
             return Err(Died);
         }

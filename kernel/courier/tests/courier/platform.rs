@@ -7,6 +7,7 @@ use carapace_contract::channel::*;
 use carapace_contract::media::Media;
 use carapace_contract::ports::{Channels, ConnectFailure, Lines, Socket};
 use carapace_contract::{Digest, InstanceId};
+use carapace_courier::Clock;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
@@ -32,7 +33,8 @@ pub(crate) struct Update {
     pub(crate) edited: bool,
     #[serde(default)]
     pub(crate) mention: bool,
-    /// What the component does with it: `trap`, `trap-twice`, `final`, `retry`, `not-now`, `timer:<ms>`, `fatal`, `effect`.
+    /// What the component does with it: `trap`, `trap-twice`, `final`, `retry`, `not-now`, `timer:<ms>`, `fatal`, `effect`,
+    /// `slow:<ms>`.
     #[serde(default)]
     pub(crate) does: String,
 }
@@ -225,6 +227,9 @@ impl Component {
             Event::Item(item) => {
                 let update: Update = serde_json::from_slice(&item.data).unwrap();
                 self.platform.says(format!("item {} attempt {attempt}", update.id));
+                if let Some(ms) = update.does.strip_prefix("slow:") {
+                    self.clock.sleep_ms(ms.parse().unwrap()).await;
+                }
                 self.take(self.outcome(update.id + 1), &update)
             }
             Event::PassedOver(at) => {
@@ -294,8 +299,9 @@ impl Channels for Component {
             None => Ok(self.outcome(cursor_of(&state))),
         }
     }
-    async fn events(&self, _: &InstanceId, state: Vec<u8>, events: &[(&Event, u32)], _: Duration) -> Progress {
+    async fn events(&self, _: &InstanceId, state: Vec<u8>, events: &[(&Event, u32)], within: Duration) -> Progress {
         let (mut state, mut progress) = (state, Progress::default());
+        let until = self.clock.passed() + u64::try_from(within.as_millis()).unwrap();
         for (event, attempt) in events {
             match self.event(&state, event, *attempt).await {
                 Ok(outcome) => {
@@ -306,6 +312,9 @@ impl Channels for Component {
                     progress.failure = Some(f);
                     break;
                 }
+            }
+            if self.clock.passed() >= until {
+                break;
             }
         }
         progress

@@ -73,6 +73,33 @@ async fn an_import_that_panics_ends_only_the_call_that_made_it() {
     assert_eq!(echo.run("fine").await.unwrap().unwrap(), "fine");
 }
 
+#[tokio::test]
+async fn calls_in_place_follow_each_other_in_one_task_and_have_the_limits_of_any_other() {
+    let engines = tight();
+    let echo = Subject::new(&engines, &tool(wat::ECHO, "", "")).await;
+    let panics = Subject::new(&engines, &tool(wat::RANDOM, "", "")).await;
+    let limits = Limits { cpu_ms_per_call: 600_000, wall_ms_per_call: 60, ..Limits::default() };
+    let endless = Subject::limited(&engines, &tool(wat::LOOP, "", "[instance]\nprofile = \"cpu\"\n"), limits).await;
+    let forever = Arc::new(Subject::new(&engines, &tool(wat::WAIT_FOR_EVER, "", "")).await);
+    let in_place = Admission::new(Class::Tool).in_place();
+    let waiting = Arc::clone(&forever);
+    let task = engines.spawn(async move {
+        let here = std::thread::current().name().map(str::to_owned);
+        assert_eq!(here.as_deref(), Some("carapace-guest"));
+        assert_eq!(echo.run_admitted("one", in_place).await.unwrap().unwrap(), "one");
+        assert_eq!(panics.run_admitted("", in_place).await.unwrap_err().kind, TrapKind::Host);
+        assert_eq!(endless.run_admitted("", in_place).await.unwrap_err().kind, TrapKind::Wall);
+        assert_eq!(echo.run_admitted("two", in_place).await.unwrap().unwrap(), "two");
+        let _ = waiting.run_admitted("", in_place).await;
+    });
+    forever.watch.entered.notified().await;
+    assert_eq!(engines.pooled_memories(), Some(1));
+    // Whoever gives the task up gives up the call in it.
+    drop(task);
+    let echo = Subject::new(&engines, &tool(wat::ECHO, "", "")).await;
+    assert_eq!(echo.run("free again").await.unwrap().unwrap(), "free again");
+}
+
 /// A pool with hardly more slots than one call needs.
 fn tight() -> Engines {
     let options = EngineOptions {
