@@ -55,7 +55,11 @@ cargo xtask <task>
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Task, String> {
     let mut arguments = arguments;
     let name = arguments.next().unwrap_or_default();
-    let rest: Vec<String> = arguments.collect();
+    let mut rest: Vec<String> = arguments.collect();
+    // Habit from `cargo run -- args`.
+    if rest.first().is_some_and(|first| first == "--") {
+        rest.remove(0);
+    }
     let rest_text: Vec<&str> = rest.iter().map(String::as_str).collect();
     match (name.as_str(), rest_text.as_slice()) {
         ("run", _) => Ok(Task::Run { args: rest }),
@@ -98,7 +102,8 @@ mod tests {
     #[test]
     fn arguments_of_run_are_passed_on_untouched() {
         let expected = Task::Run { args: vec!["--accept-bundled".into(), "--port".into(), "0".into()] };
-        assert_eq!(parsed("run --accept-bundled --port 0"), Ok(expected));
+        assert_eq!(parsed("run --accept-bundled --port 0").as_ref(), Ok(&expected));
+        assert_eq!(parsed("run -- --accept-bundled --port 0"), Ok(expected));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Core modules to signed packages, by the `carapace` binary itself: a bundled component has no way in that a stranger's has not.
 
-use crate::cargo::{program, run};
+use crate::cargo::{program, program_here, run};
 use crate::components::Component;
 use crate::weights;
 use anyhow::{Context, Result};
@@ -21,18 +21,18 @@ pub(crate) fn package(carapace: &Path, built: &[(Component, PathBuf)], bundle: &
 }
 
 /// Signs every package of the bundle with the local publisher's key, which is made in the state directory when it is missing, and
-/// makes the bundle a registry whose index the same key signs.
-pub(crate) fn sign(carapace: &Path, bundle: &Path) -> Result<()> {
-    run(program(carapace).args(["plugin", "sign", "--bundle"]).arg(bundle))?;
+/// makes the bundle a registry whose index the same key signs. `whose`: arguments that name the state directory; none = the usual one.
+pub(crate) fn sign(carapace: &Path, bundle: &Path, whose: &[String]) -> Result<()> {
+    run(program_here(carapace).args(["plugin", "sign", "--bundle"]).arg(bundle).args(whose))?;
     // Made anew each time: what is built again under its version takes the place of what was built before.
     let _ = std::fs::remove_dir_all(bundle.join("packages"));
     let _ = std::fs::remove_file(bundle.join("index.json"));
     for path in files(bundle)?.iter().filter(|p| p.extension() == Some(OsStr::new("wasm"))) {
-        run(program(carapace).args(["plugin", "publish"]).arg(path).arg("--to").arg(bundle))?;
+        run(program_here(carapace).args(["plugin", "publish"]).arg(path).arg("--to").arg(bundle).args(whose))?;
     }
     // It goes with the program that was built with it, and nobody renews it.
     let index = ["--id", "bundled", "--days", "36500"];
-    run(program(carapace).args(["registry", "index"]).arg(bundle).args(index))
+    run(program_here(carapace).args(["registry", "index"]).arg(bundle).args(index).args(whose))
 }
 
 /// Copies the packages without their signatures, and the files beside them: each test signs them with a key of its own.

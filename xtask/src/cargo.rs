@@ -51,6 +51,15 @@ pub(crate) fn program(name: impl Into<OsString>) -> Command {
     command
 }
 
+/// A program that runs where the user is, whose arguments may name paths from there.
+pub(crate) fn program_here(name: impl Into<OsString>) -> Command {
+    let mut command = program(name);
+    if let Ok(here) = std::env::current_dir() {
+        command.current_dir(here);
+    }
+    command
+}
+
 /// Prints the command, runs it, and fails when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);

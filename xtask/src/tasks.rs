@@ -1,7 +1,7 @@
 //! The tasks, each a few steps.
 
 use crate::args::Task;
-use crate::cargo::{cargo, output, program, root, run, target_dir, which};
+use crate::cargo::{cargo, output, program, program_here, root, run, target_dir, which};
 use crate::components::Variant;
 use crate::step::Steps;
 use crate::summary::{Counts, Runner, run_counted};
@@ -19,7 +19,7 @@ pub(crate) fn perform(task: Task, steps: &mut Steps) -> Result<Option<String>> {
         Task::Bench { args } => bench(steps, &args).map(|()| None),
         Task::Components { sign } => {
             let carapace = steps.run("build carapace (dev)", || binary(&["build", "-p", "carapace-cli"], "debug"))?;
-            bundle_components(steps, &carapace, sign).map(|()| None)
+            bundle_components(steps, &carapace, sign.then_some(&[])).map(|()| None)
         }
         Task::Plain => {
             let carapace = steps.run("build carapace (dev)", || binary(&["build", "-p", "carapace-cli"], "debug"))?;
@@ -61,15 +61,23 @@ fn binary(arguments: &[&str], profile: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn bundle_components(steps: &mut Steps, carapace: &Path, sign: bool) -> Result<()> {
+fn bundle_components(steps: &mut Steps, carapace: &Path, sign: Option<&[String]>) -> Result<()> {
     let built = steps.run("build components", || components::build(Variant::Usual))?;
     let bundle = bundle_dir()?;
     steps.run("package components", || bundle::package(carapace, &built, &bundle))?;
-    if sign {
-        steps.run("sign components", || bundle::sign(carapace, &bundle))?;
+    if let Some(whose) = sign {
+        steps.run("sign components", || bundle::sign(carapace, &bundle, whose))?;
     }
     let components: Vec<_> = built.into_iter().map(|(component, _)| component).collect();
     steps.run("bring weights", || weights::bring(&components, &bundle))
+}
+
+/// The arguments that say which state directory is meant: a bundle is signed by the key of the one that will run it.
+fn state_dir(args: &[String]) -> &[String] {
+    let is_it = |arg: &String| arg == "--state-dir" || arg.starts_with("--state-dir=");
+    let Some(at) = args.iter().position(is_it) else { return &[] };
+    let n = if args.get(at).is_some_and(|arg| arg.contains('=')) { 1 } else { 2 };
+    args.get(at..at + n).unwrap_or_default()
 }
 
 /// Packages the variants for engines without relaxed SIMD; gives their folder.
@@ -84,13 +92,10 @@ fn plain_components(steps: &mut Steps, carapace: &Path) -> Result<PathBuf> {
 fn carapace(steps: &mut Steps, command: &str, args: &[String]) -> Result<()> {
     let build = ["build", "--release", "-p", "carapace-cli", "--bin", "carapace"];
     let carapace = steps.run("build carapace (release)", || binary(&build, "release"))?;
-    bundle_components(steps, &carapace, true)?;
+    bundle_components(steps, &carapace, Some(state_dir(args)))?;
     steps.report();
-    let mut program = program(&carapace);
+    let mut program = program_here(&carapace);
     program.arg(command).arg("--bundle").arg(bundle_dir()?).args(args);
-    if let Ok(here) = std::env::current_dir() {
-        program.current_dir(here);
-    }
     become_it(&mut program)
 }
 
@@ -112,7 +117,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
     // this program itself, because a running executable cannot be replaced everywhere.
     let build = ["build", "--workspace", "--exclude", "xtask", "--bins", "--tests"];
     let carapace = steps.run("build carapace and its tests (dev)", || binary(&build, "debug"))?;
-    bundle_components(steps, &carapace, false)?;
+    bundle_components(steps, &carapace, None)?;
     let unsigned = target_dir()?.join("test-bundle");
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
     let plain = plain_components(steps, &carapace)?;
@@ -197,7 +202,7 @@ fn test(steps: &mut Steps, filter: Option<&str>) -> Result<String> {
 fn bench(steps: &mut Steps, args: &[String]) -> Result<()> {
     let build = ["build", "--release", "-p", "carapace-cli", "--bin", "carapace"];
     let carapace = steps.run("build carapace (release)", || binary(&build, "release"))?;
-    bundle_components(steps, &carapace, false)?;
+    bundle_components(steps, &carapace, None)?;
     let unsigned = target_dir()?.join("test-bundle");
     bundle::copy_unsigned(&bundle_dir()?, &unsigned)?;
     let plain = plain_components(steps, &carapace)?;
@@ -282,6 +287,18 @@ fn documentation(steps: &mut Steps) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_directory_is_found_among_the_arguments_of_a_start() {
+        let found = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            state_dir(&args).join(" ")
+        };
+        assert_eq!(found(&["--port", "0", "--state-dir", "x", "--json"]), "--state-dir x");
+        assert_eq!(found(&["--state-dir=x", "--json"]), "--state-dir=x");
+        assert_eq!(found(&["--port", "0"]), "");
+        assert_eq!(found(&["--state-dir"]), "", "the assistant says what is missing");
+    }
 
     #[test]
     fn the_bench_is_found_among_cargos_messages() {
