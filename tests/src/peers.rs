@@ -55,6 +55,18 @@ pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
 }
 
+/// A command, run by a person at a terminal; see `terminal.py` for what they do.
+pub fn at_a_terminal(command: &Command, person: &Value) -> Command {
+    let mut python = Command::new("python3");
+    python.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        python.current_dir(folder);
+    }
+    python.arg(script("terminal.py")).arg(person.to_string()).arg(command.get_program()).args(command.get_args());
+    python.stdin(Stdio::null());
+    python
+}
+
 fn home() -> PathBuf {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/peers");
     std::fs::create_dir_all(&dir).unwrap();

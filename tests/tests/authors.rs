@@ -289,11 +289,10 @@ async fn a_new_tool_answers_while_it_is_written_and_what_it_was_told_becomes_a_t
 
 /// A person who answers what `carapace plugin dev` asks; see `terminal.py`.
 fn at_a_terminal(folder: &Path, state: &Path, script: &Value) -> Command {
-    let dev = workshop(folder, state);
-    let mut python = Command::new("python3");
-    python.env_clear().envs(dev.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(folder);
-    python.arg(peers::script("terminal.py")).arg(script.to_string()).arg(dev.get_program());
-    python.args(["plugin", "dev"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut dev = workshop(folder, state);
+    dev.args(["plugin", "dev"]).current_dir(folder);
+    let mut python = peers::at_a_terminal(&dev, script);
+    python.stdout(Stdio::piped());
     python
 }
 

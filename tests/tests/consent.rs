@@ -18,7 +18,6 @@ use carapace_tests::owner::{self, error};
 use carapace_tests::{Kernel, gadget_kernel, peers};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,12 +164,9 @@ fn at_a_terminal_each_optional_capability_is_asked_about_and_enter_alone_refuses
     let more = "[kv]\noptional = true\n[memory]\noptional = true\n";
     let (path, _) = file(state, dir.path(), "gadget", &gadget("0.1.0", wat::KV, "\"kv\", \"memory\"", more));
     let answers = json!([["Grant this?", "y"], ["Optional, `kv`", "y"], ["Optional, `memory`", ""]]);
-    let typed = command(state, &[]);
-    let carapace = typed.get_program().to_owned();
-    let mut python = std::process::Command::new("python3");
-    python.env_clear().envs(typed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    python.arg(peers::script("terminal.py")).arg(answers.to_string()).arg(carapace);
-    let out = python.args(["plugin", "install", &path]).stdin(Stdio::null()).output().unwrap();
+    let mut install = command(state, &[]);
+    install.args(["plugin", "install", &path]);
+    let out = peers::at_a_terminal(&install, &answers).output().unwrap();
     assert!(out.status.success() && all(&out).contains("is installed"), "{}", all(&out));
     assert!(all(&out).contains("(optional: memory)"), "{}", all(&out));
     let grants = owner::done(state, &["plugin", "grants", "gadget"]);

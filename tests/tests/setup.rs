@@ -10,10 +10,10 @@
 
 use carapace_tests::kernel::{command, signed_bundle};
 use carapace_tests::turns::script;
-use carapace_tests::{Kernel, KernelOptions, binary, owner, peer, peers};
+use carapace_tests::{Kernel, KernelOptions, owner, peer, peers};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use tempfile::TempDir;
 
 const KEY: &str = "the-right-key-of-it";
@@ -216,15 +216,9 @@ async fn a_running_assistant_is_asked_and_not_disturbed() {
 
 /// A person at a terminal, who types these answers; what the terminal showed, and the exit code.
 fn typed(state: &Path, variables: &[(&str, &str)], more: &[&str], answers: &[(&str, &str)]) -> (String, i32) {
-    let mut prepared = command(state, &env(variables));
-    let bundle = state.join("bundle").display().to_string();
-    let mut command = Command::new("python3");
-    command.env_clear();
-    for (name, value) in prepared.arg("setup").get_envs() {
-        command.env(name, value.unwrap());
-    }
-    command.arg(peers::script("terminal.py")).arg(json!(answers).to_string()).arg(binary());
-    let out = command.args(["setup", "--bundle", &bundle]).args(more).stdin(Stdio::null()).output().unwrap();
+    let mut setup = command(state, &env(variables));
+    setup.args(["setup", "--bundle"]).arg(state.join("bundle")).args(more);
+    let out = peers::at_a_terminal(&setup, &json!(answers)).output().unwrap();
     assert!(out.status.success(), "{}", said(&out));
     let shown = String::from_utf8_lossy(&out.stdout).into_owned();
     let (screen, code) = shown.trim_end().rsplit_once('\n').unwrap();

@@ -142,19 +142,19 @@ fn run(cli: Cli) -> Outcome {
             publisher::make_trusted_root(&file, root_version, &key, &out)
         }
         Command::VerifyRelease(args) => release::verify(&paths, &args),
-        Command::Registry(command) => runtime()?.block_on(registry::run(&paths, command)),
-        Command::Channels(command) => runtime()?.block_on(channels::channels(&paths, command)),
-        Command::Pairing(command) => runtime()?.block_on(channels::pairing(&paths, command)),
-        Command::Outbox(command) => runtime()?.block_on(channels::outbox(&paths, command)),
-        Command::Events(command) => runtime()?.block_on(channels::events(&paths, command)),
+        Command::Registry(command) => on_runtime(registry::run(&paths, command)),
+        Command::Channels(command) => on_runtime(channels::channels(&paths, command)),
+        Command::Pairing(command) => on_runtime(channels::pairing(&paths, command)),
+        Command::Outbox(command) => on_runtime(channels::outbox(&paths, command)),
+        Command::Events(command) => on_runtime(channels::events(&paths, command)),
         Command::Plugin(PluginCommand::Search { words, reading, output }) => {
-            runtime()?.block_on(registry::search(&paths, &words, &reading.into(), output.json))
+            on_runtime(registry::search(&paths, &words, &reading.into(), output.json))
         }
         Command::Plugin(PluginCommand::Outdated { reading, output }) => {
-            runtime()?.block_on(registry::outdated(&paths, &reading.into(), output.json))
+            on_runtime(registry::outdated(&paths, &reading.into(), output.json))
         }
         Command::Plugin(PluginCommand::Publish { file, signature, to }) => {
-            runtime()?.block_on(registry::publish(&file, signature.as_deref(), &to))
+            on_runtime(registry::publish(&file, signature.as_deref(), &to))
         }
         Command::Config(ConfigCommand::Path) => {
             println!("{}", paths.config().display());
@@ -166,17 +166,21 @@ fn run(cli: Cli) -> Outcome {
         }
         Command::Config(ConfigCommand::Check(output)) => config::check(&paths, output.json),
         // A configuration that is not valid is one of its findings.
-        Command::Doctor(args) => runtime()?.block_on(doctor::run(&paths, args)),
+        Command::Doctor(args) => on_runtime(doctor::run(&paths, args)),
         other => {
             let handle = ConfigHandle::load(paths.config(), Arc::new(SystemEnv))
                 .map_err(|e| Failure::new(Exit::Usage, e.to_string()).help("carapace config check"))?;
-            runtime()?.block_on(with_runtime(other, paths, Arc::new(handle)))
+            on_runtime(with_runtime(other, paths, Arc::new(handle)))
         }
     }
 }
 
-fn runtime() -> Outcome<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+fn on_runtime<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    // A thread that waits for somebody to type is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn with_runtime(command: Command, paths: StatePaths, config: Arc<ConfigHandle>) -> Outcome {

@@ -11,9 +11,12 @@ use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline,
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Lines of history that are kept.
 const HISTORY: usize = 1_000;
+/// How often is looked whether the terminal is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Talks to the running kernel, or to one of its own.
 pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: ChatArgs) -> Outcome {
@@ -95,6 +98,7 @@ pub(crate) async fn converse(client: &Client, session: &str, model: Option<&str>
     let history = FileBackedHistory::with_file(HISTORY, paths.root().join("chat-history"));
     let history = history.or_fail("cannot open the history of what was typed")?;
     let mut editor = Some(Reedline::create().with_history(Box::new(history)));
+    let _terminal = Terminal;
     let prompt = DefaultPrompt::new(DefaultPromptSegment::Basic("you".to_owned()), DefaultPromptSegment::Empty);
     loop {
         let (mut line, at) = (editor.take(), prompt.clone());
@@ -102,7 +106,11 @@ pub(crate) async fn converse(client: &Client, session: &str, model: Option<&str>
             let signal = line.as_mut().map(|l| l.read_line(&at));
             (line, signal)
         });
-        let (line, signal) = read.await.or_fail("the terminal")?;
+        let (line, signal) = tokio::select! {
+            read = read => read.or_fail("the terminal")?,
+            // As if they had typed the end.
+            () = hung_up() => return Ok(()),
+        };
         editor = line;
         match signal {
             Some(Ok(Signal::Success(text))) => match text.trim() {
@@ -126,6 +134,22 @@ pub(crate) async fn converse(client: &Client, session: &str, model: Option<&str>
             Some(Ok(_)) | None => return Ok(()),
             Some(Err(e)) => return Err(e.into()),
         }
+    }
+}
+
+/// The terminal, which is read key by key: left as it was found, also when somebody else ends the conversation.
+struct Terminal;
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = crossterm::terminal::disable_raw_mode();
+    }
+}
+
+/// The terminal is gone: its window was closed, or a connection broke. Whoever reads it is told nothing, again and again.
+async fn hung_up() {
+    while std::io::stdin().is_terminal() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

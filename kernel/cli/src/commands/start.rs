@@ -10,7 +10,7 @@ use crate::{assets, trust};
 use carapace_config::{Config, ConfigHandle, LogFormat, StatePaths};
 use carapace_contract::control::ControlRequest;
 use secrecy::SecretString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,8 @@ pub(crate) async fn run(paths: &StatePaths, config: Arc<ConfigHandle>, args: Sta
         Ok(())
     };
     if !args.json {
-        println!("Stopping: running turns finish, or resume after the next start.");
+        // The terminal may be gone.
+        let _ = writeln!(std::io::stdout(), "Stopping: running turns finish, or resume after the next start.");
     }
     kernel.shutdown().await;
     ended

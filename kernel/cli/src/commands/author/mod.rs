@@ -25,7 +25,7 @@ pub(crate) fn offline(paths: &StatePaths, command: AuthorCommand) -> Result<Outc
         AuthorCommand::Test { folder, component, arguments } => test::run(&folder, component.as_deref(), &arguments),
         AuthorCommand::TestHost { file, measure } => test::host(&file, measure.as_deref()),
         AuthorCommand::Replay { file, component, output } => {
-            crate::runtime().and_then(|r| r.block_on(record::replay(paths, &file, component.as_deref(), output.json)))
+            crate::on_runtime(record::replay(paths, &file, component.as_deref(), output.json))
         }
         other => return Err(other),
     })
