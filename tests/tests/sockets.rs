@@ -306,7 +306,7 @@ async fn a_component_that_breaks_on_each_fifth_message_loses_none_and_on_poison_
     until("every answer", &kernel, || (line.answers() == wanted).then_some(())).await;
     until("every acknowledgement", &kernel, || (line.acknowledged.lock().unwrap().len() == all).then_some(())).await;
     assert_eq!((line.answers.lock().unwrap().len(), line.connections()), (all, 1), "each once, through one line");
-    let dead: Vec<Value> = serde_json::from_str(&owner::done(kernel.state(), &["events", "list", "--json"])).unwrap();
+    let dead: Vec<Value> = serde_json::from_str(&owner::done(kernel.state(), &["events", "dead", "--json"])).unwrap();
     assert_eq!(dead.len(), 1, "the poison alone: {dead:?}");
     let metrics = kernel.metrics().await;
     let broken = metrics.lines().find(|l| l.starts_with("carapace_channel_events_total") && l.contains("\"broken\""));

@@ -92,6 +92,7 @@ pub(crate) enum OutboxCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
     /// Events and messages that were put aside because a component broke on them.
+    #[command(visible_alias = "dead")]
     List(OutputArgs),
     /// Give one to its channel again.
     Replay {
