@@ -92,18 +92,20 @@ fn recordings(folder: &Folder, package: &[u8]) -> Outcome<bool> {
     let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "jsonl"));
     files.sort();
-    let mut passed = true;
-    for file in files {
-        let recording = record::read(&file)?;
-        let difference = crate::on_runtime(record::play(package.to_vec(), &recording))?;
-        let name = file.file_name().unwrap_or_default().display();
-        match difference {
-            None => eprintln!("recording {name} ... ok"),
-            Some(difference) => {
-                passed = false;
-                eprintln!("recording {name} ... FAILED\n{}", record::told(&recording, &difference));
+    crate::on_runtime(async {
+        let mut passed = true;
+        for file in files {
+            let recording = record::read(&file)?;
+            let difference = record::play(package.to_vec(), &recording).await?;
+            let name = file.file_name().unwrap_or_default().display();
+            match difference {
+                None => eprintln!("recording {name} ... ok"),
+                Some(difference) => {
+                    passed = false;
+                    eprintln!("recording {name} ... FAILED\n{}", record::told(&recording, &difference));
+                }
             }
         }
-    }
-    Ok(passed)
+        Ok(passed)
+    })
 }
